@@ -1,0 +1,2 @@
+//! The bottling plant.
+fn main() {}
