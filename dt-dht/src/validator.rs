@@ -1,0 +1,115 @@
+//! The validator seam: which records a replica accepts and serves. `dt-acl` and `dt-feed` implement it; the DHT knows neither.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use dt_model::{PartyId, Signed, Timestamp};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{Kind, Record, Slot};
+
+/// Judges the records of one kind.
+///
+/// What an implementer may get wrong: every honest replica MUST reach the same verdict from the same stored records, so a validator
+/// is a pure function of its arguments (no clock, no randomness, no floats, no state of its own, no panic on any input). It MUST
+/// check that the address is bound to whoever signed, or anybody can write there. The signature itself has been checked. It runs
+/// under the lock of one address, so it is quick: no I/O.
+pub trait Validator: Send + Sync {
+    /// The kind of record that it judges.
+    fn kind(&self) -> Kind;
+
+    /// Whether `offered` may be stored in its slot. Byte-identical records never get here: they renew the lease.
+    ///
+    /// # Errors
+    /// [`Refusal`] says why not; the stored records stay as they are.
+    fn admit(&self, site: &Site<'_>, offered: &Signed<Record>) -> Result<(), Refusal>;
+
+    /// Whether `reader` may be given what is stored. A lying replica ignores this, so what is secret is encrypted besides.
+    ///
+    /// # Errors
+    /// [`Refusal`] says why not.
+    fn serve(&self, site: &Site<'_>, reader: &PartyId, stored: &Signed<Record>) -> Result<(), Refusal> {
+        let _ = (site, reader, stored);
+        Ok(())
+    }
+}
+
+/// What a replica knows when it judges a record.
+pub struct Site<'a> {
+    /// The replica's time.
+    pub now: Timestamp,
+    /// What is stored in the record's slot.
+    pub stored: Option<&'a Signed<Record>>,
+    /// What is stored in the other slots of the same address.
+    pub neighbours: &'a dyn Neighbours,
+}
+
+/// The other slots of an address, as one replica holds them.
+pub trait Neighbours {
+    /// The record in `slot`, if there is one.
+    fn record(&self, slot: Slot) -> Option<Signed<Record>>;
+}
+
+/// Why a replica does not accept or serve a record.
+#[derive(
+    Debug,
+    Error,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// The body is no value of its kind.
+    #[error("the body is not a value of its kind")]
+    Malformed,
+    /// The address does not belong to what the record says.
+    #[error("the address is not bound to this content")]
+    WrongAddress,
+    /// The signer has no right to write or read here.
+    #[error("not permitted")]
+    NotPermitted,
+    /// What is stored is newer.
+    #[error("version {stored} is stored already")]
+    Stale {
+        /// The stored version.
+        stored: u64,
+    },
+    /// The record does not follow directly on what is stored.
+    #[error("it does not follow version {stored}, which is stored")]
+    Gap {
+        /// The stored version; 0 if nothing is.
+        stored: u64,
+    },
+    /// Another record of the same version is stored. If one party signed both, the replica keeps the two as evidence.
+    #[error("another record of this version is stored")]
+    Conflict,
+    /// It refers to another record at this address (an ACL, a manifest) that is absent here, or not the current one.
+    #[error("it refers to a record that is absent or not current")]
+    Superseded,
+    /// It contradicts what its owner signed before (a log that does not extend its former head).
+    #[error("it contradicts what was signed before")]
+    Inconsistent,
+    /// Nobody judges this kind here.
+    #[error("unknown kind of record")]
+    UnknownKind,
+    /// The sender is not registered.
+    #[error("the sender is not registered")]
+    UnknownParty,
+    /// This node is not among the replicas of the address in the current membership epoch.
+    #[error("this node is not a replica of the address")]
+    NotAReplica,
+    /// The request was made for another membership epoch or is too old.
+    #[error("the request is outdated")]
+    Outdated,
+    /// The store failed; the replica cannot answer.
+    #[error("the replica's store failed")]
+    Unavailable,
+}

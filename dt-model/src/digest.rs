@@ -1,0 +1,98 @@
+//! Digests with domain separation, and the plain content hash that anybody can check with `sha256sum`.
+
+use borsh::BorshSerialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::codec;
+
+crate::fixed_bytes! {
+    /// A 32-byte digest of something of ours, always made under a [`Domain`].
+    pub struct Digest(32);
+}
+
+impl Digest {
+    /// The digest that stands where there is nothing before: the first link of a chain.
+    pub const ZERO: Self = Self([0; 32]);
+}
+
+crate::fixed_bytes! {
+    /// The plain SHA-256 of a document's content: the paper's hash reference (section 4.3), checkable with `sha256sum`.
+    pub struct ContentHash(32);
+}
+
+impl ContentHash {
+    /// Hashes `content` as it is.
+    #[must_use]
+    pub fn of(content: &[u8]) -> Self {
+        Self(Sha256::digest(content).into())
+    }
+}
+
+/// The name under which bytes are hashed or signed, such as `dt/ledger/transaction/v1`.
+///
+/// # Invariant
+/// A preimage starts with the length of the domain's name in one byte, then the name, then the payload. Since no name is a
+/// prefix-with-length of another, bytes made for one purpose MUST NOT pass for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Domain(&'static str);
+
+impl Domain {
+    /// A domain name: `dt/<crate>/<type>/v<version>`.
+    ///
+    /// # Panics
+    /// At compile time, when used in a constant, if the name is empty or longer than 255 bytes.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        assert!(!name.is_empty() && name.len() <= u8::MAX as usize, "a domain's name has 1 to 255 bytes");
+        Self(name)
+    }
+
+    /// The name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.0
+    }
+
+    /// Length byte and name: what every preimage of this domain starts with.
+    #[must_use]
+    pub fn prefix(&self) -> Vec<u8> {
+        let mut prefix = Vec::with_capacity(1 + self.0.len());
+        #[expect(clippy::cast_possible_truncation, reason = "checked in `new`")]
+        prefix.push(self.0.len() as u8);
+        prefix.extend_from_slice(self.0.as_bytes());
+        prefix
+    }
+
+    /// SHA-256 of the domain's prefix and the concatenated `parts`, whose lengths the caller's format must make unambiguous.
+    #[must_use]
+    pub fn sha256(&self, parts: &[&[u8]]) -> Digest {
+        let mut hasher = Sha256::new_with_prefix(self.prefix());
+        for part in parts {
+            hasher.update(part);
+        }
+        Digest(hasher.finalize().into())
+    }
+
+    /// BLAKE3 of the domain's prefix and the concatenated `parts`, whose lengths the caller's format must make unambiguous.
+    #[must_use]
+    pub fn blake3(&self, parts: &[&[u8]]) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.prefix());
+        for part in parts {
+            hasher.update(part);
+        }
+        Digest(*hasher.finalize().as_bytes())
+    }
+
+    /// SHA-256 over the canonical encoding of `value`.
+    #[must_use]
+    pub fn sha256_of<T: BorshSerialize + ?Sized>(&self, value: &T) -> Digest {
+        self.sha256(&[&codec::encode(value)])
+    }
+
+    /// BLAKE3 over the canonical encoding of `value`.
+    #[must_use]
+    pub fn blake3_of<T: BorshSerialize + ?Sized>(&self, value: &T) -> Digest {
+        self.blake3(&[&codec::encode(value)])
+    }
+}
