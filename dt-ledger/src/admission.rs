@@ -1,0 +1,130 @@
+//! What must hold before the contracts look at a transaction at all: it is authentic, for this chain, in time, in order, and its sender
+//! takes part. A block with a transaction that does not satisfy this is no block of the chain.
+
+use bytes::Bytes;
+use dt_model::{DecodeError, Envelope, OpenError, PartyId, Signed, Timestamp, codec};
+use thiserror::Error;
+
+use crate::record::StateKey;
+use crate::state::State;
+use crate::store::StoreError;
+use crate::transaction::{MAX_CALL_BYTES, MAX_CALLS};
+use crate::{Call, Certificate, Transaction};
+
+/// Why a transaction is not taken into a block. It leaves no receipt: nobody who takes part can be held to it.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AdmissionError {
+    /// The bytes are no envelope.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The signature does not hold, or the body is no transaction.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It is for another chain.
+    #[error("the transaction is for another chain")]
+    WrongChain,
+    /// Its last height has passed.
+    #[error("the transaction was valid until height {valid_until}")]
+    Expired {
+        /// The last height at which it could be committed.
+        valid_until: u64,
+    },
+    /// It is out of its sender's order: committed already, or one before it is missing.
+    #[error("the sender's next nonce is {expected}, not {found}")]
+    Nonce {
+        /// The nonce that would be right.
+        expected: u64,
+        /// The nonce that it has.
+        found: u64,
+    },
+    /// The sender is no party of the chain, or no longer.
+    #[error("{} does not take part", .0.short())]
+    UnknownSender(PartyId),
+    /// It has no calls, too many, or is too long for what it calls.
+    #[error(
+        "a transaction has 1 to {MAX_CALLS} calls and, but for a twin's creation, {MAX_CALL_BYTES} bytes at most"
+    )]
+    Size,
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Envelope overhead: signer, signature and a length.
+const ENVELOPE_BYTES: usize = 32 + 64 + 4;
+
+/// Reads and authenticates a transaction as it was received.
+pub(crate) fn open(bytes: &Bytes) -> Result<Signed<Transaction>, AdmissionError> {
+    let limit = <Transaction as dt_model::Message>::MAX_BYTES + ENVELOPE_BYTES;
+    Ok(codec::decode::<Envelope<Transaction>>(bytes, limit)?.open()?)
+}
+
+/// Whether `transaction` may be committed at `height` and `now`, given `state`.
+pub(crate) fn admit(
+    state: &impl State,
+    chain: &dt_model::Digest,
+    height: u64,
+    now: Timestamp,
+    transaction: &Signed<Transaction>,
+) -> Result<(), AdmissionError> {
+    let creates = transaction.calls.iter().any(|call| matches!(call, Call::CreateTwin(_)));
+    let length = transaction.envelope().body().len();
+    if transaction.calls.is_empty()
+        || transaction.calls.len() > MAX_CALLS
+        || (length > MAX_CALL_BYTES && !creates)
+    {
+        return Err(AdmissionError::Size);
+    }
+    if transaction.chain != *chain {
+        return Err(AdmissionError::WrongChain);
+    }
+    if transaction.valid_until < height {
+        return Err(AdmissionError::Expired { valid_until: transaction.valid_until });
+    }
+    let sender = transaction.signer();
+    let expected = state.nonce(&sender)?;
+    if transaction.nonce != expected {
+        return Err(AdmissionError::Nonce { expected, found: transaction.nonce });
+    }
+    let takes_part = match state.party(&sender)? {
+        Some(party) => party.is_active(now),
+        None => state.raw(&StateKey::Authority(sender))?.is_some(),
+    };
+    if takes_part || registers(state, chain, now, transaction)? {
+        return Ok(());
+    }
+    Err(AdmissionError::UnknownSender(sender))
+}
+
+/// Whether the transaction does nothing but enrol its sender, with a certificate that an authority of the chain signed. A party that
+/// was enrolled before and is revoked or expired comes back the same way, if it is certified anew.
+fn registers(
+    state: &impl State,
+    chain: &dt_model::Digest,
+    now: Timestamp,
+    transaction: &Signed<Transaction>,
+) -> Result<bool, StoreError> {
+    match transaction.calls.as_slice() {
+        [Call::Register { certificate }] => {
+            Ok(acceptable(state, chain, now, transaction.signer(), certificate)?.is_some())
+        }
+        _ => Ok(false),
+    }
+}
+
+/// The certificate, if it is for `party`, for this chain, valid now, and signed by one of the chain's authorities.
+pub(crate) fn acceptable(
+    state: &impl State,
+    chain: &dt_model::Digest,
+    now: Timestamp,
+    party: PartyId,
+    certificate: &Envelope<Certificate>,
+) -> Result<Option<Signed<Certificate>>, StoreError> {
+    if state.raw(&StateKey::Authority(certificate.signer()))?.is_none() {
+        return Ok(None);
+    }
+    Ok(certificate.clone().open().ok().filter(|certificate| {
+        certificate.party == party && certificate.chain == *chain && certificate.is_valid_at(now)
+    }))
+}

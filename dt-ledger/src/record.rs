@@ -1,0 +1,365 @@
+//! The data structures of the contracts as they lie in the state (Listing 1.1), and the keys under which they lie.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use dt_model::{
+    ComponentId, ContentHash, Digest, Domain, EncryptionKey, Name, PartyId, Timestamp, TwinId, codec,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{CallResult, DocumentId, FeedReference, ProgramCall, Uri, Version};
+
+/// Where something lies in the state. Its canonical encoding is the key; the twin comes first after the tag, so that all of a twin's
+/// things of one sort lie together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub enum StateKey {
+    /// An organisation's authority → its name.
+    Authority(PartyId),
+    /// The keys whose votes commit blocks.
+    Validators,
+    /// A party → [`Party`].
+    Party(PartyId),
+    /// A sender → how many of its transactions are committed.
+    Nonce(PartyId),
+    /// The DHT's nodes → [`Nodes`].
+    Nodes,
+    /// A twin → [`Twin`].
+    Twin(TwinId),
+    /// A party's roles in a twin.
+    Roles(TwinId, PartyId),
+    /// The policy at an element, or at the root.
+    Policy(TwinId, Option<ComponentId>),
+    /// An element that was removed → the address of the element that it stood under, or `None` for the root.
+    Former(TwinId, ComponentId),
+    /// The specification's [`Specification`].
+    Specification(TwinId),
+    /// The AML as it was when the twin was created.
+    SpecificationBase(TwinId),
+    /// The edits of each change since then, counted from 1.
+    SpecificationEdits(TwinId, u64),
+    /// A document → [`DocumentRecord`].
+    Document(TwinId, DocumentId),
+    /// A document's version, counted from 1 → [`VersionRecord`].
+    DocumentVersion(TwinId, DocumentId, u32),
+    /// An external source → [`Source`].
+    Source(TwinId, Uri),
+    /// A component's feed → [`Feed`].
+    Feed(TwinId, ComponentId),
+    /// A program call → [`CallRecord`].
+    Call(TwinId, u64),
+    /// An item's anchored access control list → [`AclAnchor`].
+    AclAnchor(TwinId, Digest),
+    /// A feed's anchored head → [`HeadAnchor`].
+    HeadAnchor(TwinId, Digest),
+    /// A traced thing → [`TraceHead`].
+    Trace(Digest),
+}
+
+impl StateKey {
+    /// The bytes under which it is stored and proven.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// What the keys of all rows of one sort (of one twin) start with.
+    pub(crate) fn prefix(sort: Sort, twin: Option<&TwinId>) -> Vec<u8> {
+        let mut prefix = vec![sort as u8];
+        prefix.extend(twin.map(TwinId::as_bytes).into_iter().flatten());
+        prefix
+    }
+}
+
+/// The sorts of rows that are listed: the tag of their variant of [`StateKey`].
+#[derive(Clone, Copy)]
+pub(crate) enum Sort {
+    Party = 2,
+    Roles = 6,
+    Document = 12,
+    Source = 14,
+    Feed = 15,
+}
+
+/// A lifecycle party as the ledger knows it.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Party {
+    /// What people call it.
+    pub name: Name,
+    /// The authority that certified it.
+    pub authority: PartyId,
+    /// The key under which items are wrapped for it.
+    pub encryption_key: EncryptionKey,
+    /// When its certificate ends.
+    pub not_after: Timestamp,
+    /// Whether its certificate was revoked.
+    pub revoked: bool,
+}
+
+impl Party {
+    /// Whether it takes part at `now`.
+    #[must_use]
+    pub fn is_active(&self, now: Timestamp) -> bool {
+        !self.revoked && now < self.not_after
+    }
+}
+
+/// The DHT's nodes, and how often the set has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Nodes {
+    /// Raised by each change.
+    pub epoch: u64,
+    /// Each node and where it is reached.
+    pub nodes: BTreeMap<PartyId, Vec<Uri>>,
+}
+
+/// A twin (the metadata of Listing 1.1, and its program call queue).
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Twin {
+    /// `deviceName`.
+    pub device_name: Name,
+    /// `deviceID`.
+    pub device_id: Name,
+    /// The owner.
+    pub owner: PartyId,
+    /// The party that acts for the device.
+    pub agent: Option<PartyId>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When its life ended, if it has.
+    pub decommissioned: Option<Timestamp>,
+    /// `callProgramQueue`: the calls that have not ended, in the order in which they came.
+    pub queue: Vec<u64>,
+    /// How many calls there ever were.
+    pub calls: u64,
+    /// The newest fencing epoch that the agent claimed.
+    pub epoch: u64,
+}
+
+/// Where the specification stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Specification {
+    /// The AML document's subtree root.
+    pub root: Digest,
+    /// How often it was changed: the base and so many sets of edits make up the document.
+    pub version: u64,
+}
+
+/// A document (struct `Document` of Listing 1.1).
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct DocumentRecord {
+    /// The title.
+    pub title: Name,
+    /// The media type.
+    pub media_type: Name,
+    /// What it belongs to.
+    pub component: Option<ComponentId>,
+    /// Who added it.
+    pub author: PartyId,
+    /// When.
+    pub added: Timestamp,
+    /// How many versions it has.
+    pub versions: u32,
+    /// When it was taken out of use, if it was.
+    pub removed: Option<Timestamp>,
+}
+
+/// A version of a document.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct VersionRecord {
+    /// What was registered.
+    pub version: Version,
+    /// Who registered it.
+    pub author: PartyId,
+    /// When.
+    pub time: Timestamp,
+}
+
+impl VersionRecord {
+    /// SHA-256 of the content.
+    #[must_use]
+    pub const fn content(&self) -> &ContentHash {
+        &self.version.content
+    }
+}
+
+/// An external source (struct `ExternalSource` of Listing 1.1).
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Source {
+    /// Who provides it.
+    pub owner: PartyId,
+    /// What it belongs to.
+    pub component: Option<ComponentId>,
+    /// When it was added.
+    pub added: Timestamp,
+}
+
+/// A component's stream (mapping `sensorFeeds` of Listing 1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Feed {
+    /// Where it lies, and who publishes it.
+    pub reference: FeedReference,
+    /// Who linked it.
+    pub linked_by: PartyId,
+    /// When.
+    pub linked: Timestamp,
+}
+
+/// A call of a program, and how far it has come.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct CallRecord {
+    /// What is called.
+    pub call: ProgramCall,
+    /// By whom.
+    pub caller: PartyId,
+    /// When it was committed.
+    pub committed: Timestamp,
+    /// How far it has come.
+    pub status: CallStatus,
+    /// When it came so far.
+    pub since: Timestamp,
+}
+
+/// How far a call has come. A call goes only forward: committed, claimed, started, ended.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallStatus {
+    /// It waits for the agent.
+    Committed,
+    /// The agent took it under this fencing epoch.
+    Claimed(u64),
+    /// The agent is about to actuate, or has.
+    Started(u64),
+    /// It was actuated; this came of it.
+    Completed(CallResult),
+    /// The agent's own check refused it, by this rule.
+    Rejected(Name),
+    /// It was taken back.
+    Cancelled,
+    /// Its time was over before it was started.
+    Expired,
+}
+
+/// An item's access control list under the ledger's protection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct AclAnchor {
+    /// Who anchored the item first, and alone goes on.
+    pub by: PartyId,
+    /// The list's version.
+    pub version: u64,
+    /// The digest of that version.
+    pub digest: Digest,
+}
+
+/// A feed's head under the ledger's protection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct HeadAnchor {
+    /// Entries in the feed.
+    pub size: u64,
+    /// The root of its tree.
+    pub root: Digest,
+}
+
+/// The last link of a thing's trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct TraceHead {
+    /// How many writes there were.
+    pub count: u64,
+    /// The digest of the last entry.
+    pub last: Digest,
+}
+
+/// Whatever is traced: each write to one of these is a link in its chain (paper, section 3.2, *trace*).
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resource {
+    /// A party.
+    Party(PartyId),
+    /// The set of DHT nodes.
+    Nodes,
+    /// A twin as a whole: its owner, agent, end.
+    Twin(TwinId),
+    /// An element of the specification, with what was linked to it.
+    Element(TwinId, ComponentId),
+    /// A document.
+    Document(TwinId, DocumentId),
+    /// An external source.
+    Source(TwinId, Uri),
+    /// A component's feed.
+    Feed(TwinId, ComponentId),
+    /// A program call.
+    Call(TwinId, u64),
+    /// Who may do what: at an element, or (`None`) at the root with the roles.
+    Policy(TwinId, Option<ComponentId>),
+    /// An item on the DHT whose access control list is anchored.
+    Item(TwinId, Digest),
+}
+
+const RESOURCE: Domain = Domain::new("dt/ledger/resource/v1");
+const TRACE_ENTRY: Domain = Domain::new("dt/ledger/trace-entry/v1");
+
+impl Resource {
+    /// The digest under which its trace lies.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        RESOURCE.sha256_of(self)
+    }
+}
+
+/// One write to one thing.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct TraceEntry {
+    /// What was written.
+    pub resource: Resource,
+    /// Which write to it this is, counted from 1.
+    pub number: u64,
+    /// The block.
+    pub height: u64,
+    /// The block's time.
+    pub time: Timestamp,
+    /// The transaction.
+    pub transaction: Digest,
+    /// The call in that transaction, counted from 0.
+    pub call: u32,
+    /// Who wrote.
+    pub author: PartyId,
+    /// The digest of the entry before; zero for the first.
+    pub previous: Digest,
+}
+
+impl TraceEntry {
+    /// The digest that the next entry holds.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        TRACE_ENTRY.sha256_of(self)
+    }
+}
+
+/// A party's roles in a twin.
+pub type Roles = BTreeSet<Name>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sort_is_the_tag_of_its_variant() {
+        let twin = TwinId::from([7; 32]);
+        let component = ComponentId::new("c").unwrap();
+        let uri = Uri::new("u").unwrap();
+        let party = dt_model::testing::identity(1);
+        let party = dt_model::Signer::party(&party);
+        let document = DocumentId::from([0; 32]);
+        for (sort, key) in [
+            (Sort::Roles, StateKey::Roles(twin, party)),
+            (Sort::Document, StateKey::Document(twin, document)),
+            (Sort::Source, StateKey::Source(twin, uri)),
+            (Sort::Feed, StateKey::Feed(twin, component)),
+        ] {
+            assert!(key.to_bytes().starts_with(&StateKey::prefix(sort, Some(&twin))));
+        }
+        assert!(StateKey::Party(party).to_bytes().starts_with(&StateKey::prefix(Sort::Party, None)));
+    }
+}

@@ -1,0 +1,372 @@
+//! Reading the contracts' state: typed, from a snapshot or from a block that is being applied; and the authorization decision.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use dt_aml::Document;
+use dt_model::{ComponentId, DataClass, Digest, Operation, PartyId, Permission, Timestamp, TwinId, codec};
+use thiserror::Error;
+
+use crate::policy::Policy;
+use crate::record::{
+    AclAnchor, CallRecord, DocumentRecord, Feed, HeadAnchor, Nodes, Party, Roles, Sort, Source,
+    Specification, StateKey, TraceHead, Twin, VersionRecord,
+};
+use crate::store::{StoreError, StoreView, Table, scan_prefix};
+use crate::transaction::{MAX_AML_BYTES, MAX_CALL_BYTES};
+use crate::tree::{self, StateProof};
+use crate::{DocumentId, Reason, Uri};
+
+/// Why a question to the contracts was not answered with yes.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The contracts refuse.
+    #[error(transparent)]
+    Refused(#[from] Reason),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// No value in the state is longer: the largest is a specification's base.
+const MAX_VALUE_BYTES: usize = MAX_AML_BYTES + MAX_CALL_BYTES;
+/// The most rows that one query returns.
+const MAX_ROWS: usize = 100_000;
+/// How many removed elements are followed upwards to one that stands; beyond, the root's policy decides.
+const MAX_FORMER: usize = 64;
+
+/// The parsed specifications of all twins: what the state's bases and edits make up.
+pub(crate) type Specifications = BTreeMap<TwinId, Arc<Document>>;
+
+/// The contracts' state at one moment.
+pub trait State: Sized {
+    /// The bytes at `key`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn raw(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The specification of `twin`, parsed.
+    fn specification(&self, twin: &TwinId) -> Option<&Arc<Document>>;
+
+    /// The value at `key`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn read<T: BorshSerialize + BorshDeserialize>(&self, key: &StateKey) -> Result<Option<T>, StoreError> {
+        let Some(bytes) = self.raw(key)? else { return Ok(None) };
+        decode_value(key, &bytes).map(Some)
+    }
+
+    /// A registered party, whether or not it still takes part.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn party(&self, party: &PartyId) -> Result<Option<Party>, StoreError> {
+        self.read(&StateKey::Party(*party))
+    }
+
+    /// How many transactions of `sender` are committed: the nonce of its next one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn nonce(&self, sender: &PartyId) -> Result<u64, StoreError> {
+        Ok(self.read(&StateKey::Nonce(*sender))?.unwrap_or(0))
+    }
+
+    /// The keys whose votes commit blocks.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn validators(&self) -> Result<Vec<PartyId>, StoreError> {
+        Ok(self.read(&StateKey::Validators)?.unwrap_or_default())
+    }
+
+    /// The DHT's nodes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn nodes(&self) -> Result<Nodes, StoreError> {
+        Ok(self.read(&StateKey::Nodes)?.unwrap_or_default())
+    }
+
+    /// A twin.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownTwin`] or [`StoreError`].
+    fn twin(&self, twin: &TwinId) -> Result<Twin, CallError> {
+        Ok(self.read(&StateKey::Twin(*twin))?.ok_or(Reason::UnknownTwin(*twin))?)
+    }
+
+    /// The roles of `party` in `twin`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn roles(&self, twin: &TwinId, party: &PartyId) -> Result<Roles, StoreError> {
+        Ok(self.read(&StateKey::Roles(*twin, *party))?.unwrap_or_default())
+    }
+
+    /// Where the specification of `twin` stands.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownTwin`] or [`StoreError`].
+    fn specification_state(&self, twin: &TwinId) -> Result<Specification, CallError> {
+        Ok(self.read(&StateKey::Specification(*twin))?.ok_or(Reason::UnknownTwin(*twin))?)
+    }
+
+    /// A document, whether or not it is still in use.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn document(&self, twin: &TwinId, document: &DocumentId) -> Result<Option<DocumentRecord>, StoreError> {
+        self.read(&StateKey::Document(*twin, *document))
+    }
+
+    /// A version of a document, counted from 1.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn document_version(
+        &self,
+        twin: &TwinId,
+        document: &DocumentId,
+        number: u32,
+    ) -> Result<Option<VersionRecord>, StoreError> {
+        self.read(&StateKey::DocumentVersion(*twin, *document, number))
+    }
+
+    /// An external source.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn source(&self, twin: &TwinId, uri: &Uri) -> Result<Option<Source>, StoreError> {
+        self.read(&StateKey::Source(*twin, uri.clone()))
+    }
+
+    /// The feed of a component.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn feed(&self, twin: &TwinId, component: &ComponentId) -> Result<Option<Feed>, StoreError> {
+        self.read(&StateKey::Feed(*twin, component.clone()))
+    }
+
+    /// A program call.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownCall`] or [`StoreError`].
+    fn call(&self, twin: &TwinId, number: u64) -> Result<CallRecord, CallError> {
+        Ok(self.read(&StateKey::Call(*twin, number))?.ok_or(Reason::UnknownCall(number))?)
+    }
+
+    /// The anchored access control list of an item.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn acl_anchor(&self, twin: &TwinId, item: &Digest) -> Result<Option<AclAnchor>, StoreError> {
+        self.read(&StateKey::AclAnchor(*twin, *item))
+    }
+
+    /// The anchored head of a feed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn head_anchor(&self, twin: &TwinId, feed: &Digest) -> Result<Option<HeadAnchor>, StoreError> {
+        self.read(&StateKey::HeadAnchor(*twin, *feed))
+    }
+
+    /// Where the trace of a resource stands.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn trace_head(&self, resource: &Digest) -> Result<Option<TraceHead>, StoreError> {
+        self.read(&StateKey::Trace(*resource))
+    }
+
+    /// The paper's *authorize* (sections 3.2 and 4.4): whether `party` may do `operation` to data of `class` at `component` (`None`
+    /// is the root of the specification) of `twin` at `now`.
+    ///
+    /// The nearest ancestor-or-self of the component that has a policy decides, alone. A component that was removed is judged as
+    /// though it still stood under the element that it was removed from, so that what was linked to it does not lose its guard.
+    /// The owner may always administer the root: a twin cannot be left without anybody who may.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with the rule, or [`CallError::Store`].
+    fn authorize(
+        &self,
+        twin: &TwinId,
+        party: &PartyId,
+        permission: Permission,
+        component: Option<&ComponentId>,
+        now: Timestamp,
+    ) -> Result<(), CallError> {
+        if !self.party(party)?.is_some_and(|party| party.is_active(now)) {
+            return Err(Reason::UnknownParty(*party).into());
+        }
+        let administers = permission == Permission::new(Operation::Administer, DataClass::Policy);
+        if administers && component.is_none() && self.twin(twin)?.owner == *party {
+            return Ok(());
+        }
+        if deciding_policy(self, twin, component)?.permits(&self.roles(twin, party)?, permission) {
+            return Ok(());
+        }
+        let Permission { operation, class } = permission;
+        Err(Reason::NotPermitted { operation, class, component: component.cloned() }.into())
+    }
+}
+
+pub(crate) fn decode_value<T: BorshSerialize + BorshDeserialize>(
+    key: &StateKey,
+    bytes: &[u8],
+) -> Result<T, StoreError> {
+    codec::decode(bytes, MAX_VALUE_BYTES)
+        .map_err(|_| StoreError::Damaged { table: Table::State, key: key.to_bytes() })
+}
+
+/// The policy that decides at `component`: the nearest one above or at it.
+fn deciding_policy(
+    state: &impl State,
+    twin: &TwinId,
+    component: Option<&ComponentId>,
+) -> Result<Policy, CallError> {
+    let mut at = component.cloned();
+    let mut former = 0;
+    while let Some(component) = at {
+        if let Some(policy) = state.read(&StateKey::Policy(*twin, Some(component.clone())))? {
+            return Ok(policy);
+        }
+        at = match parent_component(state, twin, &component) {
+            Some(parent) => parent,
+            None if former < MAX_FORMER => {
+                former += 1;
+                state.read::<Option<ComponentId>>(&StateKey::Former(*twin, component))?.flatten()
+            }
+            None => None,
+        };
+    }
+    Ok(state.read(&StateKey::Policy(*twin, None))?.ok_or(Reason::UnknownTwin(*twin))?)
+}
+
+/// The nearest addressable element above `component`, if that stands: `Some(None)` is the root.
+fn parent_component(
+    state: &impl State,
+    twin: &TwinId,
+    component: &ComponentId,
+) -> Option<Option<ComponentId>> {
+    let document = state.specification(twin)?;
+    let element = document.find(component.as_str()).ok()?;
+    Some(enclosing(element))
+}
+
+/// The address of the nearest element above `element` that has one.
+pub(crate) fn enclosing(element: dt_aml::Element<'_>) -> Option<ComponentId> {
+    element
+        .ancestors()
+        .skip(1)
+        .find_map(|above| above.address().and_then(|address| ComponentId::new(address).ok()))
+}
+
+/// The state after a certain block, unmoved by later ones.
+pub struct Snapshot {
+    pub(crate) view: Box<dyn StoreView>,
+    pub(crate) specifications: Arc<Specifications>,
+}
+
+impl State for Snapshot {
+    fn raw(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.view.get(Table::State, &key.to_bytes())
+    }
+
+    fn specification(&self, twin: &TwinId) -> Option<&Arc<Document>> {
+        self.specifications.get(twin)
+    }
+}
+
+impl Snapshot {
+    /// All keys and values whose key starts like `prefix` (an encoded [`StateKey`], cut where the rows may differ).
+    fn rows<T: BorshSerialize + BorshDeserialize>(
+        &self,
+        prefix: &[u8],
+    ) -> Result<Vec<(StateKey, T)>, StoreError> {
+        let decode = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let damaged = |_| StoreError::Damaged { table: Table::State, key: key.clone() };
+            let decoded = codec::decode(&key, MAX_VALUE_BYTES).map_err(damaged)?;
+            let value = decode_value(&decoded, &value)?;
+            Ok((decoded, value))
+        };
+        scan_prefix(&*self.view, Table::State, prefix, MAX_ROWS)?.into_iter().map(decode).collect()
+    }
+
+    /// Every registered party.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn parties(&self) -> Result<Vec<(PartyId, Party)>, StoreError> {
+        let rows = self.rows(&StateKey::prefix(Sort::Party, None))?;
+        Ok(select(rows, |key| if let StateKey::Party(party) = key { Some(party) } else { None }))
+    }
+
+    /// Every twin of the ledger.
+    pub fn twins(&self) -> impl Iterator<Item = TwinId> + '_ {
+        self.specifications.keys().copied()
+    }
+
+    /// The parties that have a part in `twin`, with their roles.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn participants(&self, twin: &TwinId) -> Result<Vec<(PartyId, Roles)>, StoreError> {
+        let rows = self.rows(&StateKey::prefix(Sort::Roles, Some(twin)))?;
+        Ok(select(rows, |key| if let StateKey::Roles(_, party) = key { Some(party) } else { None }))
+    }
+
+    /// The documents of `twin`, those out of use among them (mapping `documents` of Listing 1.1).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn documents(&self, twin: &TwinId) -> Result<Vec<(DocumentId, DocumentRecord)>, StoreError> {
+        let rows = self.rows(&StateKey::prefix(Sort::Document, Some(twin)))?;
+        Ok(select(rows, |key| if let StateKey::Document(_, document) = key { Some(document) } else { None }))
+    }
+
+    /// The external sources of `twin` (array `externalSources` of Listing 1.1).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn sources(&self, twin: &TwinId) -> Result<Vec<(Uri, Source)>, StoreError> {
+        let rows = self.rows(&StateKey::prefix(Sort::Source, Some(twin)))?;
+        Ok(select(rows, |key| if let StateKey::Source(_, uri) = key { Some(uri) } else { None }))
+    }
+
+    /// The feeds of `twin` by component (mapping `sensorFeeds` of Listing 1.1).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn feeds(&self, twin: &TwinId) -> Result<Vec<(ComponentId, Feed)>, StoreError> {
+        let rows = self.rows(&StateKey::prefix(Sort::Feed, Some(twin)))?;
+        Ok(select(rows, |key| if let StateKey::Feed(_, component) = key { Some(component) } else { None }))
+    }
+
+    /// Proof of what the state holds at `key`, or that it holds nothing there, under the state's root.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn prove(&self, key: &StateKey) -> Result<StateProof, StoreError> {
+        tree::prove(&*self.view, &key.to_bytes())
+    }
+
+    /// The Merkle root of the state.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn root(&self) -> Result<Digest, StoreError> {
+        tree::root(&*self.view)
+    }
+}
+
+/// The rows, named by what `name` takes from their keys.
+fn select<T, N>(rows: Vec<(StateKey, T)>, name: impl Fn(StateKey) -> Option<N>) -> Vec<(N, T)> {
+    rows.into_iter().filter_map(|(key, value)| Some((name(key)?, value))).collect()
+}

@@ -1,0 +1,192 @@
+//! The storage seam: five tables of bytes, written in one atomic step per block.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use thiserror::Error;
+
+/// What a ledger keeps apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Height → committed block.
+    Blocks,
+    /// The contracts' state.
+    State,
+    /// The nodes of the Merkle map over the state.
+    Tree,
+    /// (resource, number) → entry of its trace; transaction → where it is.
+    Index,
+    /// What the ledger knows of itself: genesis and tip.
+    Meta,
+}
+
+impl Table {
+    /// All tables.
+    pub const ALL: [Self; 5] = [Self::Blocks, Self::State, Self::Tree, Self::Index, Self::Meta];
+
+    /// The table's name on disk.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blocks => "blocks",
+            Self::State => "state",
+            Self::Tree => "tree",
+            Self::Index => "index",
+            Self::Meta => "meta",
+        }
+    }
+}
+
+/// A row's key and value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// What to write: for each key its value, or `None` to remove it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Batch {
+    /// The writes, at most one for each key.
+    pub writes: BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>,
+}
+
+impl Batch {
+    /// Writes `value` at `key`.
+    pub fn put(&mut self, table: Table, key: impl Into<Vec<u8>>, value: Vec<u8>) {
+        self.writes.insert((table, key.into()), Some(value));
+    }
+
+    /// Removes what is at `key`.
+    pub fn remove(&mut self, table: Table, key: impl Into<Vec<u8>>) {
+        self.writes.insert((table, key.into()), None);
+    }
+}
+
+/// Why the store did not answer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The engine below failed.
+    #[error("the store failed")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What is stored is not what was written.
+    #[error("table {} is damaged at key {}", table.name(), data_encoding_hex(key))]
+    Damaged {
+        /// The table.
+        table: Table,
+        /// The row's key.
+        key: Vec<u8>,
+    },
+}
+
+fn data_encoding_hex(key: &[u8]) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Keeps a ledger's bytes.
+///
+/// What an implementer may get wrong: [`LedgerStore::commit`] is *atomic and durable*. When it returns `Ok`, all of the batch
+/// survives a power failure; when the process dies before, none of it is there. A [`StoreView`] is a snapshot: commits that come
+/// after it do not show in it. Keys are ordered as bytes. `commit` blocks for the time of one flush to disk.
+/// [`crate::testing::store_suite`] checks all but the power failure.
+pub trait LedgerStore: Send + Sync {
+    /// What is stored now, unmoved by later commits.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn view(&self) -> Result<Box<dyn StoreView>, StoreError>;
+
+    /// Writes `batch`, all of it or nothing, durably.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+}
+
+/// A snapshot of a [`LedgerStore`].
+pub trait StoreView: Send + Sync {
+    /// The value at `key`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Shows each row from key `from` on, in order, to `visit`, until it breaks off.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
+}
+
+/// The rows of `table` whose keys start with `prefix`, at most `limit` of them.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn scan_prefix(
+    view: &dyn StoreView,
+    table: Table,
+    prefix: &[u8],
+    limit: usize,
+) -> Result<Vec<Row>, StoreError> {
+    let mut rows = Vec::new();
+    view.scan(table, prefix, &mut |key, value| {
+        if !key.starts_with(prefix) || rows.len() >= limit {
+            return ControlFlow::Break(());
+        }
+        rows.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })?;
+    Ok(rows)
+}
+
+/// A store in memory: for tests, for audits, and as the reference of what the seam means. Nothing in it survives the process.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    rows: Arc<RwLock<Arc<Rows>>>,
+}
+
+type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
+impl LedgerStore for MemoryStore {
+    fn view(&self) -> Result<Box<dyn StoreView>, StoreError> {
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(Box::new(MemoryView(Arc::clone(&rows))))
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+        let rows = Arc::make_mut(&mut rows);
+        for (key, value) in batch.writes {
+            match value {
+                Some(value) => rows.insert(key, value),
+                None => rows.remove(&key),
+            };
+        }
+        Ok(())
+    }
+}
+
+struct MemoryView(Arc<Rows>);
+
+impl StoreView for MemoryView {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.0.get(&(table, key.to_vec())).cloned())
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        for ((of, key), value) in self.0.range((table, from.to_vec())..) {
+            if *of != table || visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! For those who implement the seams, and for property tests.

@@ -1,0 +1,317 @@
+//! The transition: the contracts' only way to change the state. Pure and synchronous; a view and a block in, writes, receipts and events
+//! out.
+//!
+//! ```text
+//! block ─▶ for each transaction: admit ─▶ for each call: one `match` ─▶ staged writes
+//!                                            refused ─▶ staged writes dropped, receipt names the rule
+//!                                            all applied ─▶ staged writes kept
+//! ```
+//!
+//! # Invariants
+//! Same view and block, same output, on every machine: no clock, no randomness, no floats, no hash order. A refused transaction
+//! changes nothing but its sender's nonce. Every write to a thing is a link of its trace.
+
+mod authorization;
+mod documents;
+mod membership;
+mod programs;
+mod specification;
+mod twins;
+
+pub use documents::document_id;
+pub use twins::twin_id;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use bytes::Bytes;
+use dt_aml::Document;
+use dt_model::{
+    ComponentId, DataClass, Digest, Operation, PartyId, Permission, Signed, Timestamp, TwinId, codec,
+};
+
+use crate::admission::{self, AdmissionError};
+use crate::call::{Call, TwinCall};
+use crate::receipt::{Event, EventKind, Outcome, Receipt, TwinEvent};
+use crate::record::{Resource, StateKey, TraceEntry, TraceHead, Twin};
+use crate::state::{CallError, Specifications, State, decode_value};
+use crate::store::{StoreError, StoreView, Table};
+use crate::{Reason, Transaction};
+
+/// What one block does.
+#[derive(Default)]
+pub(crate) struct Effects {
+    /// Changes of the state, by key.
+    pub(crate) state: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// New rows of the index.
+    pub(crate) index: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Specifications that changed.
+    pub(crate) specifications: Specifications,
+    /// What became of each transaction.
+    pub(crate) receipts: Vec<Receipt>,
+    /// What happened.
+    pub(crate) events: Vec<Event>,
+}
+
+/// The block that is being applied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At {
+    pub(crate) chain: Digest,
+    pub(crate) height: u64,
+    pub(crate) time: Timestamp,
+}
+
+/// A block's application under way.
+pub(crate) struct Transition<'a> {
+    view: &'a dyn StoreView,
+    specifications: &'a Specifications,
+    at: At,
+    done: Effects,
+    /// What the present transaction has done so far.
+    staged: Effects,
+    /// The present transaction, its sender, and the number of the present call.
+    present: Option<Present>,
+}
+
+#[derive(Clone, Copy)]
+struct Present {
+    transaction: Digest,
+    sender: PartyId,
+    call: u32,
+}
+
+impl State for Transition<'_> {
+    fn raw(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StoreError> {
+        let bytes = key.to_bytes();
+        match self.staged.state.get(&bytes).or_else(|| self.done.state.get(&bytes)) {
+            Some(value) => Ok(value.clone()),
+            None => self.view.get(Table::State, &bytes),
+        }
+    }
+
+    fn specification(&self, twin: &TwinId) -> Option<&Arc<Document>> {
+        let staged = self.staged.specifications.get(twin).or_else(|| self.done.specifications.get(twin));
+        staged.or_else(|| self.specifications.get(twin))
+    }
+}
+
+impl<'a> Transition<'a> {
+    pub(crate) fn new(view: &'a dyn StoreView, specifications: &'a Specifications, at: At) -> Self {
+        Self { view, specifications, at, done: Effects::default(), staged: Effects::default(), present: None }
+    }
+
+    /// Applies one transaction, as received. On error nothing has happened, and the transaction is not for this block.
+    pub(crate) fn apply(&mut self, bytes: &Bytes) -> Result<(), AdmissionError> {
+        let transaction = admission::open(bytes)?;
+        self.apply_opened(&transaction)
+    }
+
+    /// Applies one authenticated transaction.
+    pub(crate) fn apply_opened(&mut self, transaction: &Signed<Transaction>) -> Result<(), AdmissionError> {
+        let At { chain, height, time } = self.at;
+        admission::admit(self, &chain, height, time, transaction)?;
+        let digest = transaction.digest();
+        let sender = transaction.signer();
+        let outcome = self.perform_all(digest, sender, &transaction.calls);
+        self.present = None;
+        let outcome = match outcome {
+            Ok(()) => {
+                let staged = std::mem::take(&mut self.staged);
+                self.done.state.extend(staged.state);
+                self.done.index.extend(staged.index);
+                self.done.specifications.extend(staged.specifications);
+                self.done.events.extend(staged.events);
+                Outcome::Applied
+            }
+            Err((call, error)) => {
+                self.staged = Effects::default();
+                match error {
+                    CallError::Refused(reason) => Outcome::Rejected { call, reason },
+                    CallError::Store(error) => return Err(error.into()),
+                }
+            }
+        };
+        // A nonce counts what is committed, refused or not, so that nothing can be replayed.
+        let nonce = StateKey::Nonce(sender).to_bytes();
+        self.done.state.insert(nonce, Some(codec::encode(&transaction.nonce.saturating_add(1))));
+        let place = (height, u32::try_from(self.done.receipts.len()).unwrap_or(u32::MAX));
+        self.done.index.insert(transaction_key(&digest), codec::encode(&place));
+        self.done.receipts.push(Receipt { transaction: digest, outcome });
+        Ok(())
+    }
+
+    /// What the block does.
+    pub(crate) fn finish(self) -> Effects {
+        self.done
+    }
+
+    fn perform_all(
+        &mut self,
+        transaction: Digest,
+        sender: PartyId,
+        calls: &[Call],
+    ) -> Result<(), (u32, CallError)> {
+        for (number, call) in (0u32..).zip(calls) {
+            self.present = Some(Present { transaction, sender, call: number });
+            self.perform(sender, call).map_err(|error| (number, error))?;
+        }
+        Ok(())
+    }
+
+    /// The one place where calls are told apart.
+    fn perform(&mut self, sender: PartyId, call: &Call) -> Result<(), CallError> {
+        match call {
+            Call::Register { certificate } => self.register(sender, certificate),
+            Call::RotateEncryptionKey { key } => self.rotate_encryption_key(sender, *key),
+            Call::RevokeCertificate { party } => self.revoke_certificate(sender, *party),
+            Call::RegisterNode { endpoints } => self.register_node(sender, endpoints),
+            Call::RetireNode => self.retire_node(sender),
+            Call::CreateTwin(create) => self.create_twin(sender, create),
+            Call::Twin { twin, call } => {
+                let record = self.twin(twin)?;
+                if record.decommissioned.is_some() {
+                    return Err(Reason::Decommissioned.into());
+                }
+                self.perform_on_twin(sender, *twin, record, call)
+            }
+        }
+    }
+
+    fn perform_on_twin(
+        &mut self,
+        sender: PartyId,
+        id: TwinId,
+        twin: Twin,
+        call: &TwinCall,
+    ) -> Result<(), CallError> {
+        match call {
+            TwinCall::TransferOwnership { to } => self.transfer_ownership(sender, id, twin, *to),
+            TwinCall::Decommission => self.decommission(sender, id, twin),
+            TwinCall::SetAgent { agent } => self.set_agent(sender, id, twin, *agent),
+            TwinCall::AssignRole { party, role } => self.assign_role(sender, id, *party, role),
+            TwinCall::UnassignRole { party, role } => self.unassign_role(sender, id, &twin, *party, role),
+            TwinCall::SetPolicy { component, policy } => {
+                self.set_policy(sender, id, component.as_ref(), policy)
+            }
+            TwinCall::RemovePolicy { component } => self.remove_policy(sender, id, component),
+            TwinCall::AddDocument(document) => self.add_document(sender, id, document),
+            TwinCall::AddDocumentVersion { document, version } => {
+                self.add_document_version(sender, id, *document, version)
+            }
+            TwinCall::RemoveDocument { document } => self.remove_document(sender, id, *document),
+            TwinCall::AddExternalSource { uri, component } => {
+                self.add_source(sender, id, uri, component.as_ref())
+            }
+            TwinCall::RemoveExternalSource { uri } => self.remove_source(sender, id, uri),
+            TwinCall::AddSensorFeed { component, feed } => self.add_feed(sender, id, component, *feed),
+            TwinCall::RemoveSensorFeed { component } => self.remove_feed(sender, id, component),
+            TwinCall::EditAml { edits, expected } => self.edit_aml(sender, id, edits, *expected),
+            TwinCall::CallProgram(call) => self.call_program(sender, id, twin, call),
+            TwinCall::CancelCall { call } => self.cancel_call(sender, id, twin, *call),
+            TwinCall::ClaimCalls { epoch } => self.claim_calls(sender, id, twin, *epoch),
+            TwinCall::StartCall { call, epoch } => self.start_call(sender, id, &twin, *call, *epoch),
+            TwinCall::CompleteCall { call, epoch, result } => {
+                self.complete_call(sender, id, twin, *call, *epoch, result)
+            }
+            TwinCall::RejectCall { call, epoch, rule } => {
+                self.reject_call(sender, id, twin, *call, *epoch, rule)
+            }
+            TwinCall::AnchorAcl { item, version, digest } => {
+                self.anchor_acl(sender, id, *item, *version, *digest)
+            }
+            TwinCall::AnchorHead { component, size, root } => {
+                self.anchor_head(sender, id, component, *size, *root)
+            }
+        }
+    }
+
+    /// Stages a write to the state.
+    fn put<T: BorshSerialize>(&mut self, key: &StateKey, value: &T) {
+        self.staged.state.insert(key.to_bytes(), Some(codec::encode(value)));
+    }
+
+    /// Stages a removal from the state.
+    fn remove(&mut self, key: &StateKey) {
+        self.staged.state.insert(key.to_bytes(), None);
+    }
+
+    /// The paper's *authorize*, of the present sender.
+    fn require(
+        &self,
+        sender: PartyId,
+        twin: &TwinId,
+        operation: Operation,
+        class: DataClass,
+        component: Option<&ComponentId>,
+    ) -> Result<(), CallError> {
+        self.authorize(twin, &sender, Permission::new(operation, class), component, self.at.time)
+    }
+
+    /// Tells followers what happened to a twin.
+    fn tell(&mut self, twin: TwinId, event: TwinEvent) {
+        self.tell_kind(EventKind::Twin(twin, event));
+    }
+
+    fn tell_kind(&mut self, kind: EventKind) {
+        if let Some(Present { transaction, sender, .. }) = self.present {
+            self.staged.events.push(Event { transaction, by: sender, kind });
+        }
+    }
+
+    /// The paper's *trace*: chains this write to `resource` to the one before.
+    fn trace(&mut self, resource: Resource) -> Result<(), CallError> {
+        let Some(Present { transaction, sender, call }) = self.present else { return Ok(()) };
+        let digest = resource.digest();
+        let head = self.trace_head(&digest)?.unwrap_or(TraceHead { count: 0, last: Digest::ZERO });
+        let number = head.count + 1;
+        let entry = TraceEntry {
+            resource,
+            number,
+            height: self.at.height,
+            time: self.at.time,
+            transaction,
+            call,
+            author: sender,
+            previous: head.last,
+        };
+        self.put(&StateKey::Trace(digest), &TraceHead { count: number, last: entry.digest() });
+        self.staged.index.insert(trace_key(&digest, number), codec::encode(&entry));
+        Ok(())
+    }
+
+    /// The digest of the present transaction and call under a domain: what new things are named by.
+    fn fresh_digest(&self, domain: dt_model::Domain) -> Digest {
+        self.present.map_or(Digest::ZERO, |present| domain.sha256_of(&(present.transaction, present.call)))
+    }
+
+    /// Whether there is such an element, once.
+    fn require_component(&self, twin: &TwinId, component: Option<&ComponentId>) -> Result<(), CallError> {
+        let Some(component) = component else { return Ok(()) };
+        let found =
+            self.specification(twin).is_some_and(|document| document.find(component.as_str()).is_ok());
+        if found { Ok(()) } else { Err(Reason::UnknownComponent(component.clone()).into()) }
+    }
+
+    /// A record that must be there.
+    fn existing<T: BorshSerialize + BorshDeserialize>(
+        &self,
+        key: &StateKey,
+        absent: Reason,
+    ) -> Result<T, CallError> {
+        match self.raw(key)? {
+            Some(bytes) => Ok(decode_value(key, &bytes)?),
+            None => Err(absent.into()),
+        }
+    }
+}
+
+/// Where the index holds the place of a transaction.
+pub(crate) fn transaction_key(transaction: &Digest) -> Vec<u8> {
+    [b"t".as_slice(), transaction.as_bytes()].concat()
+}
+
+/// Where the index holds an entry of a trace.
+pub(crate) fn trace_key(resource: &Digest, number: u64) -> Vec<u8> {
+    [b"r".as_slice(), resource.as_bytes(), &number.to_be_bytes()].concat()
+}

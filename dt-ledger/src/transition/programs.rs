@@ -1,0 +1,201 @@
+//! The program call queue (section 4.3; `callProgram`, Listing 1.2) and the life of a call: committed, claimed, started, ended.
+
+use dt_model::{DataClass, Name, Operation, PartyId, TwinId};
+
+use super::Transition;
+use super::twins::require_owner;
+use crate::Reason;
+use crate::call::{CallResult, ProgramCall};
+use crate::receipt::TwinEvent;
+use crate::record::{CallRecord, CallStatus, Resource, StateKey, Twin};
+use crate::safety::check_call;
+use crate::state::{CallError, State};
+
+/// Calls that may wait at once: a queue that nobody reads must not grow for ever.
+const MAX_QUEUE: usize = 1024;
+
+impl Transition<'_> {
+    /// Queues a call that the sender may make, that the specification knows, and that its limits allow.
+    pub(super) fn call_program(
+        &mut self,
+        sender: PartyId,
+        id: TwinId,
+        mut twin: Twin,
+        call: &ProgramCall,
+    ) -> Result<(), CallError> {
+        self.require(sender, &id, Operation::Execute, DataClass::Program, Some(&call.program))?;
+        if call.valid_until <= self.at.time {
+            return Err(Reason::CallExpired(call.valid_until).into());
+        }
+        if let Some(guard) = call.guard {
+            self.require_root(&id, guard)?;
+        }
+        let document = self.specification(&id).ok_or(Reason::UnknownTwin(id))?;
+        check_call(document, call)?;
+        if twin.queue.len() >= MAX_QUEUE {
+            return Err(Reason::Full.into());
+        }
+        twin.calls += 1;
+        let number = twin.calls;
+        twin.queue.push(number);
+        let record = CallRecord {
+            call: call.clone(),
+            caller: sender,
+            committed: self.at.time,
+            status: CallStatus::Committed,
+            since: self.at.time,
+        };
+        self.put(&StateKey::Call(id, number), &record);
+        self.put(&StateKey::Twin(id), &twin);
+        self.tell(id, TwinEvent::CallQueued(number));
+        self.trace(Resource::Call(id, number))
+    }
+
+    pub(super) fn cancel_call(
+        &mut self,
+        sender: PartyId,
+        id: TwinId,
+        twin: Twin,
+        number: u64,
+    ) -> Result<(), CallError> {
+        let record = self.call(&id, number)?;
+        if record.caller != sender {
+            require_owner(sender, &twin)?;
+        }
+        match record.status {
+            CallStatus::Committed | CallStatus::Claimed(_) => {
+                self.tell(id, TwinEvent::CallCancelled(number));
+                self.end(id, twin, number, record, CallStatus::Cancelled)
+            }
+            status => Err(Reason::WrongCallState(status).into()),
+        }
+    }
+
+    /// Hands every waiting call to the agent under a new epoch, but for those whose time is over: these end here.
+    pub(super) fn claim_calls(
+        &mut self,
+        sender: PartyId,
+        id: TwinId,
+        mut twin: Twin,
+        epoch: u64,
+    ) -> Result<(), CallError> {
+        require_agent(sender, &twin)?;
+        if epoch <= twin.epoch {
+            return Err(Reason::Fenced { current: twin.epoch }.into());
+        }
+        twin.epoch = epoch;
+        let mut kept = Vec::with_capacity(twin.queue.len());
+        for number in std::mem::take(&mut twin.queue) {
+            let record = self.call(&id, number)?;
+            let is_open = matches!(record.status, CallStatus::Committed | CallStatus::Claimed(_));
+            let status = match record.status {
+                _ if is_open && record.call.valid_until <= self.at.time => CallStatus::Expired,
+                CallStatus::Committed | CallStatus::Claimed(_) => CallStatus::Claimed(epoch),
+                // A started call stays what it is, and is the new epoch's to settle.
+                CallStatus::Started(_) => CallStatus::Started(epoch),
+                status => return Err(Reason::WrongCallState(status).into()),
+            };
+            if status != CallStatus::Expired {
+                kept.push(number);
+            }
+            self.put(&StateKey::Call(id, number), &CallRecord { status, since: self.at.time, ..record });
+            self.trace(Resource::Call(id, number))?;
+        }
+        twin.queue = kept;
+        self.put(&StateKey::Twin(id), &twin);
+        self.tell(id, TwinEvent::CallsClaimed(epoch));
+        Ok(())
+    }
+
+    /// The last gate before the asset: rights, guard, expiry and safety are judged once more, by the state as it is now.
+    pub(super) fn start_call(
+        &mut self,
+        sender: PartyId,
+        id: TwinId,
+        twin: &Twin,
+        number: u64,
+        epoch: u64,
+    ) -> Result<(), CallError> {
+        require_agent(sender, twin)?;
+        let record = self.claimed(id, twin, number, epoch)?;
+        if record.call.valid_until <= self.at.time {
+            return Err(Reason::CallExpired(record.call.valid_until).into());
+        }
+        self.require(record.caller, &id, Operation::Execute, DataClass::Program, Some(&record.call.program))?;
+        if let Some(guard) = record.call.guard {
+            self.require_root(&id, guard)?;
+        }
+        let document = self.specification(&id).ok_or(Reason::UnknownTwin(id))?;
+        check_call(document, &record.call)?;
+        let started = CallRecord { status: CallStatus::Started(epoch), since: self.at.time, ..record };
+        self.put(&StateKey::Call(id, number), &started);
+        self.tell(id, TwinEvent::CallStarted(number));
+        self.trace(Resource::Call(id, number))
+    }
+
+    pub(super) fn complete_call(
+        &mut self,
+        sender: PartyId,
+        id: TwinId,
+        twin: Twin,
+        number: u64,
+        epoch: u64,
+        result: &CallResult,
+    ) -> Result<(), CallError> {
+        require_agent(sender, &twin)?;
+        require_epoch(&twin, epoch)?;
+        let record = self.call(&id, number)?;
+        if record.status != CallStatus::Started(epoch) {
+            return Err(Reason::WrongCallState(record.status).into());
+        }
+        self.tell(id, TwinEvent::CallCompleted(number, result.clone()));
+        self.end(id, twin, number, record, CallStatus::Completed(result.clone()))
+    }
+
+    pub(super) fn reject_call(
+        &mut self,
+        sender: PartyId,
+        id: TwinId,
+        twin: Twin,
+        number: u64,
+        epoch: u64,
+        rule: &Name,
+    ) -> Result<(), CallError> {
+        require_agent(sender, &twin)?;
+        let record = self.claimed(id, &twin, number, epoch)?;
+        self.tell(id, TwinEvent::CallRejected(number, rule.clone()));
+        self.end(id, twin, number, record, CallStatus::Rejected(rule.clone()))
+    }
+
+    /// The call, if it was claimed under `epoch` and that is still the newest.
+    fn claimed(&self, id: TwinId, twin: &Twin, number: u64, epoch: u64) -> Result<CallRecord, CallError> {
+        require_epoch(twin, epoch)?;
+        let record = self.call(&id, number)?;
+        match record.status {
+            CallStatus::Claimed(of) if of == epoch => Ok(record),
+            status => Err(Reason::WrongCallState(status).into()),
+        }
+    }
+
+    fn end(
+        &mut self,
+        id: TwinId,
+        mut twin: Twin,
+        number: u64,
+        record: CallRecord,
+        status: CallStatus,
+    ) -> Result<(), CallError> {
+        twin.queue.retain(|&queued| queued != number);
+        self.put(&StateKey::Twin(id), &twin);
+        self.put(&StateKey::Call(id, number), &CallRecord { status, since: self.at.time, ..record });
+        self.trace(Resource::Call(id, number))
+    }
+}
+
+fn require_agent(sender: PartyId, twin: &Twin) -> Result<(), CallError> {
+    if twin.agent == Some(sender) { Ok(()) } else { Err(Reason::NotTheAgent.into()) }
+}
+
+fn require_epoch(twin: &Twin, epoch: u64) -> Result<(), CallError> {
+    if twin.epoch == epoch { Ok(()) } else { Err(Reason::Fenced { current: twin.epoch }.into()) }
+}

@@ -1,0 +1,133 @@
+//! Edits of the specification by element ID (`insertAML`, `removeAML`, Listing 1.2), all or none of them.
+
+use std::sync::Arc;
+
+use dt_aml::{Change, Document, Edit};
+use dt_model::{ComponentId, DataClass, Digest, Operation, PartyId, TwinId};
+
+use super::Transition;
+use crate::Reason;
+use crate::receipt::TwinEvent;
+use crate::record::{Resource, Specification, StateKey};
+use crate::safety::shorten;
+use crate::state::{CallError, State, enclosing};
+use crate::transaction::MAX_AML_BYTES;
+
+/// Edits in one call.
+const MAX_EDITS: usize = 1024;
+
+impl Transition<'_> {
+    pub(super) fn edit_aml(
+        &mut self,
+        sender: PartyId,
+        id: TwinId,
+        edits: &[Edit],
+        expected: Option<Digest>,
+    ) -> Result<(), CallError> {
+        if edits.is_empty() || edits.len() > MAX_EDITS {
+            return Err(Reason::Full.into());
+        }
+        if let Some(expected) = expected {
+            self.require_root(&id, expected)?;
+        }
+        let mut document = Document::clone(self.specification(&id).ok_or(Reason::UnknownTwin(id))?);
+        for edit in edits {
+            self.edit(sender, id, &mut document, edit)?;
+        }
+        if document.len() > MAX_AML_BYTES {
+            return Err(Reason::Full.into());
+        }
+        let root = Digest::from(*document.root_hash().as_bytes());
+        let version = self.specification_state(&id)?.version + 1;
+        self.put(&StateKey::Specification(id), &Specification { root, version });
+        self.put(&StateKey::SpecificationEdits(id, version), &edits.to_vec());
+        self.staged.specifications.insert(id, Arc::new(document));
+        self.tell(id, TwinEvent::SpecificationChanged(root));
+        Ok(())
+    }
+
+    /// Authorizes one edit by the document as the edits before it left it, applies it, and traces what it touched.
+    fn edit(
+        &mut self,
+        sender: PartyId,
+        id: TwinId,
+        document: &mut Document,
+        edit: &Edit,
+    ) -> Result<(), CallError> {
+        let target = match edit {
+            Edit::Insert { parent, .. } => parent,
+            Edit::Remove { address, .. } => address,
+        };
+        let scope = self.scope(&id, document, target)?;
+        self.require(sender, &id, Operation::Write, DataClass::Specification, scope.as_ref())?;
+        let under = document.find(target).ok().and_then(enclosing);
+        let changes = document
+            .apply(std::slice::from_ref(edit))
+            .map_err(|error| Reason::BadEdit(shorten(&error.to_string())))?;
+        for change in &changes {
+            self.removed(sender, id, change, under.as_ref())?;
+            self.touched(id, change, scope.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// The nearest element at or above `target` that stood in the specification before this call: the policies that stand there are
+    /// those that decide. What the call itself has inserted is judged by where it was inserted.
+    fn scope(
+        &self,
+        id: &TwinId,
+        document: &Document,
+        target: &str,
+    ) -> Result<Option<ComponentId>, CallError> {
+        let unknown = || match ComponentId::new(target) {
+            Ok(component) => Reason::UnknownComponent(component),
+            Err(_) => Reason::BadEdit(shorten("an address is a printable text")),
+        };
+        let element = document.find(target).map_err(|_| unknown())?;
+        let before = self.specification(id).ok_or(Reason::UnknownTwin(*id))?;
+        let known = element.ancestors().find_map(|at| {
+            let address = at.address()?;
+            before.find(&address).ok()?;
+            ComponentId::new(address).ok()
+        });
+        Ok(known)
+    }
+
+    /// What went with a removal: each element that had a stricter policy must allow it too, none may still have a feed, and each leaves
+    /// behind where it stood, so that what was linked to it keeps its scope.
+    fn removed(
+        &mut self,
+        sender: PartyId,
+        id: TwinId,
+        change: &Change,
+        under: Option<&ComponentId>,
+    ) -> Result<(), CallError> {
+        for removed in &change.removed {
+            let Ok(component) = ComponentId::new(removed.as_str()) else { continue };
+            if self.raw(&StateKey::Policy(id, Some(component.clone())))?.is_some() {
+                self.require(sender, &id, Operation::Write, DataClass::Specification, Some(&component))?;
+            }
+            if self.raw(&StateKey::Feed(id, component.clone()))?.is_some() {
+                return Err(Reason::FeedAttached(component).into());
+            }
+            self.put(&StateKey::Former(id, component.clone()), &under.cloned());
+            self.trace(Resource::Element(id, component))?;
+        }
+        Ok(())
+    }
+
+    fn touched(&mut self, id: TwinId, change: &Change, scope: Option<&ComponentId>) -> Result<(), CallError> {
+        for inserted in &change.inserted {
+            if let Ok(component) = ComponentId::new(inserted.as_str()) {
+                self.trace(Resource::Element(id, component))?;
+            }
+        }
+        scope.map_or(Ok(()), |scope| self.trace(Resource::Element(id, scope.clone())))
+    }
+
+    /// Whether the specification is still the one that the sender saw.
+    pub(super) fn require_root(&self, id: &TwinId, expected: Digest) -> Result<(), CallError> {
+        let found = self.specification_state(id)?.root;
+        if found == expected { Ok(()) } else { Err(Reason::SpecificationChanged { found }.into()) }
+    }
+}
