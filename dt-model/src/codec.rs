@@ -3,6 +3,8 @@
 //! Every value has exactly one encoding, and [`decode`] accepts nothing else. It MUST be the only decoder of bytes that come from
 //! outside: a second way to read is a second opinion on what was signed.
 //!
+//! Types that are decoded MUST NOT be recursive: nothing bounds the depth of one that is.
+//!
 //! What it refuses, in this order: more bytes than the caller's limit, a malformed value (bad tag, bad UTF-8, unsorted or repeated
 //! map keys, a value its type's own invariant forbids), bytes after the value, and an encoding that differs from the one we would
 //! write.
@@ -50,7 +52,8 @@ pub fn encode<T: BorshSerialize + ?Sized>(value: &T) -> Vec<u8> {
 /// Reads the one value that `bytes` encode, provided they are at most `limit` bytes long.
 ///
 /// # Errors
-/// See [`DecodeError`] and the module's list of what is refused. Memory use is proportional to `bytes`.
+/// See [`DecodeError`] and the module's list of what is refused. Memory use is proportional to `bytes`, but for one buffer of at
+/// most 1 MiB that a false length can ask for.
 ///
 /// # Examples
 /// ```

@@ -27,15 +27,25 @@ pub enum TextError {
         /// Bytes allowed.
         limit: usize,
     },
-    /// Control characters and line breaks could forge what a person reads in a log.
-    #[error("the text has a control character at byte {at}")]
+    /// Control characters, line breaks, and invisible characters that change the direction of writing could forge what a person reads in
+    /// a log.
+    #[error("the text has a control or invisible character at byte {at}")]
     Control {
         /// Byte offset of the first one.
         at: usize,
     },
 }
 
-/// A text of 1 to `MAX` bytes without control characters.
+/// Whether `c` could make a text look like another: control characters, line and paragraph separators, zero-width characters, and the
+/// controls of writing direction (Unicode TR 36 and TR 9).
+#[must_use]
+pub fn is_forbidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A text of 1 to `MAX` bytes without control or invisible characters ([`is_forbidden`]). Texts are equal when their bytes are: nothing is
+/// normalized.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Text<const MAX: usize>(String);
@@ -56,7 +66,7 @@ impl<const MAX: usize> Text<MAX> {
         if text.len() > MAX {
             return Err(TextError::TooLong { size: text.len(), limit: MAX });
         }
-        match text.char_indices().find(|(_, c)| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+        match text.char_indices().find(|(_, c)| is_forbidden(*c)) {
             Some((at, _)) => Err(TextError::Control { at }),
             None => Ok(Self(text)),
         }

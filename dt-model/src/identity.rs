@@ -1,7 +1,7 @@
 //! A party's keys in memory, and in a file that only its owner can use.
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -12,7 +12,7 @@ use thiserror::Error;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use crate::{Domain, EncryptionKey, PartyId, Secret, Signature, Signer, SignerError, codec};
+use crate::{Domain, EncryptionKey, PartyId, Secret, Signature, Signer, SignerError, codec, file};
 
 /// A party's secrets: one signing key, and its encryption keys, the current one first.
 ///
@@ -111,7 +111,7 @@ pub enum IdentityError {
     },
 }
 
-/// An identity file is some hundred bytes; each rotated encryption key adds 32.
+/// An identity file is some hundred bytes; each rotated encryption key adds 32. Neither written nor read beyond this.
 const MAX_FILE_BYTES: usize = 64 * 1024;
 /// The checksum of an unencrypted file.
 const CHECKSUM: Domain = Domain::new("dt/model/identity-file/v1");
@@ -146,7 +146,8 @@ impl Identity {
     /// Writes the identity to `path`, replacing what is there in one step, readable by its owner alone.
     ///
     /// # Errors
-    /// [`IdentityError::Io`]; the former file, if any, is then still in place.
+    /// [`IdentityError::Io`], also for an identity with more encryption keys (about 2000) than [`Identity::load`] would read. The
+    /// former file, if any, is then still in place, unless all that failed was to flush its folder to disk.
     pub fn save(
         &self,
         path: &Path,
@@ -158,8 +159,16 @@ impl Identity {
             encryption: self.encryption.iter().map(|secret| Secret::from_bytes(secret.to_bytes())).collect(),
         };
         let file = match protection {
+            #[cfg(not(unix))]
             Protection::OwnerOnly => {
-                let checksum = *CHECKSUM.blake3_of(&keys).as_bytes();
+                return Err(IdentityError::Io {
+                    path: path.into(),
+                    source: io::ErrorKind::Unsupported.into(),
+                });
+            }
+            #[cfg(unix)]
+            Protection::OwnerOnly => {
+                let checksum = keys.checksum();
                 File::OwnerOnlyV1 { keys, checksum }
             }
             Protection::Passphrase(passphrase) => {
@@ -172,8 +181,11 @@ impl Identity {
                 File::PassphraseV1 { kdf, sealed }
             }
         };
-        write_private(path, &Zeroizing::new(codec::encode(&file)))
-            .map_err(|source| IdentityError::Io { path: path.into(), source })
+        let bytes = Zeroizing::new(codec::encode(&file));
+        if bytes.len() > MAX_FILE_BYTES {
+            return Err(IdentityError::Io { path: path.into(), source: io::ErrorKind::FileTooLarge.into() });
+        }
+        file::write_private(path, &bytes).map_err(|source| IdentityError::Io { path: path.into(), source })
     }
 
     /// Reads an identity that [`Identity::save`] wrote.
@@ -185,7 +197,7 @@ impl Identity {
         let bytes = read_private(path)?;
         let keys = match (codec::decode(&bytes, MAX_FILE_BYTES).map_err(|_| damaged())?, protection) {
             (File::OwnerOnlyV1 { keys, checksum }, Protection::OwnerOnly) => {
-                if CHECKSUM.blake3_of(&keys).as_bytes() != &checksum {
+                if keys.checksum() != checksum {
                     return Err(damaged());
                 }
                 keys
@@ -209,6 +221,12 @@ impl Identity {
     }
 }
 
+impl Keys {
+    fn checksum(&self) -> [u8; 32] {
+        *CHECKSUM.blake3(&[&Zeroizing::new(codec::encode(self))]).as_bytes()
+    }
+}
+
 impl Kdf {
     /// The key for `passphrase`, or `None` if the parameters are out of bounds.
     fn derive(&self, passphrase: &str) -> Option<Secret> {
@@ -224,27 +242,6 @@ impl Kdf {
     }
 }
 
-/// Writes beside `path`, flushes to disk, and renames: a crash leaves the former file or the new one.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::File::open(folder)?.sync_all()?;
-    }
-    Ok(())
-}
-
 /// Reads at most [`MAX_FILE_BYTES`] (and one byte more, which the codec then refuses) of a file that only its owner may read.
 fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
     let io = |source| IdentityError::Io { path: path.into(), source };
@@ -256,7 +253,8 @@ fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
             return Err(IdentityError::Exposed { path: path.into(), mode: mode & 0o777 });
         }
     }
-    let mut bytes = Zeroizing::new(Vec::new());
+    // Its full size at once: a buffer that grows leaves copies of the keys behind it, which nobody wipes.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES + 1));
     file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(io)?;
     Ok(bytes)
 }

@@ -25,6 +25,9 @@ pub struct SignatureError;
 /// # Invariant
 /// The bytes are the canonical encoding of a curve point that is not of small order. A key of small order would let one signature
 /// verify for many messages; a second encoding of one key would make two parties of one.
+///
+/// A key with a component of small order beside its own is accepted, as Ed25519 libraries do: its holder can have several such keys, as
+/// anybody can have several keys; each is its own party.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize)]
 pub struct PartyId([u8; 32]);
 

@@ -43,6 +43,7 @@
 
 pub mod codec;
 mod digest;
+pub mod file;
 mod fixed;
 #[doc(hidden)]
 pub use fixed::fixed_support as __fixed;
@@ -62,7 +63,7 @@ pub use codec::{DecodeError, decode, encode};
 pub use digest::{ContentHash, Digest, Domain};
 pub use fixed::FixedParseError;
 pub use formal::{DataClass, DataElement, Operation, Permission};
-pub use id::{ComponentId, Name, Text, TextError, TwinId};
+pub use id::{ComponentId, Name, Text, TextError, TwinId, is_forbidden};
 pub use identity::{Identity, IdentityError, Protection};
 pub use key::{EncryptionKey, InvalidKey, PartyId, Signature, SignatureError};
 pub use secret::{Secret, SecretError};

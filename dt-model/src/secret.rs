@@ -4,6 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce};
 use rand_core::CryptoRng;
+use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -17,7 +18,7 @@ pub struct SecretError;
 /// A symmetric secret.
 ///
 /// It has no `Display`, no serde form, and a `Debug` that shows nothing; it reaches the wire only inside something sealed.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop, BorshSerialize, BorshDeserialize)]
 pub struct Secret([u8; 32]);
 
 impl Secret {
@@ -79,6 +80,15 @@ impl Secret {
         ChaCha20Poly1305::new((&self.0).into())
     }
 }
+
+impl PartialEq for Secret {
+    /// Takes the same time wherever the first difference lies.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Secret {}
 
 impl core::fmt::Debug for Secret {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

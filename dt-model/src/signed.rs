@@ -88,7 +88,7 @@ impl<T: Message> Envelope<T> {
 ///
 /// # Invariant
 /// The signature of [`Signed::envelope`] verifies, and its body is the canonical encoding of the value: there is no other way to
-/// make one than [`Signed::new`] and [`Envelope::open`].
+/// make one than [`Signed::new`], which trusts its [`Signer`], and [`Envelope::open`], which trusts nobody.
 pub struct Signed<T> {
     envelope: Envelope<T>,
     value: T,
@@ -98,10 +98,13 @@ impl<T: Message> Signed<T> {
     /// Signs `value`.
     ///
     /// # Errors
-    /// [`SignerError`] if the signer does not sign.
+    /// [`SignerError`] if the signer does not sign, or if the value is longer than a reader would accept.
     pub fn new(value: T, signer: &(impl Signer + ?Sized)) -> Result<Self, SignerError> {
         let party = signer.party();
         let body = Bytes::from(codec::encode(&value));
+        if body.len() > T::MAX_BYTES {
+            return Err(SignerError::TooLarge { size: body.len(), limit: T::MAX_BYTES });
+        }
         let signature = signer.sign(&preimage::<T>(party, &body))?;
         Ok(Self { envelope: Envelope { signer: party, signature, body, of: PhantomData }, value })
     }

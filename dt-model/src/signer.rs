@@ -14,6 +14,14 @@ pub enum SignerError {
     /// The agreed secret would be predictable (RFC 7748, section 6.1: the all-zero result).
     #[error("the peer's encryption key is not acceptable")]
     NonContributory,
+    /// What is to be signed is longer than anybody would read ([`crate::Message::MAX_BYTES`]).
+    #[error("{size} bytes are more than the limit of {limit}")]
+    TooLarge {
+        /// Bytes of the encoded value.
+        size: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
     /// The device that holds the keys did not answer or refused.
     #[error("the key store failed")]
     KeyStore(#[source] Box<dyn std::error::Error + Send + Sync>),
