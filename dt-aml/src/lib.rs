@@ -1,1 +1,42 @@
 //! An editable AutomationML (CAEX 2.15 and 3.0) document that parses, queries, edits by ID, hashes by subtree and writes back the bytes it was given.
+
+pub mod address;
+mod apply;
+mod attribute;
+mod check;
+mod class;
+mod compact;
+mod constraint;
+mod document;
+mod edit;
+mod element;
+mod grow;
+mod hash;
+mod index;
+mod issues;
+mod kind;
+pub mod limits;
+mod place;
+mod program;
+mod proof;
+mod scan;
+mod schema;
+mod tree;
+pub mod value;
+mod xml;
+
+pub use address::FindError;
+pub use attribute::Attribute;
+pub use check::SchemaError;
+pub use constraint::{Bound, Constraint, Requirement, Verdict, Violation};
+pub use document::{Document, ParseError};
+pub use edit::{Change, Edit, EditError, MAX_REPORTED, Reference, RemovePolicy};
+pub use element::Element;
+pub use hash::SubtreeHash;
+pub use issues::{Issue, Problem};
+pub use kind::{CAEX_3_NAMESPACE, Kind, Version};
+pub use limits::{Limit, LimitExceeded, Limits, Position};
+pub use program::{Parameter, Program};
+pub use proof::{Proof, ProofError};
+pub use scan::XmlFault;
+pub use value::DataType;

@@ -1,9 +1,115 @@
 //! Quorum-replicated and erasure-coded records among registered nodes, of which k may be malicious, with seams for network and storage.
+//!
+//! ```text
+//!   Client ── Call ──▶ Transport (seam) ──▶ Replica ── Validator (seam): is it allowed?
+//!     │      signed      in process,          │        dt-acl, dt-feed, OwnedRecords
+//!     │      request     libp2p, …            └─────── RecordStore (seam): rows on disk
+//!     ▼                                                memory, redb
+//!   PutQuorum, GetQuorum ◀── signed replies of n replicas, of which any q decide
+//!     │
+//!     ├── QuorumCertificate: q receipts, proof of storage for anybody
+//!     └── the newest record: no older one is returned afterwards
+//!
+//!   Membership (from the ledger) ── replicas(address) ──▶ which n nodes hold an address
+//!   BlobRef: bulk data in n shards, of which any k + 1 restore it
+//! ```
+//!
+//! A [`Record`] is signed by its writer and lies at a [`Key`]. Its kind's [`Validator`] says at every replica who may write what; a reader
+//! believes signatures and quorums, never a node. The algorithm and what it withstands stand at [`Client`].
+//!
+//! # Invariants
+//! - Of n ≥ 3k + 1 replicas of an address at most k are malicious. With more, records may be rolled back or withheld, but still not forged:
+//!   that takes the writer's key.
+//! - Nodes and parties are those that the ledger registers: [`Membership`] MUST come from there.
+//! - Content MUST be sealed before it is put (see [`seal`]): nodes see what they store.
+//! - Time is an argument: the parties' clocks agree within [`MAX_REQUEST_AGE`].
+//!
+//! # Example
+//!
+//! Four nodes, of which one may lie; one is down besides.
+//!
+//! ```
+//! use std::collections::BTreeSet;
+//! use std::sync::Arc;
+//!
+//! use dt_dht::{Client, InProcess, Membership, MemoryStore, Node, OwnedRecords, Replica, Resilience};
+//! use dt_model::{Digest, Identity, Signed, Signer, Timestamp};
+//!
+//! # let mut rng: rand_chacha::ChaCha20Rng = rand_chacha::rand_core::SeedableRng::from_seed([7; 32]);
+//! # futures_util::FutureExt::now_or_never(async {
+//! let nodes: Vec<Arc<Identity>> = (0..4).map(|_| Arc::new(Identity::generate(&mut rng))).collect();
+//! let maintainer = Arc::new(Identity::generate(&mut rng));
+//! let membership = Membership::new(
+//!     Digest::from([1; 32]), // the ledger's chain ID
+//!     1,
+//!     Resilience::tolerating(1)?,
+//!     nodes.iter().map(|node| Node { party: node.party(), endpoints: vec![] }).collect(),
+//!     BTreeSet::from([maintainer.party()]),
+//! )?;
+//! let replicas = nodes.iter().map(|node| {
+//!     let store = Arc::new(MemoryStore::new());
+//!     Arc::new(Replica::new(node.clone(), store, membership.clone(), vec![Arc::new(OwnedRecords)]))
+//! });
+//! let now = Timestamp::from_millis(1_700_000_000_000);
+//! let network = Arc::new(InProcess::new(replicas, Arc::new(move || now)));
+//! network.stop(&nodes[2].party());
+//!
+//! let client = Client::new(maintainer.clone(), network, membership.clone(), rng);
+//! let name = "calibration".parse()?;
+//! let key = OwnedRecords::key(&maintainer.party(), &name);
+//! let record = OwnedRecords::record(maintainer.party(), name, 1, &b"zero at 4.02 mA"[..]);
+//! let record = Signed::new(record, &*maintainer)?;
+//!
+//! let certificate = client.put(&record, now).await?;
+//! certificate.verify_for(&membership, &record)?; // anybody can, offline
+//!
+//! let found = client.get(key, OwnedRecords::check(), now).await?.expect("it was stored");
+//! assert_eq!(OwnedRecords::value(&found)?, "zero at 4.02 mA");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap().unwrap();
+//! ```
 
+mod audit;
+mod blob;
+mod call;
+mod certificate;
+mod client;
+mod equivocation;
+mod membership;
+mod message;
+mod owned;
+mod quorum;
 mod record;
+#[cfg(feature = "redb")]
+mod redb_store;
+mod replica;
 mod resilience;
+mod rows;
+pub mod seal;
+mod store;
+mod tally;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod transport;
 mod validator;
 
+pub use audit::{RowDamage, RowKey, StoreDamage, StoreReport, verify_store};
+pub use blob::{BlobError, BlobRef, MAX_BLOB_BYTES, decode_blob, encode_blob};
+pub use call::{Call, ReplyError};
+pub use certificate::{CertificateError, MAX_CERTIFICATE_BYTES, QuorumCertificate, Receipt};
+pub use client::{Client, GetError, PutError};
+pub use equivocation::{Culprit, Equivocation, EquivocationError};
+pub use membership::{Endpoint, Membership, MembershipError, Node};
+pub use message::{
+    MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Reply, ReplyBody, Request, RequestBody, request_digest,
+};
+pub use owned::OwnedRecords;
+pub use quorum::{Check, GetQuorum, PutQuorum, WriteBack};
 pub use record::{Address, Key, Kind, MAX_RECORD_BYTES, Record, Slot};
+#[cfg(feature = "redb")]
+pub use redb_store::RedbStore;
+pub use replica::Replica;
 pub use resilience::{Resilience, TooFewReplicas};
+pub use store::{MemoryStore, RecordStore, Row, StoreError};
+pub use transport::{Clock, InProcess, Transport, TransportError};
 pub use validator::{Neighbours, Refusal, Site, Validator};

@@ -113,7 +113,8 @@ fn registers(
     }
 }
 
-/// The certificate, if it is for `party`, for this chain, valid now, and signed by one of the chain's authorities.
+/// The certificate, if it is for `party`, for this chain, valid now, signed by one of the chain's authorities, and not from before the
+/// party's revocation: else a revoked party would come back with what was revoked.
 pub(crate) fn acceptable(
     state: &impl State,
     chain: &dt_model::Digest,
@@ -124,7 +125,11 @@ pub(crate) fn acceptable(
     if state.raw(&StateKey::Authority(certificate.signer()))?.is_none() {
         return Ok(None);
     }
+    let revoked = state.party(&party)?.and_then(|party| party.revoked);
     Ok(certificate.clone().open().ok().filter(|certificate| {
-        certificate.party == party && certificate.chain == *chain && certificate.is_valid_at(now)
+        certificate.party == party
+            && certificate.chain == *chain
+            && certificate.is_valid_at(now)
+            && revoked.is_none_or(|revoked| certificate.not_before > revoked)
     }))
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::block::CommittedBlock;
 use crate::genesis::Genesis;
-use crate::replica::{BlockError, OpenReplicaError, Replica, Tip};
+use crate::replica::{BlockError, GENESIS, OpenReplicaError, Replica, Tip, read_meta};
 use crate::store::{LedgerStore, MemoryStore, StoreError, StoreView, Table};
 
 /// What an audit found in order.
@@ -87,7 +87,13 @@ pub fn audit(
     let stored = store.view()?;
     let memory = MemoryStore::default();
     let replica = Replica::open(Arc::new(memory.clone()), genesis)?;
-    compare_row(&*stored, &*memory.view()?, Table::Meta, b"genesis")?;
+    match read_meta::<Genesis>(&*stored, GENESIS)? {
+        None => return Err(OpenReplicaError::NoChain.into()),
+        Some(found) if found != *genesis => {
+            return Err(OpenReplicaError::OtherChain { found: found.chain() }.into());
+        }
+        Some(_) => {}
+    }
     let (mut applied, mut rejected) = (0, 0);
     for height in 1.. {
         let Some(bytes) = stored.get(Table::Blocks, &u64::to_be_bytes(height))? else { break };
@@ -137,11 +143,4 @@ fn compare(stored: &dyn StoreView, replayed: &dyn StoreView) -> Result<u64, Audi
 
 fn all_rows(view: &dyn StoreView, table: Table) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
     crate::store::scan_prefix(view, table, &[], usize::MAX)
-}
-
-fn compare_row(a: &dyn StoreView, b: &dyn StoreView, table: Table, key: &[u8]) -> Result<(), AuditError> {
-    if a.get(table, key)? == b.get(table, key)? {
-        return Ok(());
-    }
-    Err(AuditError::Row { table, key: key.to_vec() })
 }

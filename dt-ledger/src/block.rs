@@ -69,7 +69,7 @@ impl Message for Commit {
     const MAX_BYTES: usize = 128;
 }
 
-/// The votes that committed a block: more than two thirds of the validators.
+/// The votes that committed a block: of more than two thirds of the validators, each once, and of nobody else.
 #[derive(Debug, Clone, PartialEq, Eq, Default, BorshSerialize, BorshDeserialize)]
 pub struct CommitCertificate {
     /// Each validator's vote.

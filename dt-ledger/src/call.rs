@@ -171,7 +171,7 @@ pub enum TwinCall {
     },
     /// The agent takes the waiting calls under a new fencing epoch; whoever held an earlier epoch can no longer act on them.
     ClaimCalls {
-        /// Greater than every earlier epoch of this twin.
+        /// Greater than every earlier epoch of this agent.
         epoch: u64,
     },
     /// The agent is about to actuate; from here on the call is not taken back.
@@ -200,7 +200,8 @@ pub enum TwinCall {
         rule: Name,
     },
 
-    /// Puts an item's access control list under the protection of the ledger: older ones are refused from now on.
+    /// Puts an item's access control list under the protection of the ledger: whoever trusts the sender with the item (its author, the
+    /// twin's owner) refuses older ones from now on.
     AnchorAcl {
         /// The item on the DHT.
         item: Digest,

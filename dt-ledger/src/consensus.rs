@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::admission::AdmissionError;
 use crate::block::CommittedBlock;
-use crate::receipt::Receipt;
+use crate::receipt::EventKind;
 use crate::replica::{BlockError, Replica};
 use crate::state::State;
 use crate::store::StoreError;
@@ -90,7 +90,20 @@ pub enum ExecuteError {
 /// How many blocks a request made here stays valid.
 const VALIDITY: u64 = 100;
 
+/// A transaction that was committed and applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executed {
+    /// Its digest.
+    pub transaction: Digest,
+    /// The block that holds it.
+    pub height: u64,
+    /// What it made happen, in order.
+    pub events: Vec<EventKind>,
+}
+
 /// Signs `calls` as one transaction of `signer`, submits it, and waits until the chain has it.
+///
+/// A party's transactions have an order, so one party MUST NOT run two of these at a time: the second would take the first one's nonce.
 ///
 /// # Errors
 /// [`ExecuteError::Refused`] with the contracts' reason, or why it never came so far.
@@ -99,7 +112,7 @@ pub async fn execute(
     replica: &Replica,
     signer: &dyn Signer,
     calls: Vec<Call>,
-) -> Result<Receipt, ExecuteError> {
+) -> Result<Executed, ExecuteError> {
     let tip = replica.tip();
     let nonce =
         replica.snapshot().and_then(|state| state.nonce(&signer.party())).map_err(ConsensusError::from)?;
@@ -111,7 +124,9 @@ pub async fn execute(
         let block = consensus.committed(height).await?;
         if let Some(receipt) = block.receipts.iter().find(|receipt| receipt.transaction == digest) {
             receipt.result().map_err(ExecuteError::Refused)?;
-            return Ok(receipt.clone());
+            let events = block.events.iter().filter(|event| event.transaction == digest);
+            let events = events.map(|event| event.kind.clone()).collect();
+            return Ok(Executed { transaction: digest, height, events });
         }
     }
     Err(ExecuteError::Expired(valid_until))

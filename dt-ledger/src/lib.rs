@@ -32,7 +32,7 @@ pub use call::{
     TwinCall, Uri, Version,
 };
 pub use certificate::Certificate;
-pub use consensus::{Consensus, ConsensusError, ExecuteError, Status, execute};
+pub use consensus::{Consensus, ConsensusError, ExecuteError, Executed, Status, execute};
 pub use genesis::{Genesis, GenesisError, Organisation};
 pub use policy::{AGENT, MAINTAINER, OWNER, Policy, Subject};
 pub use receipt::{Event, EventKind, Outcome, Reason, Receipt, TwinEvent};

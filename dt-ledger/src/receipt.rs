@@ -87,7 +87,7 @@ pub enum Reason {
     /// The twin's life has ended.
     #[error("the twin is decommissioned")]
     Decommissioned,
-    /// The specification has no such element, or several: then none of them can be meant.
+    /// The specification has no element with this ID, or several: then none of them can be meant.
     #[error("the specification has no one element {0}")]
     UnknownComponent(ComponentId),
     /// There is no such document, or it was removed.

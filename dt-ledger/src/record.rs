@@ -48,8 +48,8 @@ pub enum StateKey {
     Feed(TwinId, ComponentId),
     /// A program call → [`CallRecord`].
     Call(TwinId, u64),
-    /// An item's anchored access control list → [`AclAnchor`].
-    AclAnchor(TwinId, Digest),
+    /// An item's access control list, as a party has anchored it → [`AclAnchor`].
+    AclAnchor(TwinId, Digest, PartyId),
     /// A feed's anchored head → [`HeadAnchor`].
     HeadAnchor(TwinId, Digest),
     /// A traced thing → [`TraceHead`].
@@ -92,15 +92,15 @@ pub struct Party {
     pub encryption_key: EncryptionKey,
     /// When its certificate ends.
     pub not_after: Timestamp,
-    /// Whether its certificate was revoked.
-    pub revoked: bool,
+    /// When its certificate was revoked, if it was. Only a certificate that begins later enrols it again.
+    pub revoked: Option<Timestamp>,
 }
 
 impl Party {
     /// Whether it takes part at `now`.
     #[must_use]
     pub fn is_active(&self, now: Timestamp) -> bool {
-        !self.revoked && now < self.not_after
+        self.revoked.is_none() && now < self.not_after
     }
 }
 
@@ -132,7 +132,7 @@ pub struct Twin {
     pub queue: Vec<u64>,
     /// How many calls there ever were.
     pub calls: u64,
-    /// The newest fencing epoch that the agent claimed.
+    /// The newest fencing epoch that the present agent claimed.
     pub epoch: u64,
 }
 
@@ -240,11 +240,12 @@ pub enum CallStatus {
     Expired,
 }
 
-/// An item's access control list under the ledger's protection.
+/// An item's access control list under the ledger's protection, as one party saw it.
+///
+/// Each party's anchors stand by themselves, so that nobody can raise another's floor beyond what exists. A reader goes by those of the
+/// item's author and of the twin's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct AclAnchor {
-    /// Who anchored the item first, and alone goes on.
-    pub by: PartyId,
     /// The list's version.
     pub version: u64,
     /// The digest of that version.

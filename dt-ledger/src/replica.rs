@@ -122,14 +122,12 @@ pub struct Tip {
 }
 
 /// Rows of [`Table::Meta`].
-const GENESIS: &[u8] = b"genesis";
+pub(crate) const GENESIS: &[u8] = b"genesis";
 const TIP: &[u8] = b"tip";
 /// Neither row is ever longer.
 const MAX_META_BYTES: usize = 1024 * 1024;
 /// Trace entries that one query returns.
 const MAX_TRACE: usize = 100_000;
-/// Blocks are stored with their receipts and events.
-const MAX_STORED_BLOCK_BYTES: usize = 4 * MAX_BLOCK_BYTES;
 
 /// One copy of the ledger.
 ///
@@ -137,7 +135,7 @@ const MAX_STORED_BLOCK_BYTES: usize = 4 * MAX_BLOCK_BYTES;
 /// What is stored is a function of the genesis and the committed blocks. A block is applied entirely or not at all, and durably before
 /// anybody is told. Reading never waits for the disk of a commit.
 pub struct Replica {
-    store: Arc<dyn LedgerStore>,
+    pub(crate) store: Arc<dyn LedgerStore>,
     chain: Digest,
     genesis: Genesis,
     state: RwLock<Current>,
@@ -216,12 +214,11 @@ impl Replica {
     /// # Errors
     /// [`StoreError`].
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        // The lock spans both, so that view and specifications are of one block.
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(Snapshot { view: self.store.view()?, specifications: Arc::clone(&state.specifications) })
+        let (current, view) = self.consistent()?;
+        Ok(Snapshot { view, specifications: current.specifications })
     }
 
-    /// Whether `transaction` may be committed next, after the sender's `ahead` transactions that wait already.
+    /// Whether `transaction` may be committed next, at `now`.
     ///
     /// # Errors
     /// [`AdmissionError`].
@@ -240,8 +237,7 @@ impl Replica {
         transactions: Vec<Bytes>,
         time: Timestamp,
     ) -> Result<(Block, Vec<(Bytes, AdmissionError)>), StoreError> {
-        let current = self.current();
-        let view = self.store.view()?;
+        let (current, view) = self.consistent()?;
         let at = At { chain: self.chain, height: current.tip.height + 1, time: time.max(current.tip.time) };
         let mut transition = Transition::new(&*view, &current.specifications, at);
         let (mut taken, mut left, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -276,7 +272,8 @@ impl Replica {
     /// # Errors
     /// [`BlockError`].
     pub fn verify(&self, block: &Block) -> Result<(), BlockError> {
-        self.apply(&self.current(), block).map(drop)
+        let (current, view) = self.consistent()?;
+        self.apply(&current, &*view, block).map(drop)
     }
 
     /// Makes `block` the chain's next, durably, in one step.
@@ -290,16 +287,16 @@ impl Replica {
     ) -> Result<Arc<CommittedBlock>, BlockError> {
         let _one_at_a_time = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
-        self.check_votes(&block.header, &certificate)?;
-        let Applied { mut batch, tip, specifications, receipts, events } = self.apply(&current, &block)?;
+        check_votes(&self.genesis.validators, &block.header, &certificate)?;
+        let view = self.store.view()?;
+        let Applied { mut batch, tip, specifications, receipts, events } =
+            self.apply(&current, &*view, &block)?;
+        drop(view);
         let committed = CommittedBlock { block, certificate, receipts, events };
         batch.put(Table::Blocks, tip.height.to_be_bytes(), codec::encode(&committed));
         batch.put(Table::Meta, TIP, codec::encode(&tip));
-        // Readers take view and specifications under this lock, so they see both before or both after.
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         self.store.commit(batch)?;
-        *state = Current { tip, specifications };
-        drop(state);
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Current { tip, specifications };
         Ok(Arc::new(committed))
     }
 
@@ -310,7 +307,8 @@ impl Replica {
     pub fn block(&self, height: u64) -> Result<Option<CommittedBlock>, StoreError> {
         let key = height.to_be_bytes();
         let Some(bytes) = self.store.view()?.get(Table::Blocks, &key)? else { return Ok(None) };
-        codec::decode(&bytes, MAX_STORED_BLOCK_BYTES)
+        // No limit: these are our own bytes, with receipts and events that may be many times as long as the transactions.
+        codec::decode(&bytes, usize::MAX)
             .map(Some)
             .map_err(|_| StoreError::Damaged { table: Table::Blocks, key: key.to_vec() })
     }
@@ -367,23 +365,32 @@ impl Replica {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn check_votes(&self, header: &Header, certificate: &CommitCertificate) -> Result<(), BlockError> {
-        check_votes(&self.genesis.validators, header, certificate)
+    /// What is known and what is stored, both of one block.
+    ///
+    /// Between the flush of a commit and its announcement the store is one block ahead; whoever looks just then waits for the
+    /// announcement, not for a flush.
+    fn consistent(&self) -> Result<(Current, Box<dyn StoreView>), StoreError> {
+        let current = self.current();
+        let view = self.store.view()?;
+        if view.get(Table::Meta, TIP)?.is_some_and(|stored| stored == codec::encode(&current.tip)) {
+            return Ok((current, view));
+        }
+        let _no_commit_is_under_way = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((self.current(), self.store.view()?))
     }
 
-    /// Applies `block` to what `current` holds, without changing it.
-    fn apply(&self, current: &Current, block: &Block) -> Result<Applied, BlockError> {
+    /// Applies `block` to what `current` and `view` hold, without changing it.
+    fn apply(&self, current: &Current, view: &dyn StoreView, block: &Block) -> Result<Applied, BlockError> {
         let Block { header, transactions } = block;
         check_header(self.chain, &current.tip, block)?;
-        let view = self.store.view()?;
         let at = At { chain: self.chain, height: header.height, time: header.time };
-        let mut transition = Transition::new(&*view, &current.specifications, at);
+        let mut transition = Transition::new(view, &current.specifications, at);
         for (index, transaction) in transactions.iter().enumerate() {
             transition.apply(transaction).map_err(|error| BlockError::Transaction { index, error })?;
         }
         let effects = transition.finish();
         let mut batch = Batch::default();
-        let state_root = tree::update(&*view, &effects.state, &mut batch)?;
+        let state_root = tree::update(view, &effects.state, &mut batch)?;
         let state = effects.state.into_iter().map(|(key, value)| ((Table::State, key), value));
         let index = effects.index.into_iter().map(|(key, value)| ((Table::Index, key), Some(value)));
         batch.writes.extend(state.chain(index));
@@ -432,7 +439,7 @@ fn check_header(chain: Digest, tip: &Tip, block: &Block) -> Result<(), BlockErro
     Ok(())
 }
 
-/// Whether more than two thirds of `validators` voted for the block of `header`.
+/// Whether more than two thirds of `validators`, each once and nobody else, voted for the block of `header`.
 pub(crate) fn check_votes(
     validators: &[PartyId],
     header: &Header,
@@ -441,14 +448,16 @@ pub(crate) fn check_votes(
     let needed = vote_quorum(validators.len());
     let vote = Commit { chain: header.chain, height: header.height, block: header.digest() };
     let mut voters: Vec<PartyId> = Vec::with_capacity(needed);
-    // No certificate needs more votes than there are validators: more would only cost time.
-    for envelope in certificate.votes.iter().take(validators.len()) {
+    // A vote that is none condemns the certificate: what is stored and audited holds nothing that nobody answers for. The first such
+    // vote ends the work, so there are never more signatures to check than validators.
+    for envelope in &certificate.votes {
         let is_new = validators.contains(&envelope.signer()) && !voters.contains(&envelope.signer());
-        if is_new && envelope.clone().open().is_ok_and(|signed| *signed.value() == vote) {
-            voters.push(envelope.signer());
+        if !is_new || !envelope.clone().open().is_ok_and(|signed| *signed.value() == vote) {
+            return Err(BlockError::Uncommitted { votes: voters.len(), needed });
         }
+        voters.push(envelope.signer());
     }
-    if voters.len() < needed || certificate.votes.len() > validators.len() {
+    if voters.len() < needed {
         return Err(BlockError::Uncommitted { votes: voters.len(), needed });
     }
     Ok(())
@@ -475,7 +484,7 @@ fn begin(store: &dyn LedgerStore, genesis: &Genesis) -> Result<(), StoreError> {
     store.commit(batch)
 }
 
-fn read_meta<T: BorshSerialize + BorshDeserialize>(
+pub(crate) fn read_meta<T: BorshSerialize + BorshDeserialize>(
     view: &dyn StoreView,
     key: &[u8],
 ) -> Result<Option<T>, StoreError> {

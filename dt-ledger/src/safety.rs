@@ -35,28 +35,10 @@ pub fn check_call(document: &Document, call: &ProgramCall) -> Result<(), Reason>
             Verdict::Violates(violation) => {
                 return Err(Reason::ParameterViolates {
                     parameter: name,
-                    rule: shorten(&violation.to_string()),
+                    rule: Text::abridged(&violation.to_string()),
                 });
             }
         }
     }
     Ok(())
-}
-
-/// As much of `text` as a reason can hold: no control characters, at most 512 bytes, never empty.
-pub(crate) fn shorten(text: &str) -> Text<512> {
-    let mut short = String::new();
-    for c in
-        text.chars().map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c })
-    {
-        if short.len() + c.len_utf8() > 512 {
-            break;
-        }
-        short.push(c);
-    }
-    if short.is_empty() {
-        short.push('-');
-    }
-    #[expect(clippy::expect_used, reason = "made to the rules of a text just above")]
-    Text::new(short).expect("a valid text")
 }

@@ -1,15 +1,17 @@
 //! The embedded consensus: one process orders, with group commit.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use dt_model::{Digest, Envelope, Signed, Signer, Timestamp, codec};
-use tokio::sync::{Mutex as Turn, watch};
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{Mutex as Turn, oneshot, watch};
 
 use crate::Transaction;
 use crate::admission::AdmissionError;
-use crate::block::{Commit, CommitCertificate, CommittedBlock};
+use crate::block::{Commit, CommitCertificate, CommittedBlock, MAX_BLOCK_BYTES};
 use crate::consensus::{Consensus, ConsensusError, Status};
 use crate::replica::Replica;
 
@@ -18,6 +20,12 @@ const MAX_PENDING: usize = 100_000;
 
 /// A clock that the caller brings, for the times of blocks.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// A transaction that waits, and whom to tell what became of it.
+struct Waiting {
+    bytes: Bytes,
+    done: oneshot::Sender<Result<(), AdmissionError>>,
+}
 
 /// The consensus of one process, which is its chain's only validator.
 ///
@@ -28,7 +36,7 @@ pub struct Solo {
     replica: Arc<Replica>,
     signer: Arc<dyn Signer>,
     clock: Clock,
-    pending: Mutex<Vec<(Digest, Bytes)>>,
+    pending: Mutex<VecDeque<Waiting>>,
     turn: Turn<()>,
     height: watch::Sender<u64>,
 }
@@ -47,24 +55,29 @@ impl Solo {
         &self.replica
     }
 
-    fn waits(&self, transaction: &Digest) -> bool {
-        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.iter().any(|(waiting, _)| waiting == transaction)
+    fn pending(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes one block of all that waits; `own` is told if its transaction was not taken.
-    fn make_block(&self, own: &Digest) -> Result<(), ConsensusError> {
-        let waiting = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
-        let digests: Vec<(Digest, Bytes)> = waiting.clone();
-        let transactions = waiting.into_iter().map(|(_, bytes)| bytes).collect();
+    /// Takes the first of those that wait: as many as a block holds.
+    fn take_batch(&self) -> Vec<Waiting> {
+        let mut pending = self.pending();
+        let mut bytes = 0usize;
+        let fits = pending.iter().take_while(|waiting| {
+            bytes = bytes.saturating_add(waiting.bytes.len());
+            bytes <= MAX_BLOCK_BYTES
+        });
+        let count = fits.count();
+        pending.drain(..count).collect()
+    }
+
+    /// Makes one block of those that wait, and tells each of them what became of it.
+    ///
+    /// On error nobody is told, and all of the batch is lost: its submitters learn it from their closed channels.
+    fn make_block(&self) -> Result<(), ConsensusError> {
+        let batch = self.take_batch();
+        let transactions = batch.iter().map(|waiting| waiting.bytes.clone()).collect();
         let (block, left) = self.replica.prepare(transactions, (self.clock)())?;
-        let mut own_error = None;
-        for (bytes, error) in left {
-            let is_own = digests.iter().any(|(digest, of)| digest == own && *of == bytes);
-            if is_own {
-                own_error = Some(error);
-            }
-        }
         if !block.transactions.is_empty() {
             let vote = Commit {
                 chain: self.replica.chain(),
@@ -75,7 +88,13 @@ impl Solo {
             self.replica.commit(block, CommitCertificate { votes: vec![vote] })?;
             self.height.send_replace(self.replica.tip().height);
         }
-        own_error.map_or(Ok(()), |error| Err(error.into()))
+        // The same bytes may have been submitted twice: the first was taken then, and what is left is the last.
+        let mut left: BTreeMap<Bytes, AdmissionError> = left.into_iter().collect();
+        for Waiting { bytes, done } in batch.into_iter().rev() {
+            // Nobody listens where the submitter has gone.
+            let _ = done.send(left.remove(&bytes).map_or(Ok(()), Err));
+        }
+        Ok(())
     }
 }
 
@@ -83,22 +102,23 @@ impl Solo {
 impl Consensus for Solo {
     async fn submit(&self, transaction: Envelope<Transaction>) -> Result<Digest, ConsensusError> {
         let bytes = Bytes::from(codec::encode(&transaction));
-        let opened = transaction.open().map_err(AdmissionError::from)?;
-        let digest = opened.digest();
+        let digest = transaction.open().map_err(AdmissionError::from)?.digest();
+        let (done, mut outcome) = oneshot::channel();
         {
-            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut pending = self.pending();
             if pending.len() >= MAX_PENDING {
                 return Err(ConsensusError::Busy);
             }
-            if !pending.iter().any(|(waiting, _)| *waiting == digest) {
-                pending.push((digest, bytes));
+            pending.push_back(Waiting { bytes, done });
+        }
+        loop {
+            let _turn = self.turn.lock().await;
+            match outcome.try_recv() {
+                Ok(outcome) => return Ok(outcome.map(|()| digest)?),
+                Err(TryRecvError::Closed) => return Err(ConsensusError::Stopped),
+                Err(TryRecvError::Empty) => self.make_block()?,
             }
         }
-        let _turn = self.turn.lock().await;
-        if self.waits(&digest) {
-            self.make_block(&digest)?;
-        }
-        Ok(digest)
     }
 
     async fn committed(&self, height: u64) -> Result<Arc<CommittedBlock>, ConsensusError> {
@@ -108,7 +128,7 @@ impl Consensus for Solo {
     }
 
     fn status(&self) -> Status {
-        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let pending = self.pending().len();
         Status { height: self.replica.tip().height, pending }
     }
 }

@@ -20,7 +20,6 @@ use crate::{DocumentId, Reason, Uri};
 
 /// Why a question to the contracts was not answered with yes.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum CallError {
     /// The contracts refuse.
     #[error(transparent)]
@@ -34,8 +33,8 @@ pub enum CallError {
 const MAX_VALUE_BYTES: usize = MAX_AML_BYTES + MAX_CALL_BYTES;
 /// The most rows that one query returns.
 const MAX_ROWS: usize = 100_000;
-/// How many removed elements are followed upwards to one that stands; beyond, the root's policy decides.
-const MAX_FORMER: usize = 64;
+/// How many removed elements are followed upwards to one that stands: twice what can be nested. Beyond, nothing is permitted.
+const MAX_FORMER: usize = 512;
 
 /// The parsed specifications of all twins: what the state's bases and edits make up.
 pub(crate) type Specifications = BTreeMap<TwinId, Arc<Document>>;
@@ -161,12 +160,17 @@ pub trait State: Sized {
         Ok(self.read(&StateKey::Call(*twin, number))?.ok_or(Reason::UnknownCall(number))?)
     }
 
-    /// The anchored access control list of an item.
+    /// The access control list of an item, as `by` has anchored it.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn acl_anchor(&self, twin: &TwinId, item: &Digest) -> Result<Option<AclAnchor>, StoreError> {
-        self.read(&StateKey::AclAnchor(*twin, *item))
+    fn acl_anchor(
+        &self,
+        twin: &TwinId,
+        item: &Digest,
+        by: &PartyId,
+    ) -> Result<Option<AclAnchor>, StoreError> {
+        self.read(&StateKey::AclAnchor(*twin, *item, *by))
     }
 
     /// The anchored head of a feed.
@@ -190,7 +194,7 @@ pub trait State: Sized {
     ///
     /// The nearest ancestor-or-self of the component that has a policy decides, alone. A component that was removed is judged as
     /// though it still stood under the element that it was removed from, so that what was linked to it does not lose its guard.
-    /// The owner may always administer the root: a twin cannot be left without anybody who may.
+    /// The owner may always administer, everywhere: no element can be left without anybody who may.
     ///
     /// # Errors
     /// [`CallError::Refused`] with the rule, or [`CallError::Store`].
@@ -206,7 +210,7 @@ pub trait State: Sized {
             return Err(Reason::UnknownParty(*party).into());
         }
         let administers = permission == Permission::new(Operation::Administer, DataClass::Policy);
-        if administers && component.is_none() && self.twin(twin)?.owner == *party {
+        if administers && self.twin(twin)?.owner == *party {
             return Ok(());
         }
         if deciding_policy(self, twin, component)?.permits(&self.roles(twin, party)?, permission) {
@@ -231,41 +235,45 @@ fn deciding_policy(
     twin: &TwinId,
     component: Option<&ComponentId>,
 ) -> Result<Policy, CallError> {
+    let policy_at = |at| state.read::<Policy>(&StateKey::Policy(*twin, at));
     let mut at = component.cloned();
     let mut former = 0;
-    while let Some(component) = at {
-        if let Some(policy) = state.read(&StateKey::Policy(*twin, Some(component.clone())))? {
+    while let Some(removed) = at {
+        let document = state.specification(twin).ok_or(Reason::UnknownTwin(*twin))?;
+        if let Ok(element) = document.find(removed.as_str()) {
+            // By the element, not by what it was called: the same element may answer to an ID and to a path.
+            for above in element.ancestors().filter_map(component_of) {
+                if let Some(policy) = policy_at(Some(above))? {
+                    return Ok(policy);
+                }
+            }
+            break;
+        }
+        if let Some(policy) = policy_at(Some(removed.clone()))? {
             return Ok(policy);
         }
-        at = match parent_component(state, twin, &component) {
-            Some(parent) => parent,
-            None if former < MAX_FORMER => {
-                former += 1;
-                state.read::<Option<ComponentId>>(&StateKey::Former(*twin, component))?.flatten()
-            }
-            None => None,
-        };
+        if former == MAX_FORMER {
+            return Ok(Policy::none());
+        }
+        former += 1;
+        at = state.read::<Option<ComponentId>>(&StateKey::Former(*twin, removed))?.flatten();
     }
-    Ok(state.read(&StateKey::Policy(*twin, None))?.ok_or(Reason::UnknownTwin(*twin))?)
+    Ok(policy_at(None)?.ok_or(Reason::UnknownTwin(*twin))?)
 }
 
-/// The nearest addressable element above `component`, if that stands: `Some(None)` is the root.
-fn parent_component(
-    state: &impl State,
-    twin: &TwinId,
-    component: &ComponentId,
-) -> Option<Option<ComponentId>> {
-    let document = state.specification(twin)?;
-    let element = document.find(component.as_str()).ok()?;
-    Some(enclosing(element))
+/// What the ledger calls `element`, if it can: its ID, where that is its own alone.
+///
+/// Policies, documents, sources and feeds hang on IDs only. A path finds an element too, but whoever inserts a sibling of the same
+/// name makes it find none, and what stood there would lose its scope.
+pub(crate) fn component_of(element: dt_aml::Element<'_>) -> Option<ComponentId> {
+    let id = element.id()?;
+    let is_its_own = element.address().as_deref() == Some(&*id);
+    if is_its_own { ComponentId::new(id.into_owned()).ok() } else { None }
 }
 
-/// The address of the nearest element above `element` that has one.
+/// The nearest component above `element`; `None` is the root.
 pub(crate) fn enclosing(element: dt_aml::Element<'_>) -> Option<ComponentId> {
-    element
-        .ancestors()
-        .skip(1)
-        .find_map(|above| above.address().and_then(|address| ComponentId::new(address).ok()))
+    element.ancestors().skip(1).find_map(component_of)
 }
 
 /// The state after a certain block, unmoved by later ones.

@@ -1,1 +1,14 @@
-//! For those who implement the seams, and for property tests.
+//! For those who test against this crate: conformance suites of its two seams, a chain in a few lines, and proptest strategies.
+//!
+//! Everything here reports by panicking with a sentence that says which promise was broken.
+#![expect(clippy::expect_used, clippy::panic, reason = "a suite reports by panicking")]
+
+mod consensus;
+mod fixture;
+mod storage;
+mod strategies;
+
+pub use consensus::consensus_suite;
+pub use fixture::{Fixture, PLANT};
+pub use storage::store_suite;
+pub use strategies::{block, call, certificate, header, policy, transaction, twin_call};

@@ -105,6 +105,9 @@ impl Update<'_> {
         let Some((any, _)) = changes.first() else { return Ok(None) };
         let here = location(any, depth);
         let node = match load(self.view, &here)? {
+            Some(Node::Inner { .. }) if depth >= MAX_DEPTH => {
+                return Err(StoreError::Damaged { table: Table::Tree, key: here });
+            }
             Some(Node::Inner { left, right }) => self.descend(depth, any, (left, right), changes)?,
             leaf => {
                 let mut leaves: BTreeMap<Digest, Digest> = BTreeMap::new();
@@ -145,13 +148,7 @@ impl Update<'_> {
         })
     }
 
-    fn half(
-        &mut self,
-        depth: usize,
-        _at: &[u8],
-        digest: Digest,
-        changes: &[Change],
-    ) -> Result<Digest, StoreError> {
+    fn half(&mut self, depth: usize, digest: Digest, changes: &[Change]) -> Result<Digest, StoreError> {
         if changes.is_empty() { Ok(digest) } else { self.apply(depth, changes).map(digest_of) }
     }
 
@@ -259,6 +256,7 @@ pub(crate) fn prove(view: &dyn StoreView, key: &[u8]) -> Result<StateProof, Stor
         match load(view, &location(&path, depth))? {
             None => return Ok(StateProof { siblings, end: None }),
             Some(Node::Leaf { key, value }) => return Ok(StateProof { siblings, end: Some((key, value)) }),
+            Some(Node::Inner { .. }) if depth == MAX_DEPTH => break,
             Some(Node::Inner { left, right }) => {
                 siblings.push(if goes_right(&path, depth) { left } else { right })
             }

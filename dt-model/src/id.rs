@@ -72,6 +72,22 @@ impl<const MAX: usize> Text<MAX> {
         }
     }
 
+    /// As much of `text` as fits, for messages that must not fail: forbidden characters become spaces, and an empty text a dash.
+    #[must_use]
+    pub fn abridged(text: &str) -> Self {
+        let mut short = String::new();
+        for c in text.chars().map(|c| if is_forbidden(c) { ' ' } else { c }) {
+            if short.len() + c.len_utf8() > MAX {
+                break;
+            }
+            short.push(c);
+        }
+        if short.is_empty() {
+            short.push('-');
+        }
+        Self(short)
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

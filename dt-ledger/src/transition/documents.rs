@@ -194,15 +194,11 @@ impl Transition<'_> {
             let (operation, class) = (Operation::Write, DataClass::Document);
             return Err(Reason::NotPermitted { operation, class, component: None }.into());
         }
-        if let Some(anchor) = self.acl_anchor(&id, &item)? {
-            if anchor.by != sender {
-                self.require(sender, &id, Operation::Administer, DataClass::Policy, None)?;
-            }
-            if version <= anchor.version {
-                return Err(Reason::AnchorGoesBack { current: anchor.version }.into());
-            }
+        if let Some(anchor) = self.acl_anchor(&id, &item, &sender)?.filter(|anchor| version <= anchor.version)
+        {
+            return Err(Reason::AnchorGoesBack { current: anchor.version }.into());
         }
-        self.put(&StateKey::AclAnchor(id, item), &AclAnchor { by: sender, version, digest });
+        self.put(&StateKey::AclAnchor(id, item, sender), &AclAnchor { version, digest });
         self.tell(id, TwinEvent::AclAnchored(item, version));
         self.trace(Resource::Item(id, item))
     }

@@ -12,6 +12,8 @@ use crate::{Certificate, Reason, Uri, admission};
 const MAX_NODES: usize = 4096;
 /// Endpoints of one node.
 const MAX_ENDPOINTS: usize = 8;
+/// Bytes of one node's endpoints: [`MAX_NODES`] of them stay well within what one value of the state may hold.
+const MAX_ENDPOINT_BYTES: usize = 1024;
 
 impl Transition<'_> {
     pub(super) fn register(
@@ -30,7 +32,7 @@ impl Transition<'_> {
             authority: certificate.signer(),
             encryption_key: certificate.encryption_key,
             not_after: certificate.not_after,
-            revoked: false,
+            revoked: None,
         };
         self.put(&StateKey::Party(sender), &party);
         self.tell_kind(EventKind::PartyRegistered(sender));
@@ -53,19 +55,23 @@ impl Transition<'_> {
         if sender != revoked && sender != party.authority {
             return Err(Reason::NotYours.into());
         }
-        if party.revoked {
+        if party.revoked.is_some() {
             return Err(Reason::UnknownParty(revoked).into());
         }
-        self.put(&StateKey::Party(revoked), &Party { revoked: true, ..party });
+        self.put(&StateKey::Party(revoked), &Party { revoked: Some(self.at.time), ..party });
         self.tell_kind(EventKind::CertificateRevoked(revoked));
-        self.trace(Resource::Party(revoked))
+        self.trace(Resource::Party(revoked))?;
+        // Its node goes with it: nobody else could retire it, and data would go on being placed there.
+        let mut nodes = self.nodes()?;
+        if nodes.nodes.remove(&revoked).is_some() { self.change_nodes(nodes) } else { Ok(()) }
     }
 
     pub(super) fn register_node(&mut self, sender: PartyId, endpoints: &[Uri]) -> Result<(), CallError> {
         self.require_party(sender)?;
         let mut nodes = self.nodes()?;
         let is_new = !nodes.nodes.contains_key(&sender);
-        if endpoints.is_empty() || endpoints.len() > MAX_ENDPOINTS {
+        let bytes: usize = endpoints.iter().map(|endpoint| endpoint.as_str().len()).sum();
+        if endpoints.is_empty() || endpoints.len() > MAX_ENDPOINTS || bytes > MAX_ENDPOINT_BYTES {
             return Err(Reason::NotCanonical.into());
         }
         if is_new && nodes.nodes.len() >= MAX_NODES {

@@ -35,7 +35,7 @@ use crate::admission::{self, AdmissionError};
 use crate::call::{Call, TwinCall};
 use crate::receipt::{Event, EventKind, Outcome, Receipt, TwinEvent};
 use crate::record::{Resource, StateKey, TraceEntry, TraceHead, Twin};
-use crate::state::{CallError, Specifications, State, decode_value};
+use crate::state::{CallError, Specifications, State, component_of, decode_value};
 use crate::store::{StoreError, StoreView, Table};
 use crate::{Reason, Transaction};
 
@@ -285,12 +285,15 @@ impl<'a> Transition<'a> {
         self.present.map_or(Digest::ZERO, |present| domain.sha256_of(&(present.transaction, present.call)))
     }
 
-    /// Whether there is such an element, once.
+    /// Whether there is such an element, once, and this is its ID.
     fn require_component(&self, twin: &TwinId, component: Option<&ComponentId>) -> Result<(), CallError> {
         let Some(component) = component else { return Ok(()) };
-        let found =
-            self.specification(twin).is_some_and(|document| document.find(component.as_str()).is_ok());
-        if found { Ok(()) } else { Err(Reason::UnknownComponent(component.clone()).into()) }
+        let found = self.specification(twin).and_then(|document| document.find(component.as_str()).ok());
+        if found.and_then(component_of).as_ref() == Some(component) {
+            Ok(())
+        } else {
+            Err(Reason::UnknownComponent(component.clone()).into())
+        }
     }
 
     /// A record that must be there.

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use dt_aml::{Change, Document, Edit};
-use dt_model::{ComponentId, DataClass, Digest, Operation, PartyId, TwinId};
+use dt_model::{ComponentId, DataClass, Digest, Operation, PartyId, Text, TwinId};
 
 use super::Transition;
 use crate::Reason;
 use crate::receipt::TwinEvent;
 use crate::record::{Resource, Specification, StateKey};
-use crate::safety::shorten;
-use crate::state::{CallError, State, enclosing};
+use crate::state::{CallError, State, component_of, enclosing};
 use crate::transaction::MAX_AML_BYTES;
 
 /// Edits in one call.
@@ -34,7 +33,7 @@ impl Transition<'_> {
         for edit in edits {
             self.edit(sender, id, &mut document, edit)?;
         }
-        if document.len() > MAX_AML_BYTES {
+        if document.len() > MAX_AML_BYTES as u64 {
             return Err(Reason::Full.into());
         }
         let root = Digest::from(*document.root_hash().as_bytes());
@@ -63,10 +62,11 @@ impl Transition<'_> {
         let under = document.find(target).ok().and_then(enclosing);
         let changes = document
             .apply(std::slice::from_ref(edit))
-            .map_err(|error| Reason::BadEdit(shorten(&error.to_string())))?;
+            .map_err(|error| Reason::BadEdit(Text::abridged(&error.to_string())))?;
         for change in &changes {
             self.removed(sender, id, change, under.as_ref())?;
-            self.touched(id, change, scope.as_ref())?;
+            self.inserted(sender, id, change)?;
+            self.trace(Resource::Element(id, scope.clone().unwrap_or_else(root)))?;
         }
         Ok(())
     }
@@ -81,20 +81,16 @@ impl Transition<'_> {
     ) -> Result<Option<ComponentId>, CallError> {
         let unknown = || match ComponentId::new(target) {
             Ok(component) => Reason::UnknownComponent(component),
-            Err(_) => Reason::BadEdit(shorten("an address is a printable text")),
+            Err(_) => Reason::BadEdit(Text::abridged("an address is a printable text")),
         };
         let element = document.find(target).map_err(|_| unknown())?;
         let before = self.specification(id).ok_or(Reason::UnknownTwin(*id))?;
-        let known = element.ancestors().find_map(|at| {
-            let address = at.address()?;
-            before.find(&address).ok()?;
-            ComponentId::new(address).ok()
-        });
-        Ok(known)
+        Ok(element.ancestors().filter_map(component_of).find(|at| before.find(at.as_str()).is_ok()))
     }
 
     /// What went with a removal: each element that had a stricter policy must allow it too, none may still have a feed, and each leaves
-    /// behind where it stood, so that what was linked to it keeps its scope.
+    /// behind where it stood before this call (`under`, if the call itself had inserted it), so that what was linked to it keeps its
+    /// scope.
     fn removed(
         &mut self,
         sender: PartyId,
@@ -110,19 +106,25 @@ impl Transition<'_> {
             if self.raw(&StateKey::Feed(id, component.clone()))?.is_some() {
                 return Err(Reason::FeedAttached(component).into());
             }
-            self.put(&StateKey::Former(id, component.clone()), &under.cloned());
+            let before = self.specification(&id).ok_or(Reason::UnknownTwin(id))?;
+            let stood = before.find(removed).map(enclosing).unwrap_or_else(|_| under.cloned());
+            self.put(&StateKey::Former(id, component.clone()), &stood);
             self.trace(Resource::Element(id, component))?;
         }
         Ok(())
     }
 
-    fn touched(&mut self, id: TwinId, change: &Change, scope: Option<&ComponentId>) -> Result<(), CallError> {
+    /// What came with an insertion. Whoever brings back an element that stood here once takes over what is linked to it, so that he needs
+    /// the right to write where it stood.
+    fn inserted(&mut self, sender: PartyId, id: TwinId, change: &Change) -> Result<(), CallError> {
         for inserted in &change.inserted {
-            if let Ok(component) = ComponentId::new(inserted.as_str()) {
-                self.trace(Resource::Element(id, component))?;
+            let Ok(component) = ComponentId::new(inserted.as_str()) else { continue };
+            if self.raw(&StateKey::Former(id, component.clone()))?.is_some() {
+                self.require(sender, &id, Operation::Write, DataClass::Specification, Some(&component))?;
             }
+            self.trace(Resource::Element(id, component))?;
         }
-        scope.map_or(Ok(()), |scope| self.trace(Resource::Element(id, scope.clone())))
+        Ok(())
     }
 
     /// Whether the specification is still the one that the sender saw.
@@ -130,4 +132,10 @@ impl Transition<'_> {
         let found = self.specification_state(id)?.root;
         if found == expected { Ok(()) } else { Err(Reason::SpecificationChanged { found }.into()) }
     }
+}
+
+/// The address of the root element, under which changes are traced that lie under no component.
+fn root() -> ComponentId {
+    #[expect(clippy::expect_used, reason = "a constant that is a valid text")]
+    ComponentId::new("/").expect("a valid text")
 }

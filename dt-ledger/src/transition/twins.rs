@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dt_aml::{Document, Limits};
-use dt_model::{Digest, Domain, Name, PartyId, TwinId};
+use dt_model::{Digest, Domain, Name, PartyId, Text, TwinId};
 
 use super::Transition;
 use super::authorization::MAX_ROLES;
@@ -12,7 +12,6 @@ use crate::call::CreateTwin;
 use crate::policy::{AGENT, OWNER};
 use crate::receipt::{EventKind, TwinEvent};
 use crate::record::{CallStatus, Resource, Specification, StateKey, Twin};
-use crate::safety::shorten;
 use crate::state::{CallError, State};
 use crate::transaction::MAX_AML_BYTES;
 use crate::{CallRecord, Reason};
@@ -39,7 +38,7 @@ impl Transition<'_> {
             return Err(Reason::Full.into());
         }
         let document = Document::parse(&create.aml, &Limits::default())
-            .map_err(|error| Reason::BadSpecification(shorten(&error.to_string())))?;
+            .map_err(|error| Reason::BadSpecification(Text::abridged(&error.to_string())))?;
         let twin = Twin {
             device_name: create.device_name.clone(),
             device_id: create.device_id.clone(),
@@ -68,6 +67,9 @@ impl Transition<'_> {
             let roles: BTreeSet<Name> = names.iter().cloned().collect();
             if roles.is_empty() || roles.len() != names.len() || roles.len() > MAX_ROLES {
                 return Err(Reason::NotCanonical.into());
+            }
+            if *party != sender && roles.contains(OWNER) {
+                return Err(Reason::OwnerRole.into());
             }
             self.require_party(*party)?;
             self.put(&StateKey::Roles(id, *party), &roles);
@@ -119,7 +121,7 @@ impl Transition<'_> {
             self.require_party(agent)?;
             self.give_role(id, agent, AGENT)?;
         }
-        // What the former agent claimed and did not start is open again; what it started stays its own until settled.
+        // What the former agent claimed and did not start is open again; what it started is the next claim's to settle.
         for &number in &twin.queue {
             let record = self.call(&id, number)?;
             if matches!(record.status, CallStatus::Claimed(_)) {
@@ -128,7 +130,10 @@ impl Transition<'_> {
                 self.trace(Resource::Call(id, number))?;
             }
         }
-        self.put(&StateKey::Twin(id), &Twin { agent, ..twin });
+        // Epochs fence an agent's own processes from each other. Another party counts anew, or else the former agent could have
+        // claimed the last epoch there is, and left the twin without any agent for ever.
+        let epoch = if agent == twin.agent { twin.epoch } else { 0 };
+        self.put(&StateKey::Twin(id), &Twin { agent, epoch, ..twin });
         self.tell(id, TwinEvent::AgentChanged(agent));
         self.trace(Resource::Twin(id))
     }

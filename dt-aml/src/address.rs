@@ -1,0 +1,190 @@
+//! How elements are addressed.
+//!
+//! ```text
+//! address = "/" | id | [id] step+
+//! step    = "/" tag ["[" name "]"]
+//! ```
+//!
+//! - An **ID** addresses the element that carries it. Any text is an ID that does not read as one of the other forms.
+//! - A **step** goes to the child with that tag and that `Name`; without brackets, to the child with that tag and
+//!   no `Name`. Steps start at the element with the ID, or at the root: `/InstanceHierarchy[Plant]`,
+//!   `4f1e…/Attribute[Speed]/Attribute[Max]`, `4f1e…/Description`. A `]` in a name is doubled.
+//! - `/` is the root element.
+//!
+//! A step without brackets MUST name a kind of CAEX, so that IDs may hold slashes. An ID that ends like a step reads
+//! as a path and cannot be addressed itself; edits refuse to bring one in.
+
+use std::borrow::Cow;
+
+use crate::document::Document;
+use crate::index;
+use crate::kind::Kind;
+use crate::tree::{NodeId, Tree};
+use crate::xml;
+
+/// Longest address in bytes: an ID and as many named steps as real nesting needs.
+pub const MAX_ADDRESS: usize = 16 << 10;
+
+/// Why an address finds no element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum FindError {
+    /// Empty, or longer than [`MAX_ADDRESS`].
+    #[error("not an address: give an ID, or a path such as ID/Attribute[Name] or /InstanceHierarchy[Name]")]
+    Malformed,
+    /// No element has this address.
+    #[error("no element has this address")]
+    Unknown,
+    /// Several elements have it. None of them is "the first".
+    #[error("{count} elements have this address")]
+    Ambiguous {
+        /// How many.
+        count: usize,
+    },
+}
+
+/// One step of a path.
+#[derive(Debug, PartialEq, Eq)]
+struct Step<'a> {
+    tag: &'a str,
+    name: Option<Cow<'a, str>>,
+}
+
+pub(crate) fn find(document: &Document, address: &str) -> Result<NodeId, FindError> {
+    if address.is_empty() || address.len() > MAX_ADDRESS {
+        return Err(FindError::Malformed);
+    }
+    let tree = &document.tree;
+    if address == "/" {
+        return Ok(tree.root);
+    }
+    let (id, steps) = split(address);
+    let mut node = match id {
+        "" => tree.root,
+        id => one(document.index.with_id(id))?,
+    };
+    for step in steps {
+        node = one(tree.children(node).filter(|child| matches(tree, *child, &step)))?;
+    }
+    Ok(node)
+}
+
+/// The address that finds exactly `node`, if there is one: from the nearest element with an ID of its own.
+pub(crate) fn address_of(document: &Document, node: NodeId) -> Option<String> {
+    let tree = &document.tree;
+    if node == tree.root {
+        return Some("/".to_owned());
+    }
+    let mut steps = Vec::new();
+    let mut start = String::new();
+    for ancestor in tree.ancestors(node) {
+        if let Some(id) = own_id(document, ancestor) {
+            start = id;
+            break;
+        }
+        let Some(parent) = tree.node(ancestor).parent else { break };
+        let step = step_to(tree, parent, ancestor)?;
+        steps.push(step);
+    }
+    let mut address = start;
+    steps.iter().rev().for_each(|step| address.push_str(step));
+    (address.len() <= MAX_ADDRESS).then_some(address)
+}
+
+/// True if `id` reads as a path and so cannot address the element that carries it.
+pub(crate) fn reads_as_path(id: &str) -> bool {
+    id == "/" || !split(id).1.is_empty()
+}
+
+/// The ID of an element if it addresses this element and no other.
+fn own_id(document: &Document, node: NodeId) -> Option<String> {
+    let id = index::id_of(&document.tree, node)?;
+    (document.index.with_id(&id).count() == 1 && !reads_as_path(&id)).then(|| id.into_owned())
+}
+
+/// The step from `parent` to `child`, if it leads to no other child.
+fn step_to(tree: &Tree, parent: NodeId, child: NodeId) -> Option<String> {
+    let head = tree.head(child);
+    let tag = xml::split_name(xml::tag_name(head)).1;
+    let name = xml::attribute(head, "Name");
+    if name.is_none() && Kind::of_tag(tag) == Kind::Other {
+        return None;
+    }
+    let step = Step { tag, name };
+    one(tree.children(parent).filter(|sibling| matches(tree, *sibling, &step))).ok()?;
+    Some(match &step.name {
+        Some(name) => format!("/{tag}[{}]", name.replace(']', "]]")),
+        None => format!("/{tag}"),
+    })
+}
+
+fn matches(tree: &Tree, node: NodeId, step: &Step<'_>) -> bool {
+    let head = tree.head(node);
+    xml::split_name(xml::tag_name(head)).1 == step.tag && xml::attribute(head, "Name") == step.name
+}
+
+fn one(mut found: impl Iterator<Item = NodeId>) -> Result<NodeId, FindError> {
+    let first = found.next().ok_or(FindError::Unknown)?;
+    match found.count() {
+        0 => Ok(first),
+        others => Err(FindError::Ambiguous { count: others + 1 }),
+    }
+}
+
+/// Splits an address into the ID it begins with and the steps after it. The ID is as short as the grammar allows.
+fn split(address: &str) -> (&str, Vec<Step<'_>>) {
+    let starts = address.match_indices('/').map(|(at, _)| at);
+    for start in starts {
+        if let Some(steps) = steps(&address[start..]) {
+            return (&address[..start], steps);
+        }
+    }
+    (address, Vec::new())
+}
+
+/// Reads all of `text` as steps.
+fn steps(text: &str) -> Option<Vec<Step<'_>>> {
+    let mut steps = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let after = rest.strip_prefix('/')?;
+        let end = after.find(['/', '[']).unwrap_or(after.len());
+        let tag = &after[..end];
+        rest = &after[end..];
+        let name = match rest.strip_prefix('[') {
+            Some(inner) => {
+                let close = closing(inner)?;
+                rest = &inner[close + 1..];
+                Some(unbracket(&inner[..close]))
+            }
+            None if Kind::of_tag(tag) == Kind::Other => return None,
+            None => None,
+        };
+        if !is_tag(tag) {
+            return None;
+        }
+        steps.push(Step { tag, name });
+    }
+    Some(steps)
+}
+
+/// Where the bracket closes that `inner` stands in: at the first `]` that is not doubled.
+fn closing(inner: &str) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += inner.get(at..)?.find(']')?;
+        if !inner[at + 1..].starts_with(']') {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
+fn unbracket(name: &str) -> Cow<'_, str> {
+    if name.contains(']') { Cow::Owned(name.replace("]]", "]")) } else { Cow::Borrowed(name) }
+}
+
+/// A local name, near enough: what XML forbids in a name finds nothing.
+fn is_tag(tag: &str) -> bool {
+    !tag.is_empty() && !tag.contains(|c: char| c.is_whitespace() || "<>&\"'[]{}:".contains(c))
+}

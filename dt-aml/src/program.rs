@@ -1,0 +1,246 @@
+//! Programs: the elements that `callProgram` can name, with their parameters and limits.
+//!
+//! Paper: `callProgram`, Listing 1.2. CAEX has no program of its own, so files in the field say it in one of these
+//! ways. An InternalElement is a program if
+//!
+//! 1. one of its roles is a **program role**: the role class, or one it inherits from, has a name that ends in
+//!    `Program` (`BottlingRoleClassLib/Program`, `ProgramRoleClassLib/GenericProgram`), or stands in a role class
+//!    library whose name begins with `Program` (`ProgramBlocksRoleClassLib/Main`,
+//!    `ProgramRoleClassLib/GenericProgram/GenericCommand`);
+//! 2. its system unit class is, or inherits from, an **MTP service** (VDI/VDE/NAMUR 2658-4): `Service`,
+//!    `ServiceProcedure` or `ServiceStrategy` in `MTPServiceSUCLib`;
+//! 3. it holds a **PLCopen logic reference**: an ExternalInterface whose class is, or inherits from,
+//!    `PLCopenXMLInterface`, and is not a variable.
+//!
+//! A role is one that the element's RoleRequirements or SupportedRoleClass names, or a SupportedRoleClass of its
+//! system unit class. A program nested in another is a program of its own.
+//!
+//! The **parameters** of a program are
+//!
+//! - its VariableInterfaces: ExternalInterfaces whose class is, or inherits from, one whose name ends in
+//!   `VariableInterface`. Every constraint on any attribute of the interface, `refURI` included, belongs to the
+//!   variable. Its data type is that of the attribute named like the interface, or else what the attribute `type`
+//!   says (a PLC type), or else that of the only attribute that is no URI;
+//! - its CAEX attributes, if it is a program by its role;
+//! - the MTP `ServiceParameter`s in it. Their limits live in the data assembly they refer to, often only at run time, so
+//!   a value for one is not checkable here.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+
+use crate::attribute::{self, Attribute};
+use crate::class::{self, Family};
+use crate::constraint::{Constraint, Verdict};
+use crate::document::Document;
+use crate::element::Element;
+use crate::index;
+use crate::kind::Kind;
+use crate::value::DataType;
+
+/// The library of MTP services.
+const MTP_LIBRARY: &str = "MTPServiceSUCLib";
+/// The classes of MTP services and of what they can be asked to do.
+const MTP_SERVICES: [&str; 3] = ["Service", "ServiceProcedure", "ServiceStrategy"];
+/// The class of their parameters.
+const MTP_PARAMETER: &str = "ServiceParameter";
+/// The end of the name of an interface class for variables.
+const VARIABLE: &str = "VariableInterface";
+/// The name of the interface class for logic in PLCopen XML.
+const PLCOPEN: &str = "PLCopenXMLInterface";
+
+/// An element that can be called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
+pub struct Program {
+    /// Its address.
+    pub address: String,
+    /// Its `Name`.
+    pub name: String,
+    /// What it can be given, in document order.
+    pub parameters: Vec<Parameter>,
+}
+
+impl Program {
+    /// The parameter with this name, if it is the only one.
+    pub fn parameter(&self, name: &str) -> Option<&Parameter> {
+        let mut named = self.parameters.iter().filter(|parameter| parameter.name == name);
+        named.next().filter(|_| named.next().is_none())
+    }
+}
+
+/// What a program can be given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
+pub struct Parameter {
+    /// Its `Name`.
+    pub name: String,
+    /// The address of its VariableInterface, attribute or MTP parameter, if that has one.
+    pub address: Option<String>,
+    /// Its data type; none: any text.
+    pub data_type: Option<DataType>,
+    /// Its unit.
+    pub unit: Option<String>,
+    /// All constraints on it.
+    pub constraints: Vec<Constraint>,
+    /// The value it has if it is not given.
+    pub default: Option<String>,
+}
+
+impl Parameter {
+    /// Whether `value` may be given: of the data type, within all constraints.
+    pub fn check(&self, value: &str) -> Verdict {
+        attribute::judge(self.data_type.as_ref(), &self.constraints, value)
+    }
+}
+
+impl Document {
+    /// All programs that have an address, in document order.
+    pub fn programs(&self) -> Vec<Program> {
+        self.internal_elements().filter_map(program).collect()
+    }
+
+    /// The program at `address`; `None` if there is no such element, or if it is not a program.
+    ///
+    /// # Examples
+    /// ```
+    /// use dt_aml::{Document, Limits, Verdict};
+    ///
+    /// let aml = r#"<CAEXFile><InstanceHierarchy Name="Plant">
+    ///   <InternalElement Name="SetSpeed" ID="p1">
+    ///     <ExternalInterface Name="Speed" ID="p1.speed" RefBaseClassPath="Logic/VariableInterface">
+    ///       <Attribute Name="Speed" AttributeDataType="xs:decimal" Unit="m/min">
+    ///         <Constraint Name="Safety">
+    ///           <OrdinalScaledType><RequiredMaxValue>60</RequiredMaxValue></OrdinalScaledType>
+    ///         </Constraint>
+    ///       </Attribute>
+    ///     </ExternalInterface>
+    ///     <RoleRequirements RefBaseRoleClassPath="PlantRoles/Program"/>
+    ///   </InternalElement>
+    /// </InstanceHierarchy></CAEXFile>"#;
+    /// let document = Document::parse(aml, &Limits::default())?;
+    /// let program = document.program("p1").ok_or("not a program")?;
+    /// let speed = program.parameter("Speed").ok_or("no such parameter")?;
+    /// assert_eq!(speed.check("60"), Verdict::Passes);
+    /// assert_ne!(speed.check("60.1"), Verdict::Passes);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn program(&self, address: &str) -> Option<Program> {
+        self.find(address).ok().and_then(program)
+    }
+}
+
+fn program(element: Element<'_>) -> Option<Program> {
+    if element.kind() != Kind::InternalElement {
+        return None;
+    }
+    let by_role = has_program_role(element);
+    if !by_role && !is_service(element) && !refers_to_logic(element) {
+        return None;
+    }
+    let parameters = element.children().filter_map(|child| parameter(child, by_role)).collect();
+    Some(Program {
+        address: element.address()?,
+        name: element.name().unwrap_or_default().into_owned(),
+        parameters,
+    })
+}
+
+fn has_program_role(element: Element<'_>) -> bool {
+    let unit = element.attribute_value(index::UNIT);
+    let unit = unit.map(|path| element.document.lineage(Family::Unit, &path)).unwrap_or_default();
+    let inherited = unit.into_iter().filter_map(|(_, class)| class);
+    std::iter::once(element).chain(inherited).flat_map(roles).any(|role| {
+        element.document.lineage(Family::Role, &role).iter().any(|(path, _)| is_program_role(path))
+    })
+}
+
+/// The paths of the roles that an element or a system unit class names.
+fn roles(element: Element<'_>) -> Vec<String> {
+    let attribute = |kind: Kind| match kind {
+        Kind::RoleRequirements => Some("RefBaseRoleClassPath"),
+        Kind::SupportedRoleClass => Some("RefRoleClassPath"),
+        _ => None,
+    };
+    let path = |child: Element<'_>| child.attribute_value(attribute(child.kind())?).map(|path| path.into_owned());
+    element.children().filter_map(path).collect()
+}
+
+fn is_program_role(path: &str) -> bool {
+    let names = class::segments(path);
+    let ends = names.last().is_some_and(|class| class.ends_with("Program"));
+    ends || names.len() > 1 && names.first().is_some_and(|library| library.starts_with("Program"))
+}
+
+fn is_service(element: Element<'_>) -> bool {
+    is_mtp_unit(element, &MTP_SERVICES)
+}
+
+/// True if the element's system unit class is, or inherits from, one of these classes of the MTP library.
+fn is_mtp_unit(element: Element<'_>, classes: &[&str]) -> bool {
+    let Some(path) = element.attribute_value(index::UNIT) else { return false };
+    element.document.lineage(Family::Unit, &path).iter().any(|(path, _)| {
+        let names = class::segments(path);
+        names.first() == Some(&MTP_LIBRARY) && names.get(1).is_some_and(|class| classes.contains(class))
+    })
+}
+
+fn refers_to_logic(element: Element<'_>) -> bool {
+    element.children_of(Kind::ExternalInterface).any(|interface| {
+        let names = interface_names(interface);
+        names.iter().any(|name| name == PLCOPEN) && !names.iter().any(|name| name.ends_with(VARIABLE))
+    })
+}
+
+/// The names of an interface's class and of the classes it inherits from.
+fn interface_names(interface: Element<'_>) -> Vec<String> {
+    let Some(path) = interface.attribute_value("RefBaseClassPath") else { return Vec::new() };
+    let lineage = interface.document.lineage(Family::Interface, &path);
+    lineage.iter().filter_map(|(path, _)| class::segments(path).last().map(|name| (*name).to_owned())).collect()
+}
+
+fn parameter(child: Element<'_>, by_role: bool) -> Option<Parameter> {
+    match child.kind() {
+        Kind::ExternalInterface if interface_names(child).iter().any(|name| name.ends_with(VARIABLE)) => {
+            Some(variable(child))
+        }
+        Kind::Attribute if by_role => {
+            let Attribute { address, name, default, unit, data_type, constraints, value } = Attribute::read(child);
+            Some(Parameter { name, address, data_type, unit, constraints, default: value.or(default) })
+        }
+        Kind::InternalElement if is_mtp_unit(child, &[MTP_PARAMETER]) => Some(Parameter {
+            name: child.name().unwrap_or_default().into_owned(),
+            address: child.address(),
+            data_type: Some(DataType::Other(format!("{MTP_LIBRARY}/{MTP_PARAMETER}"))),
+            unit: None,
+            constraints: Vec::new(),
+            default: None,
+        }),
+        _ => None,
+    }
+}
+
+/// A VariableInterface as a parameter.
+fn variable(interface: Element<'_>) -> Parameter {
+    let name = interface.name().unwrap_or_default().into_owned();
+    let attributes = interface.attributes();
+    let is_uri = |attribute: &Attribute| {
+        matches!(&attribute.data_type, Some(DataType::Other(name)) if name.ends_with("anyURI"))
+    };
+    let declared = attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case("type"));
+    let mut plain = attributes.iter().filter(|attribute| !is_uri(attribute));
+    let only = plain.next().filter(|_| plain.next().is_none());
+    let carrier = attributes.iter().find(|attribute| attribute.name == name);
+    let data_type = carrier
+        .and_then(|carrier| carrier.data_type.clone())
+        .or_else(|| declared.and_then(|declared| declared.value.as_deref()).map(DataType::from_plc))
+        .or_else(|| only.and_then(|only| only.data_type.clone()));
+    let carrier = carrier.or(only.filter(|only| declared.is_none_or(|declared| declared != *only)));
+    Parameter {
+        name,
+        address: interface.address(),
+        data_type,
+        unit: carrier
+            .and_then(|carrier| carrier.unit.clone())
+            .or_else(|| attributes.iter().find_map(|attribute| attribute.unit.clone())),
+        default: carrier.and_then(|carrier| carrier.default.clone().or_else(|| carrier.value.clone())),
+        constraints: attributes.into_iter().flat_map(|attribute| attribute.constraints).collect(),
+    }
+}

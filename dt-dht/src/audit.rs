@@ -1,0 +1,169 @@
+//! Checking a replica's whole store from disk, without a network: is every row what an honest replica would have written?
+
+use core::fmt;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::rows::{
+    CHECKSUM_BYTES, EVIDENCE, RECORDS, RecordRow, SHARDS, ShardRow, TOTALS, Totals, open_row, record_key,
+    shard_key,
+};
+use crate::{Equivocation, RecordStore, StoreError};
+
+/// What an intact store holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreReport {
+    /// Records, every one with its writer's valid signature.
+    pub records: u64,
+    /// Evidence against writers, every one conclusive.
+    pub evidence: u64,
+    /// Shards, every one with the digest that its blob's reference has for it.
+    pub shards: u64,
+    /// Bytes of all rows, keys included.
+    pub bytes: u64,
+}
+
+/// Names a row in a store. Shown as its prefix letter and the rest in hex.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowKey(pub Bytes);
+
+impl fmt::Display for RowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.split_first() {
+            None => f.write_str("(empty)"),
+            Some((prefix, rest)) => {
+                write!(f, "{}", prefix.escape_ascii())?;
+                rest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+    }
+}
+
+/// What is wrong with a row.
+#[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
+#[non_exhaustive]
+pub enum RowDamage {
+    /// The checksum does not hold, or the content is no canonical value: key or value was altered.
+    #[error("it was altered")]
+    Altered,
+    /// No replica writes a row with such a key.
+    #[error("no replica writes such a row")]
+    Foreign,
+    /// The row's key is not that of its content.
+    #[error("it lies at the wrong key")]
+    Misplaced,
+    /// The record's signature does not hold.
+    #[error("the record's signature does not hold")]
+    Record,
+    /// The evidence proves nothing.
+    #[error("the evidence proves nothing")]
+    Evidence,
+    /// The shard's digest is not that in the blob's reference.
+    #[error("the shard is not the blob's")]
+    Shard,
+}
+
+/// Why a store is not intact.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreDamage {
+    /// The store itself cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A row is not what an honest replica wrote.
+    #[error("row {row}: {damage}")]
+    Row {
+        /// Which row.
+        row: RowKey,
+        /// What is wrong.
+        damage: RowDamage,
+    },
+    /// Every row is sound by itself, but rows have vanished, came from elsewhere, or are older than the rest.
+    #[error("{found} rows, of which not all are the last that were written; there should be {expected}")]
+    Totals {
+        /// Rows that there should be.
+        expected: u64,
+        /// Rows that there are.
+        found: u64,
+    },
+}
+
+/// How many rows are read at once: shards are long.
+const PAGE_ROWS: usize = 16;
+
+/// Checks every row of a replica's store: checksums, canonical form, signatures, digests, that each row lies where it belongs, and that
+/// none is missing.
+///
+/// A single altered bit in any row is found, and so is a vanished row. What it cannot find is a whole older state of the store, or one
+/// that somebody made afresh from the same records: against a replica that rolls back, readers have quorums.
+///
+/// # Errors
+/// [`StoreDamage`]: the first damage, with the row's name.
+pub fn verify_store(store: &dyn RecordStore) -> Result<StoreReport, StoreDamage> {
+    let mut report = StoreReport::default();
+    let (mut found, mut expected) = (Totals::default(), Totals::default());
+    let mut after: Option<Bytes> = None;
+    loop {
+        let page = store.scan(&[], after.as_deref(), PAGE_ROWS)?;
+        for (key, value) in &page {
+            let row = || RowKey(key.clone());
+            let checked = if key.as_ref() == [TOTALS] {
+                content::<Totals>(key, value).map(|(totals, _)| expected = totals)
+            } else {
+                check_row(key, value, &mut report).map(|checksum| found.add(&checksum))
+            };
+            checked.map_err(|damage| StoreDamage::Row { row: row(), damage })?;
+            report.bytes = report.bytes.saturating_add((key.len() + value.len()) as u64);
+        }
+        match page.last() {
+            Some((key, _)) => after = Some(key.clone()),
+            None => break,
+        }
+    }
+    if found == expected {
+        Ok(report)
+    } else {
+        Err(StoreDamage::Totals { expected: expected.rows, found: found.rows })
+    }
+}
+
+/// Checks one row, counts it, and gives its checksum.
+fn check_row(key: &Bytes, value: &[u8], report: &mut StoreReport) -> Result<[u8; CHECKSUM_BYTES], RowDamage> {
+    match key.first() {
+        Some(&RECORDS) => {
+            let (row, checksum) = content::<RecordRow>(key, value)?;
+            let record = row.record.open().map_err(|_| RowDamage::Record)?;
+            require(*key == record_key(RECORDS, &record.key), RowDamage::Misplaced)?;
+            report.records += 1;
+            Ok(checksum)
+        }
+        Some(&EVIDENCE) => {
+            let (row, checksum) = content::<Equivocation>(key, value)?;
+            let culprit = row.verify().map_err(|_| RowDamage::Evidence)?;
+            require(*key == record_key(EVIDENCE, &culprit.key), RowDamage::Misplaced)?;
+            report.evidence += 1;
+            Ok(checksum)
+        }
+        Some(&SHARDS) => {
+            let (row, checksum) = content::<ShardRow>(key, value)?;
+            require(row.blob.has_shard(row.index, &row.bytes), RowDamage::Shard)?;
+            require(*key == shard_key(&row.blob.address(), row.index), RowDamage::Misplaced)?;
+            report.shards += 1;
+            Ok(checksum)
+        }
+        _ => Err(RowDamage::Foreign),
+    }
+}
+
+fn content<T: BorshSerialize + BorshDeserialize>(
+    key: &[u8],
+    value: &[u8],
+) -> Result<(T, [u8; CHECKSUM_BYTES]), RowDamage> {
+    open_row(key, value).map_err(|_| RowDamage::Altered)
+}
+
+fn require(holds: bool, damage: RowDamage) -> Result<(), RowDamage> {
+    if holds { Ok(()) } else { Err(damage) }
+}

@@ -1,0 +1,389 @@
+//! The party's side: thin drivers that send what the quorum types ask for and feed them the replies.
+
+use core::future::Future;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bytes::Bytes;
+use dt_model::{PartyId, Signed, Signer, SignerError, Timestamp};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::{FutureExt, Stream};
+use rand_core::CryptoRng;
+use thiserror::Error;
+
+use crate::blob::{BlobError, decode_blob, encode_blob};
+use crate::quorum::write_back_answer;
+use crate::tally::{Answer, Tally, Verdict};
+use crate::{
+    BlobRef, Call, Check, Equivocation, GetQuorum, Key, Membership, PutQuorum, QuorumCertificate, Record,
+    Refusal, ReplyBody, RequestBody, Transport, WriteBack,
+};
+
+/// Why something was not written. It may have reached some replicas nevertheless: putting the same again is safe.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PutError {
+    /// At least one honest replica refuses: more replicas than can lie gave this reason.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// Too few replicas receipted, for no common reason.
+    #[error("{receipts} replicas have it, {needed} are needed")]
+    NoQuorum {
+        /// How many receipted.
+        receipts: usize,
+        /// How many are needed.
+        needed: usize,
+        /// Who refused, and why. The others did not answer, or nothing that counts.
+        refusals: Vec<(PartyId, Refusal)>,
+    },
+    /// The blob is too long. (A record that is too long cannot be signed.)
+    #[error("{size} bytes are more than the limit of {limit}")]
+    TooLarge {
+        /// Bytes offered.
+        size: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The blob cannot be cut in so many shards.
+    #[error(transparent)]
+    Blob(BlobError),
+    /// The party's own signer failed.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+}
+
+/// Why something was not read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum GetError {
+    /// At least one honest replica refuses to serve: more replicas than can lie gave this reason.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// Something is stored, but the caller's check refuses it: more replicas than can lie show it, or something like it.
+    #[error("what is stored is not acceptable: {0}")]
+    Unacceptable(Refusal),
+    /// Too few replicas answered, or took the record in the write-back.
+    #[error("{replies} replicas answered, {needed} are needed")]
+    NoQuorum {
+        /// How many answered.
+        replies: usize,
+        /// How many are needed.
+        needed: usize,
+        /// Who refused, and why. The others did not answer, or nothing that counts.
+        refusals: Vec<(PartyId, Refusal)>,
+    },
+    /// The writer signed two records of the newest version: here is the evidence.
+    #[error("the writer signed two records of one version")]
+    Equivocation(Box<Equivocation>),
+    /// Two writers each wrote the newest version, and neither is known to have won.
+    #[error("two writers wrote version {}", first.version)]
+    Conflict {
+        /// One of the records.
+        first: Box<Signed<Record>>,
+        /// The other.
+        second: Box<Signed<Record>>,
+    },
+    /// The blob cannot be restored: too few shards, or a bad encoding.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The blob was cut for another resilience than the network has now.
+    #[error("the blob has {shards} shards, an address has {replicas} replicas")]
+    OtherResilience {
+        /// Shards of the blob.
+        shards: usize,
+        /// Replicas of an address.
+        replicas: usize,
+    },
+    /// The party's own signer failed.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+}
+
+impl PutError {
+    pub(crate) fn no_quorum(tally: &Tally) -> Self {
+        Self::NoQuorum { receipts: tally.good(), needed: tally.needed(), refusals: tally.refusals() }
+    }
+}
+
+impl GetError {
+    pub(crate) fn no_quorum(tally: &Tally) -> Self {
+        Self::NoQuorum { replies: tally.good(), needed: tally.needed(), refusals: tally.refusals() }
+    }
+}
+
+/// A node and its reply, if one came that counts.
+type Answered = (PartyId, Option<ReplyBody>);
+
+/// Reads and writes as one party.
+///
+/// # Algorithm
+/// Attiya, Bar-Noy and Dolev's register ("Sharing Memory Robustly in Message-Passing Systems", 1995) for signed records and replicas that
+/// may lie. Of *n* replicas at most *k* are malicious, and a quorum is *q* = ⌈(n + k + 1) / 2⌉.
+///
+/// - **put**: the record goes to all *n*; *q* receipts make it written.
+/// - **get**: all *n* are asked. Of *q* answers, the highest version wins whose signature, key and `check` hold. Replicas that answered
+///   something older are brought up to date until *q* hold the winner, and only then is it returned: so no later get returns an older one.
+///
+/// What *k* liars cannot do:
+/// - **roll back**: two quorums share at least 2q − n ≥ k + 1 replicas. So among any *q* answers is one of an honest replica that receipted
+///   the last completed write, and an honest replica never goes back.
+/// - **forge**: a record counts only with its writer's signature, and the right to write that `check` confirms.
+/// - **block**: the n − k ≥ q honest replicas are enough, and nobody waits for more.
+/// - **refuse in the name of all**: a refusal is believed only from k + 1 replicas, of which one is honest.
+///
+/// Completed means acknowledged: a put that failed may still be found, or not, until it is put again or something newer is written; once a
+/// get has returned it, it stays. The decisions are [`PutQuorum`] and [`GetQuorum`], which do no I/O; this type sends what they ask for.
+///
+/// A future that is dropped leaves a write in doubt, as a failure does.
+pub struct Client {
+    signer: Arc<dyn Signer>,
+    transport: Arc<dyn Transport>,
+    membership: RwLock<Membership>,
+    rng: Mutex<Box<dyn CryptoRng + Send>>,
+}
+
+impl Client {
+    /// A client that signs with `signer`, sends through `transport`, and draws its nonces from `rng`.
+    pub fn new(
+        signer: Arc<dyn Signer>,
+        transport: Arc<dyn Transport>,
+        membership: Membership,
+        rng: impl CryptoRng + Send + 'static,
+    ) -> Self {
+        let (membership, rng) = (RwLock::new(membership), Mutex::new(Box::new(rng) as Box<_>));
+        Self { signer, transport, membership, rng }
+    }
+
+    /// Whose client it is.
+    #[must_use]
+    pub fn signer(&self) -> &dyn Signer {
+        &*self.signer
+    }
+
+    /// The membership that requests are made under now.
+    #[must_use]
+    pub fn membership(&self) -> Membership {
+        self.membership.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes further requests under `membership`; those under way finish under the former.
+    pub fn update_membership(&self, membership: Membership) {
+        *self.membership.write().unwrap_or_else(PoisonError::into_inner) = membership;
+    }
+
+    /// Stores `record` at a quorum of the replicas of its address.
+    ///
+    /// All replicas are sent the record; those that are slow get it too, but are not waited for.
+    ///
+    /// # Errors
+    /// [`PutError`].
+    pub async fn put(&self, record: &Signed<Record>, now: Timestamp) -> Result<QuorumCertificate, PutError> {
+        let membership = self.membership();
+        let mut quorum = PutQuorum::new(&membership, record);
+        let body = RequestBody::Put { record: record.envelope().clone() };
+        let bodies = quorum.replicas().iter().map(|node| (*node, body.clone())).collect();
+        let mut replies = self.send_all(&membership, bodies, now)?;
+        while !quorum.is_decided() {
+            match replies.next().await {
+                Some((node, reply)) => quorum.answer(node, reply.as_ref()),
+                None => break,
+            }
+        }
+        take_ready(&mut replies, |(node, reply)| quorum.answer(node, reply.as_ref()));
+        quorum.outcome().unwrap_or_else(|| Err(quorum.unfinished()))
+    }
+
+    /// The newest record at `key` that `check` accepts, or `None` if a quorum has nothing there.
+    ///
+    /// Before it is returned, a quorum holds it: no later get returns an older one.
+    ///
+    /// # Errors
+    /// [`GetError`].
+    pub async fn get(
+        &self,
+        key: Key,
+        check: &Check<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Signed<Record>>, GetError> {
+        let membership = self.membership();
+        let mut quorum = GetQuorum::new(&membership, key);
+        let bodies = quorum.replicas().iter().map(|node| (*node, RequestBody::Get { key })).collect();
+        let mut replies = self.send_all(&membership, bodies, now)?;
+        while !quorum.is_decided() {
+            match replies.next().await {
+                Some((node, reply)) => quorum.answer(node, reply, check),
+                None => break,
+            }
+        }
+        // What has come in by now is taken into account, so that laggards are found and repaired.
+        take_ready(&mut replies, |(node, reply)| quorum.answer(node, reply, check));
+        drop(replies);
+        let Some(winner) = quorum.winner()? else {
+            return Ok(None);
+        };
+        self.write_back(&membership, &quorum, &winner, now).await?;
+        Ok(Some(winner))
+    }
+
+    /// Stores `content`, which the caller has sealed, as a blob: one shard at each replica of its address.
+    ///
+    /// A quorum of 2k + 1 nodes said that they hold their shard; of these at most k lie, and any k + 1 shards restore the content.
+    ///
+    /// # Errors
+    /// [`PutError`].
+    pub async fn put_blob(&self, content: &[u8], now: Timestamp) -> Result<BlobRef, PutError> {
+        let membership = self.membership();
+        let (blob, shards) = encode_blob(content, membership.resilience()).map_err(|error| match error {
+            BlobError::TooLarge { size, limit } => PutError::TooLarge { size, limit },
+            other => PutError::Blob(other),
+        })?;
+        let replicas = membership.replicas(&blob.address());
+        let mut tally = Tally::new(&membership, replicas.iter().copied());
+        let body =
+            |index, shard: Vec<u8>| RequestBody::PutShard { blob: blob.clone(), index, bytes: shard.into() };
+        let bodies = (0..).zip(&replicas).zip(shards);
+        let bodies = bodies.map(|((index, node), shard)| (*node, body(index, shard))).collect();
+        let mut replies = self.send_all(&membership, bodies, now)?;
+        while tally.verdict() == Verdict::Pending {
+            let Some((node, reply)) = replies.next().await else { break };
+            tally.answer(node, shard_answer(reply.as_ref()));
+        }
+        take_ready(&mut replies, |(node, reply)| tally.answer(node, shard_answer(reply.as_ref())));
+        match tally.verdict() {
+            Verdict::Reached => Ok(blob),
+            Verdict::Refused(refusal) => Err(PutError::Refused(refusal)),
+            Verdict::Failed | Verdict::Pending => Err(PutError::no_quorum(&tally)),
+        }
+    }
+
+    /// The content of `blob`, as it was put: still sealed.
+    ///
+    /// All replicas are asked at once, and the first k + 1 sound shards are used.
+    ///
+    /// # Errors
+    /// [`GetError`]; [`BlobError::BadEncoding`] is every reader's verdict on the blob, not a passing failure.
+    pub async fn get_blob(&self, blob: &BlobRef, now: Timestamp) -> Result<Bytes, GetError> {
+        let membership = self.membership();
+        let address = blob.address();
+        let replicas = membership.replicas(&address);
+        if replicas.len() != blob.shards().len() {
+            let (shards, replicas) = (blob.shards().len(), replicas.len());
+            return Err(GetError::OtherResilience { shards, replicas });
+        }
+        let bodies = (0u16..)
+            .zip(&replicas)
+            .map(|(index, node)| (*node, RequestBody::GetShard { blob: address, index }))
+            .collect();
+        let mut replies = self.send_all(&membership, bodies, now)?;
+        let mut sound: Vec<(u16, Bytes)> = Vec::new();
+        let mut tally = Tally::new(&membership, replicas.iter().copied());
+        while sound.len() < blob.data_shards() {
+            let Some((node, reply)) = replies.next().await else { break };
+            let index =
+                (0u16..).zip(&replicas).find(|(_, replica)| **replica == node).map(|(index, _)| index);
+            match (index, reply) {
+                (Some(index), Some(ReplyBody::Shard { bytes: Some(bytes) }))
+                    if blob.has_shard(index, &bytes) =>
+                {
+                    sound.push((index, bytes));
+                }
+                (_, Some(ReplyBody::Refused { refusal })) => tally.answer(node, Answer::Refused(refusal)),
+                _ => tally.answer(node, Answer::Failed),
+            }
+        }
+        if sound.len() < blob.data_shards()
+            && let Some(refusal) = tally.common_refusal()
+        {
+            return Err(GetError::Refused(refusal));
+        }
+        let shards = sound.iter().map(|(index, bytes)| (*index, bytes.as_ref()));
+        Ok(decode_blob(blob, shards)?.into())
+    }
+
+    /// Brings laggards up to date until a quorum holds `winner`.
+    async fn write_back(
+        &self,
+        membership: &Membership,
+        quorum: &GetQuorum,
+        winner: &Signed<Record>,
+        now: Timestamp,
+    ) -> Result<(), GetError> {
+        let mut tally = quorum.write_back_tally(membership, winner);
+        let expected = PutQuorum::new(membership, winner);
+        let mut chains: FuturesUnordered<_> = quorum
+            .write_backs(winner)
+            .into_iter()
+            .map(|chain| self.send_chain(membership, chain, now))
+            .collect();
+        while tally.verdict() == Verdict::Pending {
+            let Some(sent) = chains.next().await else { break };
+            let (node, reply) = sent?;
+            tally.answer(node, write_back_answer(&expected, node, reply.as_ref()));
+        }
+        take_ready(&mut chains, drop);
+        match tally.verdict() {
+            Verdict::Reached => Ok(()),
+            Verdict::Refused(_) | Verdict::Failed | Verdict::Pending => Err(GetError::no_quorum(&tally)),
+        }
+    }
+
+    /// Sends a laggard the records it lacks, in order; its answer to the last one.
+    async fn send_chain(
+        &self,
+        membership: &Membership,
+        chain: WriteBack,
+        now: Timestamp,
+    ) -> Result<Answered, SignerError> {
+        let mut last = None;
+        for record in chain.records {
+            let body = RequestBody::Put { record: record.into_envelope() };
+            let call = self.call(membership, chain.node, body, now)?;
+            last = self.exchange(call).await.1;
+        }
+        Ok((chain.node, last))
+    }
+
+    /// Signs all requests, and gives the replies as they come; `None` for a reply that did not, or does not count.
+    fn send_all<'a>(
+        &'a self,
+        membership: &Membership,
+        bodies: Vec<(PartyId, RequestBody)>,
+        now: Timestamp,
+    ) -> Result<FuturesUnordered<impl Future<Output = Answered> + Send + use<'a>>, SignerError> {
+        let calls = bodies.into_iter().map(|(node, body)| self.call(membership, node, body, now));
+        let calls = calls.collect::<Result<Vec<_>, _>>()?;
+        Ok(calls.into_iter().map(|call| self.exchange(call)).collect())
+    }
+
+    fn call(
+        &self,
+        membership: &Membership,
+        node: PartyId,
+        body: RequestBody,
+        now: Timestamp,
+    ) -> Result<Call, SignerError> {
+        let mut nonce = [0; 16];
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut nonce);
+        Call::new(&*self.signer, membership, node, nonce, now, body)
+    }
+
+    async fn exchange(&self, call: Call) -> Answered {
+        let reply = self.transport.request(&call.node(), call.bytes().clone()).await;
+        (call.node(), reply.ok().and_then(|reply| call.read(&reply).ok()))
+    }
+}
+
+/// What a reply to the put of a shard comes to.
+fn shard_answer(reply: Option<&ReplyBody>) -> Answer {
+    match reply {
+        Some(ReplyBody::ShardStored) => Answer::Good,
+        Some(ReplyBody::Refused { refusal }) => Answer::Refused(*refusal),
+        _ => Answer::Failed,
+    }
+}
+
+/// Takes what is ready, without waiting. It also polls once what was not polled yet, so that every request is under way.
+fn take_ready<S: Stream + Unpin>(stream: &mut S, mut take: impl FnMut(S::Item)) {
+    while let Some(Some(item)) = stream.next().now_or_never() {
+        take(item);
+    }
+}

@@ -1,0 +1,291 @@
+//! When a quorum has answered, and what it says: the decisions of put and get as pure types, fed with replies. The algorithm, and what it
+//! withstands, stands at [`crate::Client`].
+
+use std::collections::BTreeMap;
+
+use dt_model::{Envelope, PartyId, Signed};
+
+use crate::equivocation::contradict;
+use crate::tally::{Answer, Tally, Verdict, most_frequent};
+use crate::{
+    Equivocation, GetError, Key, Membership, PutError, QuorumCertificate, Receipt, Record, Refusal, ReplyBody,
+};
+
+/// Whether a record is what its kind allows, in the reader's eyes: the writer's rights, and any floor under the version.
+///
+/// The signature and the key have been checked. It MUST refuse what the kind's [`crate::Validator`] would not have admitted from
+/// anybody: a lying replica validates nothing.
+pub type Check<'a> = dyn Fn(&Signed<Record>) -> Result<(), Refusal> + Send + Sync + 'a;
+
+/// The decision of a put: collects receipts.
+#[derive(Debug, Clone)]
+pub struct PutQuorum {
+    expected: Receipt,
+    replicas: Vec<PartyId>,
+    tally: Tally,
+    receipts: Vec<Envelope<Receipt>>,
+}
+
+impl PutQuorum {
+    /// Starts the put of `record`.
+    #[must_use]
+    pub fn new(membership: &Membership, record: &Signed<Record>) -> Self {
+        let replicas = membership.replicas(&record.key.address);
+        let expected = Receipt {
+            network: membership.network(),
+            key: record.key,
+            version: record.version,
+            record: record.digest(),
+            epoch: membership.epoch(),
+            time: dt_model::Timestamp::default(),
+        };
+        let tally = Tally::new(membership, replicas.iter().copied());
+        Self { expected, replicas, tally, receipts: Vec::new() }
+    }
+
+    /// Whom the record is to be sent to.
+    #[must_use]
+    pub fn replicas(&self) -> &[PartyId] {
+        &self.replicas
+    }
+
+    /// Takes what `node` replied; `None` if it did not, or nothing that counts. A node's first answer stands.
+    pub fn answer(&mut self, node: PartyId, reply: Option<&ReplyBody>) {
+        let answer = match reply {
+            Some(ReplyBody::Stored { receipt }) if self.is_expected(node, receipt) => {
+                if self.tally.verdict() != Verdict::Reached && self.tally.awaits(&node) {
+                    self.receipts.push(receipt.clone());
+                }
+                Answer::Good
+            }
+            Some(ReplyBody::Refused { refusal }) => Answer::Refused(*refusal),
+            _ => Answer::Failed,
+        };
+        self.tally.answer(node, answer);
+    }
+
+    /// Whether no further answer is needed.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        self.tally.verdict() != Verdict::Pending
+    }
+
+    /// The outcome, as soon as there is one.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Result<QuorumCertificate, PutError>> {
+        match self.tally.verdict() {
+            Verdict::Pending => None,
+            Verdict::Reached => {
+                let mut receipts = self.receipts.clone();
+                receipts.sort_by_key(Envelope::signer);
+                Some(Ok(QuorumCertificate { receipts }))
+            }
+            Verdict::Refused(refusal) => Some(Err(PutError::Refused(refusal))),
+            Verdict::Failed => Some(Err(PutError::no_quorum(&self.tally))),
+        }
+    }
+
+    /// The error when no more answers come although some are outstanding.
+    pub(crate) fn unfinished(&self) -> PutError {
+        PutError::no_quorum(&self.tally)
+    }
+
+    fn is_expected(&self, node: PartyId, receipt: &Envelope<Receipt>) -> bool {
+        receipt.signer() == node
+            && receipt.clone().open().is_ok_and(|receipt| receipt.agrees_with(&self.expected))
+    }
+}
+
+/// What a replica holds, in its own words.
+#[derive(Debug, Clone)]
+enum Held {
+    Nothing,
+    Record(Signed<Record>),
+    /// Properly signed, but the reader's check refuses it.
+    Unacceptable(Signed<Record>, Refusal),
+}
+
+impl Held {
+    fn version(&self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::Record(record) | Self::Unacceptable(record, _) => record.version,
+        }
+    }
+}
+
+/// The decision of a get: collects what replicas hold, and says what to write back.
+#[derive(Debug, Clone)]
+pub struct GetQuorum {
+    key: Key,
+    replicas: Vec<PartyId>,
+    tally: Tally,
+    held: BTreeMap<PartyId, Held>,
+}
+
+/// Records that one replica lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteBack {
+    /// The replica.
+    pub node: PartyId,
+    /// What to send it, one after the other: versions between what it has and the winner go first, since some kinds refuse a gap. Only
+    /// its answer to the last one counts.
+    pub records: Vec<Signed<Record>>,
+}
+
+impl GetQuorum {
+    /// Starts the get of `key`.
+    #[must_use]
+    pub fn new(membership: &Membership, key: Key) -> Self {
+        let replicas = membership.replicas(&key.address);
+        let tally = Tally::new(membership, replicas.iter().copied());
+        Self { key, replicas, tally, held: BTreeMap::new() }
+    }
+
+    /// Whom to ask.
+    #[must_use]
+    pub fn replicas(&self) -> &[PartyId] {
+        &self.replicas
+    }
+
+    /// Takes what `node` replied; `None` if it did not, or nothing that counts. A node's first answer stands.
+    ///
+    /// A record whose signature or key is wrong convicts the node: it counts as silent. One that only `check` refuses may be an honest
+    /// laggard's: the node has answered, but its record does not win.
+    pub fn answer(&mut self, node: PartyId, reply: Option<ReplyBody>, check: &Check<'_>) {
+        let answer = match reply {
+            Some(ReplyBody::Record { record }) => match self.judge(record, check) {
+                Some(held) if self.tally.awaits(&node) => {
+                    self.held.insert(node, held);
+                    Answer::Good
+                }
+                _ => Answer::Failed,
+            },
+            Some(ReplyBody::Refused { refusal }) => Answer::Refused(refusal),
+            _ => Answer::Failed,
+        };
+        self.tally.answer(node, answer);
+    }
+
+    /// Whether no further answer is needed.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        self.tally.verdict() != Verdict::Pending
+    }
+
+    /// The record that wins, if anything acceptable is stored. To be asked once [`GetQuorum::is_decided`].
+    ///
+    /// # Errors
+    /// [`GetError::NoQuorum`], [`GetError::Refused`], [`GetError::Unacceptable`], [`GetError::Equivocation`] or
+    /// [`GetError::Conflict`].
+    pub fn winner(&self) -> Result<Option<Signed<Record>>, GetError> {
+        match self.tally.verdict() {
+            Verdict::Reached => {}
+            Verdict::Refused(refusal) => return Err(GetError::Refused(refusal)),
+            Verdict::Failed | Verdict::Pending => return Err(GetError::no_quorum(&self.tally)),
+        }
+        let acceptable = self.held.values().filter_map(|held| match held {
+            Held::Record(record) => Some(record),
+            _ => None,
+        });
+        let Some(winner) = acceptable.clone().max_by_key(|record| record.version) else {
+            return self.unacceptable().map_or(Ok(None), |refusal| Err(GetError::Unacceptable(refusal)));
+        };
+        match acceptable.clone().find(|other| contradict(winner, other)) {
+            None => Ok(Some(winner.clone())),
+            Some(other) => Err(match Equivocation::between(other, winner) {
+                Some(evidence) => GetError::Equivocation(Box::new(evidence)),
+                None => {
+                    GetError::Conflict { first: Box::new(other.clone()), second: Box::new(winner.clone()) }
+                }
+            }),
+        }
+    }
+
+    /// What must be written back before `winner` may be returned: nothing if a quorum has it already.
+    #[must_use]
+    pub fn write_backs(&self, winner: &Signed<Record>) -> Vec<WriteBack> {
+        let holds = |node: &PartyId| matches!(self.held.get(node), Some(Held::Record(record)) if record.digest() == winner.digest());
+        let known = self.older_than(winner);
+        let lacking = self.replicas.iter().filter(|node| !holds(node));
+        lacking
+            .filter(|node| self.held.contains_key(node) || self.holders(winner) < self.tally.needed())
+            .map(|node| {
+                let version = self.held.get(node).map_or(0, Held::version);
+                let missing = known.range(version + 1..).map(|(_, record)| (*record).clone());
+                WriteBack { node: *node, records: missing.chain([winner.clone()]).collect() }
+            })
+            .collect()
+    }
+
+    /// The tally of the write-back: those that hold `winner` have answered already.
+    pub(crate) fn write_back_tally(&self, membership: &Membership, winner: &Signed<Record>) -> Tally {
+        let mut tally = Tally::new(membership, self.replicas.iter().copied());
+        for (node, held) in &self.held {
+            if matches!(held, Held::Record(record) if record.digest() == winner.digest()) {
+                tally.answer(*node, Answer::Good);
+            }
+        }
+        tally
+    }
+
+    /// How many have said that they hold `winner`.
+    fn holders(&self, winner: &Signed<Record>) -> usize {
+        let is_winner =
+            |held: &&Held| matches!(held, Held::Record(record) if record.digest() == winner.digest());
+        self.held.values().filter(is_winner).count()
+    }
+
+    /// Every older version that some replica showed, by version.
+    fn older_than(&self, winner: &Signed<Record>) -> BTreeMap<u64, &Signed<Record>> {
+        let records = self.held.values().filter_map(|held| match held {
+            Held::Nothing => None,
+            Held::Record(record) | Held::Unacceptable(record, _) => Some((record.version, record)),
+        });
+        records.filter(|(version, _)| *version < winner.version).collect()
+    }
+
+    /// Why what is stored is not acceptable, if more replicas than can lie show such a record.
+    fn unacceptable(&self) -> Option<Refusal> {
+        let refusals = self.held.values().filter_map(|held| match held {
+            Held::Unacceptable(_, refusal) => Some(refusal),
+            _ => None,
+        });
+        most_frequent(refusals)
+            .filter(|(_, count)| *count > self.tally.tolerated())
+            .map(|(refusal, _)| refusal)
+    }
+
+    fn judge(&self, record: Option<Envelope<Record>>, check: &Check<'_>) -> Option<Held> {
+        let Some(envelope) = record else {
+            return Some(Held::Nothing);
+        };
+        // Most replicas show the same record: its signature is verified once.
+        let known = self.held.values().find_map(|held| match held {
+            Held::Record(record) if *record.envelope() == envelope => Some(held.clone()),
+            _ => None,
+        });
+        if known.is_some() {
+            return known;
+        }
+        let record = envelope.open().ok().filter(|record| record.key == self.key && record.version > 0)?;
+        Some(match check(&record) {
+            Ok(()) => Held::Record(record),
+            Err(refusal) => Held::Unacceptable(record, refusal),
+        })
+    }
+}
+
+/// A write-back's answer: a receipt for the record, or word that something newer is there by now.
+pub(crate) fn write_back_answer(quorum: &PutQuorum, node: PartyId, reply: Option<&ReplyBody>) -> Answer {
+    match reply {
+        Some(ReplyBody::Stored { receipt }) if quorum.is_expected(node, receipt) => Answer::Good,
+        Some(ReplyBody::Refused { refusal: Refusal::Stale { stored } })
+            if *stored > quorum.expected.version =>
+        {
+            Answer::Good
+        }
+        Some(ReplyBody::Refused { refusal }) => Answer::Refused(*refusal),
+        _ => Answer::Failed,
+    }
+}

@@ -1,0 +1,172 @@
+//! What a replica keeps, as rows of its store, each with a checksum over its key and its content.
+//!
+//! ```text
+//!   key                                      value
+//!   'r' address kind index (big-endian)      checksum ‖ RecordRow     a record and its lease
+//!   'e' address kind index                   checksum ‖ Equivocation  evidence against the writer at that key
+//!   's' blob address, shard (big-endian)     checksum ‖ ShardRow      a shard and its lease
+//!   't'                                      checksum ‖ Totals        how many other rows there are, and the XOR of their checksums
+//! ```
+//!
+//! # Invariant
+//! Every write of a row changes the totals in the same atomic batch. So a row that has vanished is noticed, and not only one that was
+//! altered.
+
+use std::sync::{Mutex, PoisonError};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use bytes::Bytes;
+use dt_model::{Domain, Envelope, Timestamp, codec};
+use thiserror::Error;
+
+use crate::store::Row;
+use crate::{Address, BlobRef, Equivocation, Key, MAX_MESSAGE_BYTES, Record, RecordStore, StoreError};
+
+/// A record and its lease.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct RecordRow {
+    pub(crate) record: Envelope<Record>,
+    /// When it was last put.
+    pub(crate) leased: Timestamp,
+}
+
+/// A shard and its lease.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct ShardRow {
+    pub(crate) blob: BlobRef,
+    pub(crate) index: u16,
+    /// When it was last put.
+    pub(crate) leased: Timestamp,
+    pub(crate) bytes: Bytes,
+}
+
+/// What the totals row holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Totals {
+    pub(crate) rows: u64,
+    pub(crate) checksums: [u8; CHECKSUM_BYTES],
+}
+
+impl Totals {
+    fn toggle(&mut self, checksum: &[u8; CHECKSUM_BYTES]) {
+        self.checksums.iter_mut().zip(checksum).for_each(|(sum, byte)| *sum ^= byte);
+    }
+
+    /// Counts a row.
+    pub(crate) fn add(&mut self, checksum: &[u8; CHECKSUM_BYTES]) {
+        self.rows = self.rows.saturating_add(1);
+        self.toggle(checksum);
+    }
+
+    /// Counts a row no more.
+    fn subtract(&mut self, checksum: &[u8; CHECKSUM_BYTES]) {
+        self.rows = self.rows.saturating_sub(1);
+        self.toggle(checksum);
+    }
+}
+
+/// A row that is not what a replica wrote.
+#[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
+#[error("the row is not what was written")]
+pub(crate) struct DamagedRow;
+
+/// Why the rows could not be used.
+#[derive(Debug, Error)]
+pub(crate) enum RowsError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Damaged(#[from] DamagedRow),
+}
+
+pub(crate) const RECORDS: u8 = b'r';
+pub(crate) const EVIDENCE: u8 = b'e';
+pub(crate) const SHARDS: u8 = b's';
+pub(crate) const TOTALS: u8 = b't';
+/// BLAKE3's length: enough to tell any damage, and rows are large beside it.
+pub(crate) const CHECKSUM_BYTES: usize = 32;
+const CHECKSUM: Domain = Domain::new("dt/dht/row/v1");
+
+/// The row key of a record, or of the evidence beside it.
+pub(crate) fn record_key(prefix: u8, key: &Key) -> Bytes {
+    let mut bytes = vec![prefix];
+    bytes.extend_from_slice(key.address.as_bytes());
+    bytes.extend_from_slice(&codec::encode(&key.slot.kind));
+    bytes.extend_from_slice(&key.slot.index.to_be_bytes());
+    bytes.into()
+}
+
+/// The row key of a shard.
+pub(crate) fn shard_key(blob: &Address, index: u16) -> Bytes {
+    let mut bytes = vec![SHARDS];
+    bytes.extend_from_slice(blob.as_bytes());
+    bytes.extend_from_slice(&index.to_be_bytes());
+    bytes.into()
+}
+
+fn checksum(key: &[u8], content: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    *CHECKSUM.blake3(&[&(key.len() as u64).to_le_bytes(), key, content]).as_bytes()
+}
+
+/// The value of a row that holds `content`.
+pub(crate) fn seal_row<T: BorshSerialize>(key: &[u8], content: &T) -> Bytes {
+    let content = codec::encode(content);
+    let mut value = Vec::with_capacity(CHECKSUM_BYTES + content.len());
+    value.extend_from_slice(&checksum(key, &content));
+    value.extend_from_slice(&content);
+    value.into()
+}
+
+/// The content of a row, if the checksum holds, and the checksum.
+pub(crate) fn open_row<T: BorshSerialize + BorshDeserialize>(
+    key: &[u8],
+    value: &[u8],
+) -> Result<(T, [u8; CHECKSUM_BYTES]), DamagedRow> {
+    let (sum, content) = value.split_first_chunk::<CHECKSUM_BYTES>().ok_or(DamagedRow)?;
+    if *sum != checksum(key, content) {
+        return Err(DamagedRow);
+    }
+    Ok((codec::decode(content, MAX_MESSAGE_BYTES).map_err(|_| DamagedRow)?, *sum))
+}
+
+/// A store, seen as rows.
+pub(crate) struct Rows<'a> {
+    store: &'a dyn RecordStore,
+    /// Held while totals are read and written.
+    totals: &'a Mutex<()>,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn new(store: &'a dyn RecordStore, totals: &'a Mutex<()>) -> Self {
+        Self { store, totals }
+    }
+
+    /// The row at `key`.
+    pub(crate) fn read<T: BorshSerialize + BorshDeserialize>(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<T>, RowsError> {
+        match self.store.get(key)? {
+            None => Ok(None),
+            Some(value) => Ok(Some(open_row(key, &value)?.0)),
+        }
+    }
+
+    /// Writes `content` at `key`, and the totals with it.
+    pub(crate) fn write<T: BorshSerialize>(&self, key: Bytes, content: &T) -> Result<(), RowsError> {
+        let value = seal_row(&key, content);
+        let _held = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut totals = self.read::<Totals>(&[TOTALS])?.unwrap_or_default();
+        if let Some(old) = self.store.get(&key)? {
+            totals.subtract(old.first_chunk().ok_or(DamagedRow)?);
+        }
+        totals.add(value.first_chunk().ok_or(DamagedRow)?);
+        let rows: [Row; 2] = [(key, value), (Bytes::from_static(&[TOTALS]), seal_row(&[TOTALS], &totals))];
+        Ok(self.store.put(&rows)?)
+    }
+
+    /// The evidence at `key`.
+    pub(crate) fn evidence(&self, key: &Key) -> Result<Option<Equivocation>, RowsError> {
+        self.read(&record_key(EVIDENCE, key))
+    }
+}

@@ -1,0 +1,14 @@
+//! For those who test against these types: conformance suites for the seams, a network in one process with lying nodes, and proptest
+//! strategies for what travels.
+
+mod faulty;
+mod network;
+mod store_suite;
+mod strategies;
+mod transport_suite;
+
+pub use faulty::{Fault, Faulty};
+pub use network::Network;
+pub use store_suite::store_suite;
+pub use strategies::{address, blob, certificate, key, receipt, record, reply, request, signed_record};
+pub use transport_suite::transport_suite;

@@ -1,0 +1,109 @@
+//! The network seam: one request to one node, and the in-process reference.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dt_model::{PartyId, Timestamp};
+use thiserror::Error;
+
+use crate::Replica;
+
+/// Why no reply came.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The transport knows no such node.
+    #[error("no node {} is known", .0.short())]
+    UnknownNode(PartyId),
+    /// The node could not be reached.
+    #[error("node {} cannot be reached", .0.short())]
+    Unreachable(PartyId),
+    /// The node did not reply in time.
+    #[error("node {} did not reply in time", .0.short())]
+    TimedOut(PartyId),
+    /// The reply is longer than [`crate::MAX_MESSAGE_BYTES`].
+    #[error("the reply of node {} is too long", .0.short())]
+    TooLarge(PartyId),
+    /// Something of the transport's own.
+    #[error("the transport failed")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Carries a request to a node and its reply back.
+///
+/// What an implementer may get wrong: every request MUST end, with a reply or an error, within a time that the transport chooses
+/// (say ten seconds), since nothing above it has a clock. A request that has been polled once SHOULD still be delivered when its
+/// future is dropped: a writer that has its quorum does not wait for the rest, which would else fall behind. Replies MUST be limited to
+/// [`crate::MAX_MESSAGE_BYTES`] while they are read. A reply belongs to its request: two at a time to one node must not be mixed up
+/// (the client notices, and counts the node as silent). Nothing is trusted to be unread or unaltered on the way: but whoever records
+/// a `Get` may replay it for some minutes and read the reply, so use an encrypted channel.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// Sends `request` to `node` and waits for the reply.
+    ///
+    /// # Errors
+    /// [`TransportError`]. The request may have been carried out nevertheless.
+    async fn request(&self, node: &PartyId, request: Bytes) -> Result<Bytes, TransportError>;
+}
+
+/// The time that in-process replicas go by.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// All replicas in one process: the reference transport, for tests, examples and single-process networks.
+pub struct InProcess {
+    stations: Mutex<BTreeMap<PartyId, Station>>,
+    clock: Clock,
+}
+
+struct Station {
+    replica: Arc<Replica>,
+    running: bool,
+}
+
+impl InProcess {
+    /// A network of `replicas`, all running, whose time `clock` tells.
+    pub fn new(replicas: impl IntoIterator<Item = Arc<Replica>>, clock: Clock) -> Self {
+        let network = Self { stations: Mutex::new(BTreeMap::new()), clock };
+        replicas.into_iter().for_each(|replica| network.add(replica));
+        network
+    }
+
+    /// Adds `replica`, running, or puts it in the place of the one with the same party.
+    pub fn add(&self, replica: Arc<Replica>) {
+        self.stations().insert(replica.party(), Station { replica, running: true });
+    }
+
+    /// Makes a node unreachable; one that is not known stays unknown.
+    pub fn stop(&self, node: &PartyId) {
+        self.set_running(node, false);
+    }
+
+    /// Makes a node reachable again.
+    pub fn start(&self, node: &PartyId) {
+        self.set_running(node, true);
+    }
+
+    fn set_running(&self, node: &PartyId, running: bool) {
+        if let Some(station) = self.stations().get_mut(node) {
+            station.running = running;
+        }
+    }
+
+    fn stations(&self) -> std::sync::MutexGuard<'_, BTreeMap<PartyId, Station>> {
+        self.stations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Transport for InProcess {
+    async fn request(&self, node: &PartyId, request: Bytes) -> Result<Bytes, TransportError> {
+        let replica = match self.stations().get(node) {
+            None => return Err(TransportError::UnknownNode(*node)),
+            Some(station) if !station.running => return Err(TransportError::Unreachable(*node)),
+            Some(station) => Arc::clone(&station.replica),
+        };
+        Ok(replica.handle(&request, (self.clock)()).into())
+    }
+}

@@ -1,0 +1,299 @@
+//! A chain with organisations, parties and a twin in a few lines.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use dt_model::testing::identity;
+use dt_model::{Envelope, Identity, Name, PartyId, Signed, Signer as _, Timestamp, TwinId, codec};
+
+use crate::{
+    Block, Call, Certificate, Commit, CommitCertificate, CommittedBlock, CreateTwin, Genesis, Header,
+    LedgerStore, MemoryStore, Organisation, Policy, Reason, Receipt, Replica, Snapshot, Solo, State as _,
+    Transaction, TwinCall, twin_id,
+};
+
+/// A small plant in CAEX 3.0. `line` holds `tank` (with `level` and `valve`), `conveyor` (with `motor`), and the program `set-speed` with
+/// its parameters `Speed` (decimal, m/min, 5 to 60), `Mode` (one of `slow`, `fast`), and `Load` (of a type that cannot be checked) in the
+/// program `weigh`.
+pub const PLANT: &str = r#"<?xml version="1.0" encoding="utf-8"?>
+<CAEXFile SchemaVersion="3.0" FileName="plant.aml" xmlns="http://www.dke.de/CAEX">
+  <SuperiorStandardVersion>AutomationML 2.10</SuperiorStandardVersion>
+  <SourceDocumentInformation OriginName="Test" OriginID="test" OriginVersion="1" LastWritingDateTime="2024-01-01T00:00:00Z"/>
+  <InstanceHierarchy Name="Plant">
+    <InternalElement Name="Line" ID="line">
+      <InternalElement Name="Tank" ID="tank">
+        <InternalElement Name="Level" ID="level"/>
+        <InternalElement Name="Valve" ID="valve"/>
+      </InternalElement>
+      <InternalElement Name="Conveyor" ID="conveyor">
+        <InternalElement Name="Motor" ID="motor"/>
+      </InternalElement>
+      <InternalElement Name="SetSpeed" ID="set-speed">
+        <ExternalInterface Name="Speed" ID="set-speed.speed" RefBaseClassPath="Logic/VariableInterface">
+          <Attribute Name="Speed" AttributeDataType="xs:decimal" Unit="m/min">
+            <Constraint Name="Safety">
+              <OrdinalScaledType>
+                <RequiredMaxValue>60</RequiredMaxValue>
+                <RequiredMinValue>5</RequiredMinValue>
+              </OrdinalScaledType>
+            </Constraint>
+          </Attribute>
+        </ExternalInterface>
+        <ExternalInterface Name="Mode" ID="set-speed.mode" RefBaseClassPath="Logic/VariableInterface">
+          <Attribute Name="Mode" AttributeDataType="xs:string">
+            <Constraint Name="Modes">
+              <NominalScaledType>
+                <RequiredValue>slow</RequiredValue>
+                <RequiredValue>fast</RequiredValue>
+              </NominalScaledType>
+            </Constraint>
+          </Attribute>
+        </ExternalInterface>
+        <RoleRequirements RefBaseRoleClassPath="PlantRoles/Program"/>
+      </InternalElement>
+      <InternalElement Name="Weigh" ID="weigh">
+        <ExternalInterface Name="Load" ID="weigh.load" RefBaseClassPath="Logic/VariableInterface">
+          <Attribute Name="Load" AttributeDataType="xs:decimal">
+            <Constraint Name="Judgement">
+              <UnknownType><Requirements>what the foreman allows</Requirements></UnknownType>
+            </Constraint>
+          </Attribute>
+        </ExternalInterface>
+        <RoleRequirements RefBaseRoleClassPath="PlantRoles/Program"/>
+      </InternalElement>
+    </InternalElement>
+  </InstanceHierarchy>
+</CAEXFile>
+"#;
+
+/// Seeds of the organisations' authorities and of the validators; parties should have smaller ones.
+const AUTHORITIES: u64 = 1 << 40;
+const VALIDATORS: u64 = 1 << 41;
+/// When the chain begins: 2024-01-01T00:00:00Z.
+const BEGINNING: u64 = 1_704_067_200_000;
+
+/// A chain under a test's control: it makes blocks when told, at the time that it is told.
+///
+/// All keys follow from small numbers, so that two fixtures of the same shape make the same bytes.
+pub struct Fixture {
+    replica: Arc<Replica>,
+    organisations: u64,
+    validators: u64,
+    now: AtomicU64,
+}
+
+impl Default for Fixture {
+    fn default() -> Self {
+        Self::new(Arc::new(MemoryStore::default()), 2, 1)
+    }
+}
+
+impl Fixture {
+    /// A chain in `store` with so many organisations and validators: from its beginning, or as it was left.
+    ///
+    /// # Panics
+    /// If the store does not open.
+    #[must_use]
+    pub fn new(store: Arc<dyn LedgerStore>, organisations: u64, validators: u64) -> Self {
+        let genesis = Self::genesis(organisations, validators);
+        let replica = Arc::new(Replica::open(store, &genesis).expect("the store opens"));
+        let now = AtomicU64::new(replica.tip().time.as_millis());
+        Self { replica, organisations, validators, now }
+    }
+
+    /// What a chain with so many organisations and validators begins with.
+    ///
+    /// # Panics
+    /// Never: the names are valid.
+    #[must_use]
+    pub fn genesis(organisations: u64, validators: u64) -> Genesis {
+        let organisation = |number| Organisation {
+            name: Name::new(format!("organisation {number}")).expect("a name"),
+            authority: identity(AUTHORITIES + number).party(),
+        };
+        Genesis {
+            name: Name::new("test chain").expect("a name"),
+            time: Timestamp::from_millis(BEGINNING),
+            organisations: (0..organisations).map(organisation).collect(),
+            validators: (0..validators).map(|number| identity(VALIDATORS + number).party()).collect(),
+        }
+    }
+
+    /// The replica.
+    #[must_use]
+    pub const fn replica(&self) -> &Arc<Replica> {
+        &self.replica
+    }
+
+    /// The state after the last block.
+    ///
+    /// # Panics
+    /// If the store does not answer.
+    #[must_use]
+    pub fn state(&self) -> Snapshot {
+        self.replica.snapshot().expect("the store answers")
+    }
+
+    /// The keys of organisation number `organisation`.
+    #[must_use]
+    pub fn authority(&self, organisation: u64) -> Identity {
+        identity(AUTHORITIES + organisation % self.organisations)
+    }
+
+    /// The keys of validator number `validator`.
+    #[must_use]
+    pub fn validator(&self, validator: u64) -> Identity {
+        identity(VALIDATORS + validator)
+    }
+
+    /// What time it is: the time of the next block.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now.load(Ordering::SeqCst))
+    }
+
+    /// Lets so many milliseconds pass.
+    pub fn wait(&self, millis: u64) {
+        self.now.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// A certificate of organisation number `organisation` for `party`, valid from now on and for ever.
+    ///
+    /// # Panics
+    /// Never: the keys are in memory.
+    #[must_use]
+    pub fn certificate(&self, organisation: u64, party: &Identity) -> Envelope<Certificate> {
+        let certificate = Certificate {
+            chain: self.replica.chain(),
+            party: party.party(),
+            name: Name::new(format!("party {}", party.party().short())).expect("a name"),
+            encryption_key: party.encryption_key(),
+            not_before: self.now(),
+            not_after: Timestamp::MAX,
+        };
+        Signed::new(certificate, &self.authority(organisation)).expect("signs").into_envelope()
+    }
+
+    /// The party that `seed` gives, enrolled by organisation number `seed` modulo their count.
+    ///
+    /// # Panics
+    /// If the chain refuses it.
+    #[must_use]
+    pub fn enrol(&self, seed: u64) -> Identity {
+        let party = identity(seed);
+        let certificate = self.certificate(seed, &party);
+        self.apply(&party, vec![Call::Register { certificate }]).expect("a certified party is enrolled");
+        party
+    }
+
+    /// A twin of [`PLANT`] with the paper's default policy, owned by `owner`, whose agent is `agent`, and in which each of `roles` holds
+    /// one role.
+    ///
+    /// # Panics
+    /// If the chain refuses it.
+    #[must_use]
+    pub fn twin(&self, owner: &Identity, agent: Option<&Identity>, roles: &[(&Identity, &str)]) -> TwinId {
+        let device_id = Name::new(format!("device {}", self.replica.tip().height)).expect("a name");
+        let name = |role: &str| Name::new(role).expect("a role's name");
+        let create = CreateTwin {
+            device_name: name("plant"),
+            device_id: device_id.clone(),
+            aml: PLANT.into(),
+            policy: Policy::paper_default(),
+            roles: roles.iter().map(|(party, role)| (party.party(), vec![name(role)])).collect(),
+            agent: agent.map(Identity::party),
+        };
+        self.apply(owner, vec![Call::CreateTwin(create)]).expect("the owner creates a twin");
+        twin_id(&self.replica.chain(), &owner.party(), &device_id)
+    }
+
+    /// `calls` as the next transaction of `signer`, after `ahead` others of his that wait.
+    ///
+    /// # Panics
+    /// If the store does not answer.
+    #[must_use]
+    pub fn sign_ahead(&self, signer: &Identity, calls: Vec<Call>, ahead: u64) -> Envelope<Transaction> {
+        let nonce = self.state().nonce(&signer.party()).expect("the store answers") + ahead;
+        let transaction = Transaction { chain: self.replica.chain(), nonce, valid_until: u64::MAX, calls };
+        Signed::new(transaction, signer).expect("signs").into_envelope()
+    }
+
+    /// `calls` as the next transaction of `signer`.
+    #[must_use]
+    pub fn sign(&self, signer: &Identity, calls: Vec<Call>) -> Envelope<Transaction> {
+        self.sign_ahead(signer, calls, 0)
+    }
+
+    /// The next block, of these transactions.
+    ///
+    /// # Panics
+    /// If one of them is not admissible.
+    #[must_use]
+    pub fn block(&self, transactions: &[Envelope<Transaction>]) -> Block {
+        let bytes = transactions.iter().map(|transaction| Bytes::from(codec::encode(transaction))).collect();
+        let (block, left) = self.replica.prepare(bytes, self.now()).expect("the store answers");
+        if let Some((_, error)) = left.into_iter().next() {
+            panic!("a transaction is not admissible: {error}");
+        }
+        block
+    }
+
+    /// The votes of all validators for the block of `header`.
+    ///
+    /// # Panics
+    /// Never: the keys are in memory.
+    #[must_use]
+    pub fn certify(&self, header: &Header) -> CommitCertificate {
+        let vote = Commit { chain: header.chain, height: header.height, block: header.digest() };
+        let vote =
+            |number| Signed::new(vote.clone(), &self.validator(number)).expect("signs").into_envelope();
+        CommitCertificate { votes: (0..self.validators).map(vote).collect() }
+    }
+
+    /// Commits these transactions as one block.
+    ///
+    /// # Panics
+    /// If one of them is not admissible, or the block is not accepted.
+    pub fn commit(&self, transactions: &[Envelope<Transaction>]) -> Arc<CommittedBlock> {
+        let block = self.block(transactions);
+        let certificate = self.certify(&block.header);
+        self.replica.commit(block, certificate).expect("a prepared and certified block is accepted")
+    }
+
+    /// Commits `calls` as one transaction of `signer` in a block of its own.
+    ///
+    /// # Errors
+    /// The [`Reason`] for which the contracts refuse it.
+    pub fn apply(&self, signer: &Identity, calls: Vec<Call>) -> Result<Receipt, Reason> {
+        let committed = self.commit(&[self.sign(signer, calls)]);
+        let receipt = committed.receipts.first().expect("one receipt for one transaction").clone();
+        receipt.result().map(|()| receipt)
+    }
+
+    /// Commits one call to `twin` as one transaction of `signer` in a block of its own.
+    ///
+    /// # Errors
+    /// The [`Reason`] for which the contracts refuse it.
+    pub fn call(&self, signer: &Identity, twin: TwinId, call: TwinCall) -> Result<Receipt, Reason> {
+        self.apply(signer, vec![Call::Twin { twin, call }])
+    }
+
+    /// The embedded consensus over this chain, for one with a single validator. Each block is a millisecond after the one before.
+    #[must_use]
+    pub fn solo(&self) -> Solo {
+        let clock = AtomicU64::new(self.now().as_millis());
+        let clock = Arc::new(move || Timestamp::from_millis(clock.fetch_add(1, Ordering::SeqCst)));
+        Solo::new(Arc::clone(&self.replica), Arc::new(self.validator(0)), clock)
+    }
+
+    /// The roles of `party` in `twin`, for assertions.
+    ///
+    /// # Panics
+    /// If the store does not answer.
+    #[must_use]
+    pub fn roles(&self, twin: &TwinId, party: &PartyId) -> Vec<String> {
+        let roles = self.state().roles(twin, party).expect("the store answers");
+        roles.iter().map(ToString::to_string).collect()
+    }
+}

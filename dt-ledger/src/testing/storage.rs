@@ -1,0 +1,203 @@
+//! The conformance suite of [`LedgerStore`].
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::store::{Batch, LedgerStore, Row, StoreView, Table, scan_prefix};
+
+/// As long as a large specification with its transaction.
+const BIG: usize = 17 * 1024 * 1024;
+
+/// Checks a [`LedgerStore`] against its contract, but for the power failure.
+///
+/// `make` gives an empty store each time. `reopen` closes the store that it is given and opens it anew: what was committed is there
+/// again. (For a store that lives in memory alone it returns what it is given.)
+///
+/// # Panics
+/// With a sentence, where the store breaks the contract.
+pub fn store_suite(
+    make: &dyn Fn() -> Arc<dyn LedgerStore>,
+    reopen: &dyn Fn(Arc<dyn LedgerStore>) -> Arc<dyn LedgerStore>,
+) {
+    an_empty_store_is_empty(&*make());
+    a_batch_is_seen_as_a_whole(&*make());
+    a_view_stands_still(&*make());
+    rows_come_in_order(&*make());
+    tables_are_apart(&*make());
+    removal_removes(&*make());
+    anything_can_be_stored(&*make());
+    readers_see_whole_batches(make());
+    let store = make();
+    store.commit(batch([(Table::State, "kept", Some("value"))])).expect("commits");
+    let store = reopen(store);
+    assert_eq!(
+        get(&*view(&*store), Table::State, "kept").as_deref(),
+        Some("value"),
+        "what is committed stays"
+    );
+    store.commit(batch([(Table::State, "kept", None)])).expect("a reopened store commits");
+    let store = reopen(store);
+    assert_eq!(get(&*view(&*store), Table::State, "kept"), None, "what is removed stays away");
+}
+
+fn batch<'a>(writes: impl IntoIterator<Item = (Table, &'a str, Option<&'a str>)>) -> Batch {
+    let mut batch = Batch::default();
+    for (table, key, value) in writes {
+        match value {
+            Some(value) => batch.put(table, key, value.into()),
+            None => batch.remove(table, key),
+        }
+    }
+    batch
+}
+
+fn view(store: &dyn LedgerStore) -> Box<dyn StoreView> {
+    store.view().expect("gives a view")
+}
+
+fn get(view: &dyn StoreView, table: Table, key: &str) -> Option<String> {
+    let value = view.get(table, key.as_bytes()).expect("answers");
+    value.map(|value| String::from_utf8(value).expect("what was written"))
+}
+
+fn rows(view: &dyn StoreView, table: Table, from: &[u8]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    view.scan(table, from, &mut |key, value| {
+        rows.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })
+    .expect("scans");
+    rows
+}
+
+fn an_empty_store_is_empty(store: &dyn LedgerStore) {
+    let view = view(store);
+    for table in Table::ALL {
+        assert_eq!(rows(&*view, table, b""), [], "an empty store has no rows");
+        assert_eq!(get(&*view, table, "key"), None, "an empty store has no values");
+    }
+    store.commit(Batch::default()).expect("a batch of nothing is a batch");
+}
+
+fn a_batch_is_seen_as_a_whole(store: &dyn LedgerStore) {
+    let writes = Table::ALL.map(|table| (table, "key", Some(table.name())));
+    store.commit(batch(writes)).expect("commits");
+    let view = view(store);
+    for table in Table::ALL {
+        assert_eq!(get(&*view, table, "key").as_deref(), Some(table.name()), "each table has its write");
+    }
+}
+
+fn a_view_stands_still(store: &dyn LedgerStore) {
+    store.commit(batch([(Table::State, "a", Some("1")), (Table::State, "b", Some("1"))])).expect("commits");
+    let before = view(store);
+    let again = view(store);
+    let writes = [(Table::State, "a", Some("2")), (Table::State, "b", None), (Table::State, "c", Some("2"))];
+    store.commit(batch(writes)).expect("commits while views are open");
+    for view in [&before, &again] {
+        assert_eq!(
+            get(&**view, Table::State, "a").as_deref(),
+            Some("1"),
+            "a view does not see later changes"
+        );
+        assert_eq!(get(&**view, Table::State, "b").as_deref(), Some("1"), "nor later removals");
+        assert_eq!(get(&**view, Table::State, "c"), None, "nor later rows");
+        assert_eq!(rows(&**view, Table::State, b"").len(), 2, "nor does its scan");
+    }
+    let after = view(store);
+    assert_eq!(get(&*after, Table::State, "a").as_deref(), Some("2"), "a later view does");
+    assert_eq!(rows(&*after, Table::State, b"").len(), 2, "and so does its scan");
+}
+
+fn rows_come_in_order(store: &dyn LedgerStore) {
+    let keys: [&[u8]; 8] = [b"", b"\0", b"\0\xff", b"\x01", b"a", b"a\0", b"ab", b"\xff\xff"];
+    let mut writes = Batch::default();
+    for key in keys.iter().rev() {
+        writes.put(Table::Index, *key, key.to_vec());
+    }
+    store.commit(writes).expect("commits");
+    let view = view(store);
+    let found: Vec<Vec<u8>> = rows(&*view, Table::Index, b"").into_iter().map(|(key, _)| key).collect();
+    assert_eq!(found, keys, "keys are ordered as bytes, the shorter first");
+    for (at, key) in keys.iter().enumerate() {
+        assert_eq!(rows(&*view, Table::Index, key).len(), keys.len() - at, "a scan begins at its key");
+    }
+    assert_eq!(rows(&*view, Table::Index, b"a\0\0").len(), 2, "or at the next, where there is none");
+    assert_eq!(rows(&*view, Table::Index, b"\xff\xff\xff"), [], "and beyond the last there is nothing");
+    let prefixed = scan_prefix(&*view, Table::Index, b"a", usize::MAX).expect("scans");
+    assert_eq!(prefixed.len(), 3, "rows with a prefix lie together");
+    let mut seen = 0;
+    view.scan(Table::Index, b"", &mut |_, _| {
+        seen += 1;
+        if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .expect("scans");
+    assert_eq!(seen, 3, "a scan ends when told");
+}
+
+fn tables_are_apart(store: &dyn LedgerStore) {
+    store
+        .commit(batch([(Table::State, "key", Some("state")), (Table::Tree, "key", Some("tree"))]))
+        .expect("commits");
+    store.commit(batch([(Table::State, "key", None)])).expect("commits");
+    let view = view(store);
+    assert_eq!(get(&*view, Table::State, "key"), None, "a removal reaches its table");
+    assert_eq!(get(&*view, Table::Tree, "key").as_deref(), Some("tree"), "and no other");
+    assert_eq!(rows(&*view, Table::State, b""), [], "a scan stays in its table");
+}
+
+fn removal_removes(store: &dyn LedgerStore) {
+    store.commit(batch([(Table::Meta, "absent", None)])).expect("what is not there can be removed");
+    store.commit(batch([(Table::Meta, "key", Some("1"))])).expect("commits");
+    store.commit(batch([(Table::Meta, "key", Some("2"))])).expect("overwrites");
+    assert_eq!(get(&*view(store), Table::Meta, "key").as_deref(), Some("2"), "the last write counts");
+    store.commit(batch([(Table::Meta, "key", None)])).expect("removes");
+    assert_eq!(get(&*view(store), Table::Meta, "key"), None, "what is removed is gone");
+}
+
+fn anything_can_be_stored(store: &dyn LedgerStore) {
+    let big: Vec<u8> = (0..BIG).map(|at| (at % 251).to_le_bytes()[0]).collect();
+    let mut writes = Batch::default();
+    writes.put(Table::Blocks, "", Vec::new());
+    writes.put(Table::Blocks, "empty", Vec::new());
+    writes.put(Table::Blocks, "big", big.clone());
+    store.commit(writes).expect("commits");
+    let view = view(store);
+    assert_eq!(get(&*view, Table::Blocks, "").as_deref(), Some(""), "the empty key is a key");
+    assert_eq!(
+        get(&*view, Table::Blocks, "empty").as_deref(),
+        Some(""),
+        "an empty value is not an absent one"
+    );
+    assert!(view.get(Table::Blocks, b"big").expect("answers") == Some(big), "a big value comes back whole");
+}
+
+/// One thread writes the same number into two tables, again and again, while others look.
+fn readers_see_whole_batches(store: Arc<dyn LedgerStore>) {
+    const ROUNDS: u32 = 40;
+    std::thread::scope(|scope| {
+        let writer = Arc::clone(&store);
+        scope.spawn(move || {
+            for round in 0..ROUNDS {
+                let mut writes = Batch::default();
+                writes.put(Table::State, "round", round.to_be_bytes().to_vec());
+                writes.put(Table::Meta, "round", round.to_be_bytes().to_vec());
+                writer.commit(writes).expect("commits");
+            }
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let last = (ROUNDS - 1).to_be_bytes().to_vec();
+                loop {
+                    let view = view(&*store);
+                    let state = view.get(Table::State, b"round").expect("answers");
+                    let meta = view.get(Table::Meta, b"round").expect("answers");
+                    assert_eq!(state, meta, "a batch shows whole or not at all");
+                    if meta.as_ref() == Some(&last) {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+}

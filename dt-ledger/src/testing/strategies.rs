@@ -1,0 +1,206 @@
+//! Proptest strategies for what travels: well-formed values, most of which a chain would refuse.
+
+use bytes::Bytes;
+use dt_aml::{Edit, RemovePolicy};
+use dt_model::testing::{
+    component, content_hash, digest, identity, party, permission, text, timestamp, twin,
+};
+use dt_model::{EncryptionKey, Envelope, Identity, Name, Signed, Signer as _, codec};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::{
+    Argument, Block, Call, CallResult, Certificate, CreateTwin, Document, DocumentId, FeedReference, Header,
+    Policy, ProgramCall, Provenance, Subject, Transaction, TwinCall, Version,
+};
+
+/// Any numbers, the extremes oftener.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(1), Just(u64::MAX), any::<u64>()]
+}
+
+fn signer() -> impl Strategy<Value = Identity> {
+    (0u64..1000).prop_map(identity)
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    text()
+}
+
+fn encryption_key() -> impl Strategy<Value = EncryptionKey> {
+    any::<[u8; 32]>().prop_map(EncryptionKey::from)
+}
+
+/// Any policy in canonical form.
+pub fn policy() -> impl Strategy<Value = Policy> {
+    let subject = prop_oneof![1 => Just(Subject::Everyone), 3 => name().prop_map(Subject::Role)];
+    vec((subject, btree_set(permission(), 0..6)), 0..4).prop_map(|grants| {
+        grants
+            .into_iter()
+            .fold(Policy::none(), |policy, (subject, permissions)| policy.allow(subject, permissions))
+    })
+}
+
+/// Any signed certificate.
+pub fn certificate() -> impl Strategy<Value = Envelope<Certificate>> {
+    (signer(), digest(), party(), name(), encryption_key(), timestamp(), timestamp()).prop_map(
+        |(authority, chain, party, name, encryption_key, not_before, not_after)| {
+            let certificate = Certificate { chain, party, name, encryption_key, not_before, not_after };
+            Signed::new(certificate, &authority).expect("keys in memory sign").into_envelope()
+        },
+    )
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    let feeds = vec((digest(), number(), number()), 0..3);
+    let provenance = (digest(), feeds, name()).prop_map(|(specification, feeds, method)| Provenance {
+        specification,
+        feeds,
+        method,
+    });
+    (number(), content_hash(), digest(), option::of(provenance))
+        .prop_map(|(size, content, item, provenance)| Version { size, content, item, provenance })
+}
+
+fn document() -> impl Strategy<Value = Document> {
+    (name(), name(), option::of(component()), version()).prop_map(
+        |(title, media_type, component, version)| Document { title, media_type, component, version },
+    )
+}
+
+fn document_id() -> impl Strategy<Value = DocumentId> {
+    any::<[u8; 32]>().prop_map(DocumentId::from)
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let text = "[a-z<>/=\" ]{0,40}";
+    let policy = prop_oneof![Just(RemovePolicy::Restrict), Just(RemovePolicy::OpenLinks)];
+    prop_oneof![
+        (text, text, option::of(text)).prop_map(|(fragment, parent, after)| Edit::Insert {
+            fragment,
+            parent,
+            after
+        }),
+        (text, policy).prop_map(|(address, policy)| Edit::Remove { address, policy }),
+    ]
+}
+
+fn program_call() -> impl Strategy<Value = ProgramCall> {
+    let argument = (text(), option::of(name())).prop_map(|(value, unit)| Argument { value, unit });
+    (component(), btree_map(name(), argument, 0..4), timestamp(), option::of(digest())).prop_map(
+        |(program, parameters, valid_until, guard)| ProgramCall { program, parameters, valid_until, guard },
+    )
+}
+
+fn call_result() -> impl Strategy<Value = CallResult> {
+    prop_oneof![
+        text().prop_map(CallResult::Succeeded),
+        text().prop_map(CallResult::Failed),
+        Just(CallResult::Unknown)
+    ]
+}
+
+/// Any call to a twin.
+pub fn twin_call() -> impl Strategy<Value = TwinCall> {
+    let feed = (digest(), party()).prop_map(|(feed, publisher)| FeedReference { feed, publisher });
+    let rights = prop_oneof![
+        party().prop_map(|to| TwinCall::TransferOwnership { to }),
+        Just(TwinCall::Decommission),
+        option::of(party()).prop_map(|agent| TwinCall::SetAgent { agent }),
+        (party(), name()).prop_map(|(party, role)| TwinCall::AssignRole { party, role }),
+        (party(), name()).prop_map(|(party, role)| TwinCall::UnassignRole { party, role }),
+        (option::of(component()), policy())
+            .prop_map(|(component, policy)| TwinCall::SetPolicy { component, policy }),
+        component().prop_map(|component| TwinCall::RemovePolicy { component }),
+    ];
+    let data = prop_oneof![
+        document().prop_map(TwinCall::AddDocument),
+        (document_id(), version())
+            .prop_map(|(document, version)| TwinCall::AddDocumentVersion { document, version }),
+        document_id().prop_map(|document| TwinCall::RemoveDocument { document }),
+        (text(), option::of(component()))
+            .prop_map(|(uri, component)| TwinCall::AddExternalSource { uri, component }),
+        text().prop_map(|uri| TwinCall::RemoveExternalSource { uri }),
+        (component(), feed).prop_map(|(component, feed)| TwinCall::AddSensorFeed { component, feed }),
+        component().prop_map(|component| TwinCall::RemoveSensorFeed { component }),
+        (vec(edit(), 0..4), option::of(digest()))
+            .prop_map(|(edits, expected)| TwinCall::EditAml { edits, expected }),
+        (digest(), number(), digest()).prop_map(|(item, version, digest)| TwinCall::AnchorAcl {
+            item,
+            version,
+            digest
+        }),
+        (component(), number(), digest()).prop_map(|(component, size, root)| TwinCall::AnchorHead {
+            component,
+            size,
+            root
+        }),
+    ];
+    let programs = prop_oneof![
+        program_call().prop_map(TwinCall::CallProgram),
+        number().prop_map(|call| TwinCall::CancelCall { call }),
+        number().prop_map(|epoch| TwinCall::ClaimCalls { epoch }),
+        (number(), number()).prop_map(|(call, epoch)| TwinCall::StartCall { call, epoch }),
+        (number(), number(), call_result()).prop_map(|(call, epoch, result)| TwinCall::CompleteCall {
+            call,
+            epoch,
+            result
+        }),
+        (number(), number(), name()).prop_map(|(call, epoch, rule)| TwinCall::RejectCall {
+            call,
+            epoch,
+            rule
+        }),
+    ];
+    prop_oneof![rights, data, programs]
+}
+
+/// Any call.
+pub fn call() -> impl Strategy<Value = Call> {
+    let create = (name(), name(), vec(any::<u8>(), 0..200), policy())
+        .prop_flat_map(|head| (Just(head), btree_map(party(), vec(name(), 0..3), 0..3), option::of(party())))
+        .prop_map(|((device_name, device_id, aml, policy), roles, agent)| {
+            Call::CreateTwin(CreateTwin { device_name, device_id, aml, policy, roles, agent })
+        });
+    prop_oneof![
+        1 => certificate().prop_map(|certificate| Call::Register { certificate }),
+        1 => encryption_key().prop_map(|key| Call::RotateEncryptionKey { key }),
+        1 => party().prop_map(|party| Call::RevokeCertificate { party }),
+        1 => vec(text(), 0..3).prop_map(|endpoints| Call::RegisterNode { endpoints }),
+        1 => Just(Call::RetireNode),
+        1 => create,
+        9 => (twin(), twin_call()).prop_map(|(twin, call)| Call::Twin { twin, call }),
+    ]
+}
+
+/// Any signed transaction.
+pub fn transaction() -> impl Strategy<Value = Envelope<Transaction>> {
+    (signer(), digest(), number(), number(), vec(call(), 0..4)).prop_map(
+        |(signer, chain, nonce, valid_until, calls)| {
+            let transaction = Transaction { chain, nonce, valid_until, calls };
+            Signed::new(transaction, &signer).expect("keys in memory sign").into_envelope()
+        },
+    )
+}
+
+/// Any header.
+pub fn header() -> impl Strategy<Value = Header> {
+    (digest(), number(), timestamp(), digest(), digest(), digest(), digest()).prop_map(
+        |(chain, height, time, previous, transactions_root, state_root, receipts_root)| Header {
+            chain,
+            height,
+            time,
+            previous,
+            transactions_root,
+            state_root,
+            receipts_root,
+        },
+    )
+}
+
+/// Any block.
+pub fn block() -> impl Strategy<Value = Block> {
+    let bytes = transaction().prop_map(|transaction| Bytes::from(codec::encode(&transaction)));
+    (header(), vec(bytes, 0..3)).prop_map(|(header, transactions)| Block { header, transactions })
+}

@@ -1,0 +1,487 @@
+//! The device agent (paper, sections 4.2 and 4.4): the bridge between the twin and the asset.
+//!
+//! ```text
+//!   asset ──readings──▶ feeds (encrypted, on the DHT)         pull, flush
+//!   asset ──exchange──▶ one transaction on the ledger         follow_exchanges
+//!   asset ◀──calls───── the ledger's queue                    serve_calls
+//! ```
+//!
+//! # Invariants
+//! - At most once: before a call is started the journal says so, durably; what is found there after a crash is settled by looking at the
+//!   asset, never by trying again.
+//! - Immediately before actuation, expiry, the caller's rights, the guard and the limits are judged again, here and by the contract.
+//! - A feed goes on under a new key as soon as the ledger says that its list has changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dt_feed::{BatchPolicy, Entry, EpochKey, Manifest, PublishError, Publisher};
+use dt_ledger::{
+    CallError, CallRecord, CallResult, CallStatus, ConsensusError, ExecuteError, FeedReference, Reason,
+    State as _, TwinCall, TwinEvent, check_call,
+};
+use dt_model::{ComponentId, DataClass, Digest, Name, Operation, Permission, Text, Timestamp, TwinId, codec};
+use thiserror::Error;
+
+use crate::anomaly::{self, Anomaly};
+use crate::client::anchor_call;
+use crate::device::{Device, DeviceError, Exchange, READING_MEDIA_TYPE, Reading};
+use crate::journal::{InFlight, Journal, JournalError};
+use crate::rights::{feed_keys, feed_keys_name, readers};
+use crate::{Client, ClientError};
+
+/// Why the agent could not go on. What it did before stands, and doing it again goes on from there.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// Something about ledger or DHT.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A feed was not extended.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A reading was not taken: time went back, or too many wait.
+    #[error(transparent)]
+    Append(#[from] dt_feed::AppendError),
+    /// A key does not follow the one in use.
+    #[error(transparent)]
+    Epoch(#[from] dt_feed::EpochError),
+    /// The asset did not answer.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The journal was not written: nothing is actuated without it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// What a pull brought.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pulled {
+    /// How many readings were taken.
+    pub readings: u64,
+    /// Sensors that have left what the specification allows since the last pull: the first such reading of each.
+    pub anomalies: Vec<Anomaly>,
+    /// Sensors that are back within it.
+    pub recovered: Vec<ComponentId>,
+}
+
+/// A call that the agent dealt with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// Its number.
+    pub call: u64,
+    /// What became of it.
+    pub status: CallStatus,
+}
+
+/// The party that acts for a device.
+pub struct Agent {
+    client: Client,
+    twin: TwinId,
+    device: Arc<dyn Device>,
+    journal: Journal,
+    policy: BatchPolicy,
+    feeds: BTreeMap<ComponentId, Publisher>,
+    anomalous: BTreeSet<ComponentId>,
+}
+
+impl Agent {
+    /// The agent of `twin`, which acts through `client` on `device`. It takes up the feeds that the ledger says it publishes.
+    ///
+    /// # Errors
+    /// [`AgentError::Client`], [`AgentError::Publish`].
+    pub async fn start(
+        client: Client,
+        twin: TwinId,
+        device: Arc<dyn Device>,
+        journal: Journal,
+        policy: BatchPolicy,
+        now: Timestamp,
+    ) -> Result<Self, AgentError> {
+        let feeds =
+            client.ledger().state().and_then(|state| state.feeds(&twin)).map_err(ClientError::from)?;
+        let (publishers, anomalous) = (BTreeMap::new(), BTreeSet::new());
+        let mut agent = Self { client, twin, device, journal, policy, feeds: publishers, anomalous };
+        for (component, feed) in feeds {
+            if feed.reference.publisher == agent.client.party() {
+                let manifest = agent.manifest(&component)?;
+                let publisher = agent.publisher(manifest, &component, now).await?;
+                agent.feeds.insert(component, publisher);
+            }
+        }
+        Ok(agent)
+    }
+
+    /// Its client.
+    #[must_use]
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// How many readings of `component` are published, if it has a feed.
+    #[must_use]
+    pub fn published(&self, component: &ComponentId) -> Option<u64> {
+        self.feeds.get(component).map(Publisher::size)
+    }
+
+    /// Gives each of `components` a feed and links them on the ledger, in one transaction; those that have one are left as they are.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub async fn connect(&mut self, components: &[ComponentId], now: Timestamp) -> Result<(), AgentError> {
+        let mut calls = Vec::new();
+        for component in components {
+            if self.feeds.contains_key(component) {
+                continue;
+            }
+            let (publisher, feed) = self.open_feed(component, component, now).await?;
+            self.feeds.insert(component.clone(), publisher);
+            calls.extend(self.anchor_of(&feed, now).await?);
+            calls.push(TwinCall::AddSensorFeed { component: component.clone(), feed });
+        }
+        if !calls.is_empty() {
+            self.execute(calls).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what the sensors have measured, holds it against the specification, and publishes the batches that are due.
+    ///
+    /// # Errors
+    /// [`AgentError`]; a reading that was not taken is asked for again.
+    pub async fn pull(&mut self, now: Timestamp) -> Result<Pulled, AgentError> {
+        self.follow(now).await?;
+        let specification = self.client.ledger().specification(&self.twin)?;
+        let mut pulled = Pulled::default();
+        for (component, publisher) in &mut self.feeds {
+            let last = publisher.last_time();
+            for reading in self.device.samples(component, last).await? {
+                match anomaly::check(&specification, component, &reading) {
+                    Some(anomaly) if self.anomalous.insert(component.clone()) => {
+                        pulled.anomalies.push(anomaly)
+                    }
+                    None if self.anomalous.remove(component) => pulled.recovered.push(component.clone()),
+                    _ => {}
+                }
+                publisher.append(Entry::new(reading.time, codec::encode(&reading)), now)?;
+                pulled.readings += 1;
+            }
+            let mut rng = self.client.rng();
+            while publisher.publish(self.client.items().client(), now, &mut rng).await?.is_some() {}
+        }
+        Ok(pulled)
+    }
+
+    /// Publishes what waits, whether or not a batch is full.
+    ///
+    /// # Errors
+    /// [`AgentError::Publish`].
+    pub async fn flush(&mut self, now: Timestamp) -> Result<(), AgentError> {
+        let mut rng = self.client.rng();
+        for publisher in self.feeds.values_mut() {
+            publisher.flush(self.client.items().client(), now, &mut rng).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts the heads of all feeds under the ledger's protection, in one transaction.
+    ///
+    /// # Errors
+    /// [`AgentError::Client`].
+    pub async fn anchor(&mut self) -> Result<(), AgentError> {
+        let state = self.client.ledger().state().map_err(ClientError::from)?;
+        let mut calls = Vec::new();
+        for (component, publisher) in &self.feeds {
+            let Some(head) = publisher.head() else { continue };
+            let feed = Digest::from(*publisher.feed().as_bytes());
+            let anchored = state.head_anchor(&self.twin, &feed).map_err(ClientError::from)?;
+            if anchored.is_none_or(|anchor| anchor.size < head.size()) {
+                let (component, size, root) = (component.clone(), head.size(), head.root());
+                calls.push(TwinCall::AnchorHead { component, size, root });
+            }
+        }
+        if !calls.is_empty() {
+            self.execute(calls).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the specification up to what was exchanged at the asset (section 5.2): for each exchange one transaction that takes the old
+    /// component and its feed out and puts the new ones in its place. Those that the specification shows already are passed over.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub async fn follow_exchanges(&mut self, now: Timestamp) -> Result<Vec<Exchange>, AgentError> {
+        let mut done = Vec::new();
+        for exchange in self.device.exchanges().await? {
+            let specification = self.client.ledger().specification(&self.twin)?;
+            let Ok(old) = specification.find(exchange.old.as_str()) else { continue };
+            let unknown = || DeviceError::UnknownComponent(exchange.old.clone());
+            let parent = old.parent().and_then(|parent| parent.address()).ok_or_else(unknown)?;
+            let after = old.previous_sibling().filter(|before| before.kind() == old.kind());
+            let after = after.and_then(|before| before.address());
+            let edits = vec![
+                dt_aml::Edit::Remove {
+                    address: exchange.old.to_string(),
+                    policy: dt_aml::RemovePolicy::Restrict,
+                },
+                dt_aml::Edit::Insert { fragment: exchange.fragment.clone(), parent, after },
+            ];
+            let expected = Some(Digest::from(*specification.root_hash().as_bytes()));
+            if let Some(publisher) = self.feeds.get_mut(&exchange.old) {
+                let mut rng = self.client.rng();
+                publisher.flush(self.client.items().client(), now, &mut rng).await?;
+            }
+            let (publisher, feed) = self.open_feed(&exchange.new, &exchange.old, now).await?;
+            let mut calls = Vec::new();
+            if self.feeds.contains_key(&exchange.old) {
+                calls.push(TwinCall::RemoveSensorFeed { component: exchange.old.clone() });
+            }
+            calls.push(TwinCall::EditAml { edits, expected });
+            calls.push(TwinCall::AddSensorFeed { component: exchange.new.clone(), feed });
+            calls.extend(self.anchor_of(&feed, now).await?);
+            self.execute(calls).await?;
+            self.feeds.remove(&exchange.old);
+            self.anomalous.remove(&exchange.old);
+            self.feeds.insert(exchange.new.clone(), publisher);
+            done.push(exchange);
+        }
+        Ok(done)
+    }
+
+    /// Takes the calls that wait on the ledger to the asset, and the results back.
+    ///
+    /// # Errors
+    /// [`AgentError`]; made again, it first settles what it was at.
+    pub async fn serve_calls(&mut self, now: Timestamp) -> Result<Vec<Served>, AgentError> {
+        self.follow(now).await?;
+        let mut served = Vec::new();
+        let twin = self.twin_record()?;
+        if twin.queue.is_empty() {
+            self.journal.in_flight(None)?;
+            return Ok(served);
+        }
+        let epoch = twin.epoch + 1;
+        self.execute(vec![TwinCall::ClaimCalls { epoch }]).await?;
+        for call in self.twin_record()?.queue {
+            let record = self.call_record(call)?;
+            let status = match record.status {
+                CallStatus::Claimed(of) if of == epoch => self.perform(call, &record, epoch, now).await?,
+                CallStatus::Started(of) if of == epoch => self.settle(call, &record, epoch).await?,
+                status => status,
+            };
+            served.push(Served { call, status });
+        }
+        Ok(served)
+    }
+
+    /// One claimed call: judged again, started on the ledger, actuated, and its result committed.
+    async fn perform(
+        &mut self,
+        call: u64,
+        record: &CallRecord,
+        epoch: u64,
+        now: Timestamp,
+    ) -> Result<CallStatus, AgentError> {
+        if let Err(reason) = self.judge(record, now)? {
+            return self.reject(call, epoch, &reason).await;
+        }
+        self.journal.in_flight(Some(InFlight { call, result: None }))?;
+        match self.execute(vec![TwinCall::StartCall { call, epoch }]).await {
+            Err(AgentError::Client(ClientError::Ledger(ExecuteError::Refused(reason)))) => {
+                self.journal.in_flight(None)?;
+                return self.reject(call, epoch, &reason).await;
+            }
+            started => started?,
+        }
+        let result = match self.device.call(&record.call.program, &record.call.parameters).await {
+            Ok(said) => CallResult::Succeeded(said),
+            Err(DeviceError::Lost) => self.look(record).await,
+            Err(error) => CallResult::Failed(Text::abridged(&error.to_string())),
+        };
+        self.complete(call, epoch, result).await
+    }
+
+    /// A call that was started under an earlier claim: its result is in the journal, or is found by looking at the asset.
+    async fn settle(&mut self, call: u64, record: &CallRecord, epoch: u64) -> Result<CallStatus, AgentError> {
+        let known = self.journal.memory().in_flight.clone().filter(|in_flight| in_flight.call == call);
+        let result = match known.and_then(|in_flight| in_flight.result) {
+            Some(result) => result,
+            None => self.look(record).await,
+        };
+        self.complete(call, epoch, result).await
+    }
+
+    async fn complete(
+        &mut self,
+        call: u64,
+        epoch: u64,
+        result: CallResult,
+    ) -> Result<CallStatus, AgentError> {
+        self.journal.in_flight(Some(InFlight { call, result: Some(result.clone()) }))?;
+        self.execute(vec![TwinCall::CompleteCall { call, epoch, result: result.clone() }]).await?;
+        self.journal.in_flight(None)?;
+        Ok(CallStatus::Completed(result))
+    }
+
+    async fn reject(&mut self, call: u64, epoch: u64, reason: &Reason) -> Result<CallStatus, AgentError> {
+        let rule = Name::new(reason.rule()).map_err(ClientError::from)?;
+        self.execute(vec![TwinCall::RejectCall { call, epoch, rule: rule.clone() }]).await?;
+        Ok(CallStatus::Rejected(rule))
+    }
+
+    /// Whether the asset shows that a call was carried out: every parameter's variable has the value that was asked for.
+    async fn look(&self, record: &CallRecord) -> CallResult {
+        let Ok(specification) = self.client.ledger().specification(&self.twin) else {
+            return CallResult::Unknown;
+        };
+        let Some(program) = specification.program(record.call.program.as_str()) else {
+            return CallResult::Unknown;
+        };
+        if program.parameters.is_empty() {
+            return CallResult::Unknown;
+        }
+        for parameter in &program.parameters {
+            let asked = record.call.parameters.get(parameter.name.as_str());
+            let variable = parameter.address.as_deref().and_then(|address| ComponentId::new(address).ok());
+            let Some(variable) = variable else { return CallResult::Unknown };
+            let shown = self.device.read(&variable).await.ok().flatten();
+            if !shown.zip(asked).is_some_and(|(shown, asked)| same_value(&shown, asked.value.as_str())) {
+                return CallResult::Unknown;
+            }
+        }
+        CallResult::Succeeded(Text::abridged("found in effect at the asset"))
+    }
+
+    /// The same judgement that the contract made when it admitted the call, on what is true now.
+    fn judge(&self, record: &CallRecord, now: Timestamp) -> Result<Result<(), Reason>, AgentError> {
+        let state = self.client.ledger().state().map_err(ClientError::from)?;
+        let call = &record.call;
+        if call.valid_until <= now {
+            return Ok(Err(Reason::CallExpired(call.valid_until)));
+        }
+        let execute = Permission::new(Operation::Execute, DataClass::Program);
+        match state.authorize(&self.twin, &record.caller, execute, Some(&call.program), now) {
+            Ok(()) => {}
+            Err(CallError::Refused(reason)) => return Ok(Err(reason)),
+            Err(CallError::Store(error)) => return Err(ClientError::from(error).into()),
+        }
+        let specification = self.client.ledger().specification(&self.twin)?;
+        let found = Digest::from(*specification.root_hash().as_bytes());
+        if call.guard.is_some_and(|guard| guard != found) {
+            return Ok(Err(Reason::SpecificationChanged { found }));
+        }
+        Ok(check_call(&specification, call))
+    }
+
+    /// Deals with what happened on the ledger: where the list of a feed's keys has changed, the feed goes on under the current key.
+    async fn follow(&mut self, now: Timestamp) -> Result<(), AgentError> {
+        let mut subscription = self.client.ledger().subscribe(self.twin, self.journal.memory().height);
+        let events = subscription.catch_up().await.map_err(from_consensus)?;
+        let changed: BTreeSet<Digest> = events
+            .into_iter()
+            .filter_map(
+                |(_, event)| if let TwinEvent::AclAnchored(item, _) = event { Some(item) } else { None },
+            )
+            .collect();
+        for publisher in self.feeds.values_mut() {
+            let feed = reference(publisher.manifest());
+            if changed.contains(&Digest::from(*feed_keys(&feed).as_bytes())) {
+                let keyring = self.client.feed_keyring(&self.twin, &feed, now).await?;
+                let current = epoch_key(&keyring)?;
+                if current.epoch > publisher.epoch() {
+                    publisher.set_key(current)?;
+                }
+            }
+        }
+        if subscription.height() > self.journal.memory().height {
+            self.journal.followed(subscription.height())?;
+        }
+        Ok(())
+    }
+
+    /// A feed for `component`, readable by whoever may read sensor data at `scope`; what an earlier attempt left is taken up.
+    async fn open_feed(
+        &self,
+        component: &ComponentId,
+        scope: &ComponentId,
+        now: Timestamp,
+    ) -> Result<(Publisher, FeedReference), AgentError> {
+        let manifest = self.manifest(component)?;
+        let feed = reference(&manifest);
+        let publisher = self.publisher(manifest, scope, now).await?;
+        Ok((publisher, feed))
+    }
+
+    async fn publisher(
+        &self,
+        manifest: Manifest,
+        scope: &ComponentId,
+        now: Timestamp,
+    ) -> Result<Publisher, AgentError> {
+        let feed = reference(&manifest);
+        let state = self.client.ledger().state().map_err(ClientError::from)?;
+        let readers = readers(&state, &self.twin, DataClass::Sensor, Some(scope), &self.client.party(), now)?;
+        self.client.ensure_item(feed_keys_name(&feed.feed), &readers, now).await?;
+        let keyring = self.client.feed_keyring(&self.twin, &feed, now).await?;
+        let key = epoch_key(&keyring)?;
+        Ok(Publisher::create(self.client.items().client(), manifest, self.policy, key, now).await?)
+    }
+
+    fn manifest(&self, component: &ComponentId) -> Result<Manifest, AgentError> {
+        let name = |text: &str| Name::new(text).map_err(ClientError::from);
+        Ok(Manifest {
+            twin: self.twin,
+            component: component.clone(),
+            owner: self.client.party(),
+            topic: name("measured value")?,
+            media_type: name(READING_MEDIA_TYPE)?,
+        })
+    }
+
+    /// The call that anchors the list of a feed's keys, unless it is anchored.
+    async fn anchor_of(&self, feed: &FeedReference, now: Timestamp) -> Result<Option<TwinCall>, AgentError> {
+        let item = feed_keys(feed);
+        let list = self.client.items().acl(item, None, now).await.map_err(ClientError::from)?;
+        let state = self.client.ledger().state().map_err(ClientError::from)?;
+        Ok(anchor_call(&state, self.twin, item, list.reference(), &self.client.party())?)
+    }
+
+    async fn execute(&self, calls: Vec<TwinCall>) -> Result<(), AgentError> {
+        self.client.ledger().execute_on(self.twin, calls).await.map_err(ClientError::from)?;
+        Ok(())
+    }
+
+    fn twin_record(&self) -> Result<dt_ledger::Twin, AgentError> {
+        let state = self.client.ledger().state().map_err(ClientError::from)?;
+        Ok(state.twin(&self.twin).map_err(ClientError::from)?)
+    }
+
+    fn call_record(&self, call: u64) -> Result<CallRecord, AgentError> {
+        let state = self.client.ledger().state().map_err(ClientError::from)?;
+        Ok(state.call(&self.twin, call).map_err(ClientError::from)?)
+    }
+}
+
+fn from_consensus(error: ConsensusError) -> AgentError {
+    ClientError::Ledger(error.into()).into()
+}
+
+fn reference(manifest: &Manifest) -> FeedReference {
+    FeedReference { feed: Digest::from(*manifest.feed().as_bytes()), publisher: manifest.owner }
+}
+
+fn epoch_key(keyring: &dt_acl::Keyring) -> Result<EpochKey, AgentError> {
+    let epoch = keyring.epoch();
+    let key = keyring.key(epoch).map_err(|error| ClientError::Item(error.into()))?;
+    Ok(EpochKey::new(epoch, key))
+}
+
+/// Whether a variable shows the value that was asked for: the same number, or else the same text.
+pub(crate) fn same_value(shown: &Reading, asked: &str) -> bool {
+    let number = dt_aml::value::decimal;
+    match (number(shown.value.as_str()), number(asked)) {
+        (Some(shown), Some(asked)) => shown == asked,
+        _ => shown.value.as_str() == asked,
+    }
+}

@@ -1,0 +1,80 @@
+//! From the ledger's policies to the access control lists of items: who may read what, under which key.
+
+use std::collections::BTreeSet;
+
+use dt_acl::{Grantee, ItemId, Rights};
+use dt_dht::{Endpoint, Membership, Node, Resilience};
+use dt_ledger::{CallError, FeedReference, Snapshot, State};
+use dt_model::{ComponentId, DataClass, Digest, Domain, Operation, PartyId, Permission, Timestamp, TwinId};
+
+use crate::ClientError;
+
+/// The parties that may read data of `class` at `component` of `twin` at `now`, but for `except` (who owns the list and stands on it
+/// anyway). The twin's owner may besides write and manage, so that it can revoke what others have shared.
+///
+/// # Errors
+/// [`ClientError::UnknownTwin`] or [`ClientError::Store`].
+pub fn readers(
+    state: &Snapshot,
+    twin: &TwinId,
+    class: DataClass,
+    component: Option<&ComponentId>,
+    except: &PartyId,
+    now: Timestamp,
+) -> Result<Vec<Grantee>, ClientError> {
+    let owner = state.twin(twin)?.owner;
+    let mut readers = Vec::new();
+    for (party, _) in state.participants(twin)? {
+        let permission = Permission::new(Operation::Read, class);
+        match state.authorize(twin, &party, permission, component, now) {
+            Ok(()) if party != *except => {}
+            Ok(()) | Err(CallError::Refused(_)) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let Some(record) = state.party(&party)? else { continue };
+        let rights = if party == owner { Rights::ALL } else { Rights::READ };
+        readers.push(Grantee::new(party, record.encryption_key, rights).until(record.not_after));
+    }
+    Ok(readers)
+}
+
+/// The item whose access control list holds the keys of a feed: its publisher owns it, its name follows from the feed.
+#[must_use]
+pub fn feed_keys(feed: &FeedReference) -> ItemId {
+    ItemId::new(feed.publisher, feed_keys_name(&feed.feed))
+}
+
+pub(crate) fn feed_keys_name(feed: &Digest) -> Digest {
+    const FEED_KEYS: Domain = Domain::new("dt/sync/feed-keys/v1");
+    FEED_KEYS.blake3(&[feed.as_bytes()])
+}
+
+/// The DHT's membership as the ledger has it: its registered nodes, and the parties that take part at `now`.
+///
+/// # Errors
+/// [`ClientError::Membership`] if there are too few nodes; [`ClientError::Store`].
+pub fn membership(
+    state: &Snapshot,
+    chain: Digest,
+    resilience: Resilience,
+    now: Timestamp,
+) -> Result<Membership, ClientError> {
+    let active = |party: &PartyId| -> Result<bool, ClientError> {
+        Ok(state.party(party)?.is_some_and(|party| party.is_active(now)))
+    };
+    let registered = state.nodes()?;
+    let mut nodes = Vec::new();
+    for (party, endpoints) in registered.nodes {
+        if active(&party)? {
+            let endpoints = endpoints.iter().filter_map(|uri| Endpoint::new(uri.as_str()).ok()).collect();
+            nodes.push(Node { party, endpoints });
+        }
+    }
+    let mut parties = BTreeSet::new();
+    for (party, record) in state.parties()? {
+        if record.is_active(now) {
+            parties.insert(party);
+        }
+    }
+    Ok(Membership::new(chain, registered.epoch, resilience, nodes, parties)?)
+}
