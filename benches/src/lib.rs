@@ -1,1 +1,16 @@
-//! Criterion benchmarks.
+//! What the benchmarks share: how they measure, a synthetic plant of any size, and a runtime to wait on. Nothing here is timed.
+//!
+//! ```text
+//!   benches/model.rs   aml.rs   ledger.rs   dht.rs   acl.rs   feed.rs   sync.rs        one file per crate
+//!         └───────────────┴─────────┴──────────┴────────┴─────────┴────────┘
+//!                                       │
+//!            criterion()     plant(bytes)     runtime()     Ed25519     Numbers         this library
+//! ```
+//!
+//! Each group of a benchmark holds our figure (`ours: …`) and what it is to be held against (`peer: …`), measured in one run.
+
+mod measure;
+mod plant;
+
+pub use measure::{Ed25519, Numbers, criterion, runtime};
+pub use plant::{DEVICES_PER_UNIT, FRAGMENT_ID, UNITS_PER_AREA, fragment, plant, unit_id};

@@ -7,8 +7,8 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 
 use crate::keys::{self, Ephemeral, KeyError, Keyring, Place};
-use crate::record::{Acl, AclRecord, Entry, Epoch, MAX_ACL_BYTES, MAX_ENTRIES, MAX_EPOCHS, Mandate, Member};
-use crate::{DataRef, Grantee, History, ItemId, ItemName, Rights};
+use crate::record::{AclRecord, Entry, Epoch, MAX_ACL_BYTES, MAX_ENTRIES, MAX_EPOCHS, Mandate, Member};
+use crate::{Acl, DataRef, Grantee, History, ItemId, ItemName, Rights};
 
 /// An encryption key for which nothing can be wrapped: the shared secret would be the same for everybody (RFC 7748, section 6.1).
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,11 @@ pub enum ChangeError {
     #[error("only the owner can make {} a manager", .0.short())]
     OnlyOwnerAppoints(Member),
     /// The entries, fences or epochs need more room than there is.
-    #[error("the list would need {size} bytes for {entries} entries; {} and {} are the limits", MAX_ACL_BYTES, MAX_ENTRIES)]
+    #[error(
+        "the list would need {size} bytes for {entries} entries; {} and {} are the limits",
+        MAX_ACL_BYTES,
+        MAX_ENTRIES
+    )]
     TooLarge {
         /// Bytes needed.
         size: usize,
@@ -131,7 +135,8 @@ impl Acl {
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<AclRecord, ChangeError> {
         let version = self.version().checked_add(1).ok_or(ChangeError::Exhausted)?;
-        let next = self.epoch().checked_add(1).filter(|next| *next < u64::MAX).ok_or(ChangeError::Exhausted)?;
+        let next =
+            self.epoch().checked_add(1).filter(|next| *next < u64::MAX).ok_or(ChangeError::Exhausted)?;
         let since_owner = self.entry(&self.owner()).map_or(1, |entry| entry.since);
         let mut draft = Draft::of(self);
         draft.data = data;
@@ -145,7 +150,8 @@ impl Acl {
                     (History::Full, _) => since_owner,
                 };
                 fence = grantees.iter().any(|grantee| since(grantee) == next);
-                if let Some(new) = grantees.iter().find(|new| new.rights.manage && since(new) != since_owner) {
+                if let Some(new) = grantees.iter().find(|new| new.rights.manage && since(new) != since_owner)
+                {
                     return Err(ChangeError::ManagerNeedsHistory(new.party));
                 }
                 draft.grant(self.owner(), grantees, since)?;
@@ -185,7 +191,11 @@ impl Draft {
     fn of(acl: &Acl) -> Self {
         Self {
             item: acl.item(),
-            entries: acl.entries().iter().map(|entry| (entry.member, Entry { wrap: Vec::new(), ..entry.clone() })).collect(),
+            entries: acl
+                .entries()
+                .iter()
+                .map(|entry| (entry.member, Entry { wrap: Vec::new(), ..entry.clone() }))
+                .collect(),
             data: acl.data(),
             oldest: acl.oldest_epoch(),
             epochs: acl.epochs().to_vec(),
@@ -227,7 +237,11 @@ impl Draft {
         if author.party() == acl.owner() {
             return self.appoint_by(author);
         }
-        match self.entries.values().find(|entry| entry.rights.manage && entry.member != owner && entry.mandate.is_none()) {
+        match self
+            .entries
+            .values()
+            .find(|entry| entry.rights.manage && entry.member != owner && entry.mandate.is_none())
+        {
             Some(entry) => Err(ChangeError::OnlyOwnerAppoints(entry.member)),
             None => Ok(()),
         }
@@ -261,7 +275,12 @@ impl Draft {
     }
 
     /// Begins the next epoch with a fresh key, linked to the key `before`, or as a fence.
-    fn begin_epoch(&mut self, first_version: u64, before: Option<Secret>, rng: &mut (impl CryptoRng + ?Sized)) {
+    fn begin_epoch(
+        &mut self,
+        first_version: u64,
+        before: Option<Secret>,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) {
         let key = Secret::generate(rng);
         let number = self.oldest + self.epochs.len() as u64;
         self.epochs.push(Epoch {

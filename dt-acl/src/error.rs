@@ -4,7 +4,7 @@ use dt_dht::{GetError, PutError, Record, Refusal};
 use dt_model::{PartyId, Signed, SignerError};
 use thiserror::Error;
 
-use crate::{AclRef, AclState, ChangeError, Corrupt, Exhausted, ItemId, KeyError};
+use crate::{AclRef, AclState, ChangeError, Corrupt, DataRef, Exhausted, ItemId, KeyError};
 
 /// Why an operation of [`crate::Items`] failed.
 #[derive(Debug, Error)]
@@ -34,6 +34,13 @@ pub enum AclError {
     /// Somebody else was faster: to be tried again, from reading on.
     #[error("somebody else changed the item in the meantime")]
     Conflict,
+    /// Two data records of one counter compete, neither of which is known to have won: two writers were at it at once, or one signed twice.
+    /// [`crate::Items::write`] settles it, by writing with a counter that is above both and follows neither.
+    #[error("two records of one version compete: writing anew settles it")]
+    Split {
+        /// What the settling record is to be written after.
+        after: DataRef,
+    },
     /// Some replicas may have taken the record, but not a quorum. Until it is settled by [`crate::Items::resubmit`], the party should not
     /// sign another record in its place: two of one version count as evidence against their signer.
     #[error("not confirmed by a quorum")]
@@ -99,7 +106,9 @@ impl AclError {
     pub(crate) fn refused(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NotPermitted => Self::NotPermitted,
-            Refusal::Stale { .. } | Refusal::Gap { .. } | Refusal::Conflict | Refusal::Superseded => Self::Conflict,
+            Refusal::Stale { .. } | Refusal::Gap { .. } | Refusal::Conflict | Refusal::Superseded => {
+                Self::Conflict
+            }
             other => Self::Put(PutError::Refused(other)),
         }
     }
@@ -110,6 +119,27 @@ impl AclError {
             (GetError::Refused(Refusal::NotPermitted), _) => Self::NotAReader(reader),
             (GetError::Unacceptable(_), Some(floor)) => Self::Rollback { floor },
             (other, _) => Self::Get(other),
+        }
+    }
+
+    /// What a failure to read data means.
+    pub(crate) fn unread_data(error: GetError, reader: PartyId, floor: AclRef) -> Self {
+        let split = match &error {
+            GetError::Conflict { first, second } => {
+                Some((first.version, first.digest().min(second.digest())))
+            }
+            GetError::Equivocation(evidence) => {
+                let culprit = evidence.verify().ok();
+                culprit.map(|by| (by.version, evidence.first.digest().min(evidence.second.digest())))
+            }
+            _ => None,
+        };
+        match split {
+            // One counter is left out, so that no replica takes the next record for the successor of the wrong one.
+            Some((version, digest)) => {
+                Self::Split { after: DataRef { counter: version.saturating_add(1), digest } }
+            }
+            None => Self::unread(error, reader, Some(floor)),
         }
     }
 }

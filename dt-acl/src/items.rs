@@ -9,10 +9,10 @@ use dt_model::{ContentHash, Digest, EncryptionKey, PartyId, Secret, Signed, Time
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use crate::data::SealedContent;
 use crate::validator::admit_next;
 use crate::{
-    Acl, AclError, AclRecord, AclRef, Change, Data, DataRef, Grantee, History, ItemId, ItemName, Keyring, Rights,
+    Acl, AclError, AclRecord, AclRef, Change, Data, DataRef, Grantee, History, ItemId, ItemName, Keyring,
+    Rights, SealedContent,
 };
 
 /// A version of a list that a quorum has stored.
@@ -182,8 +182,12 @@ impl Items {
         if size > MAX_BLOB_BYTES {
             return Err(PutError::TooLarge { size, limit: MAX_BLOB_BYTES }.into());
         }
-        let (acl, data) = self.view(item, None, now).await?;
-        self.write_after(&acl, data.as_ref().map(Data::reference), content, now, rng).await
+        let (acl, after) = match self.view(item, None, now).await {
+            Ok((acl, data)) => (acl, data.as_ref().map(Data::reference)),
+            Err(AclError::Split { after }) => (self.acl(item, None, now).await?, Some(after)),
+            Err(error) => return Err(error),
+        };
+        self.write_after(&acl, after, content, now, rng).await
     }
 
     /// The data of `item`, verified from the owner's name down to the last byte.
@@ -191,7 +195,12 @@ impl Items {
     /// # Errors
     /// [`AclError::NoSuchItem`], [`AclError::NoData`], [`AclError::NotAReader`], [`AclError::Rollback`], [`AclError::Corrupt`],
     /// [`AclError::Key`], [`AclError::Conflict`] if the list keeps changing, and what comes from the DHT.
-    pub async fn read(&self, item: ItemId, floor: Option<AclRef>, now: Timestamp) -> Result<Opened, AclError> {
+    pub async fn read(
+        &self,
+        item: ItemId,
+        floor: Option<AclRef>,
+        now: Timestamp,
+    ) -> Result<Opened, AclError> {
         let (acl, data) = self.view(item, floor, now).await?;
         let data = data.ok_or(AclError::NoData(item))?;
         self.open(&acl, &data, now).await
@@ -284,7 +293,9 @@ impl Items {
     ) -> Result<QuorumCertificate, AclError> {
         self.client.put(record, now).await.map_err(|error| match error {
             PutError::Refused(refusal) => AclError::refused(refusal),
-            source @ PutError::NoQuorum { .. } => AclError::InDoubt { record: Box::new(record.clone()), source },
+            source @ PutError::NoQuorum { .. } => {
+                AclError::InDoubt { record: Box::new(record.clone()), source }
+            }
             other => other.into(),
         })
     }
@@ -323,7 +334,7 @@ impl Items {
             // The list says that there was data.
             Ok(None) if acl.data().is_some() => Err(AclError::Rollback { floor }),
             Ok(None) => Ok(None),
-            Err(error) => Err(AclError::unread(error, self.party(), Some(floor))),
+            Err(error) => Err(AclError::unread_data(error, self.party(), floor)),
         };
         (data, newer.into_inner())
     }
@@ -411,7 +422,9 @@ impl Items {
 fn above(acl: &Acl, floor: Option<AclRef>) -> Result<(), Refusal> {
     match floor {
         Some(floor) if acl.version() < floor.version => Err(Refusal::Stale { stored: floor.version }),
-        Some(floor) if acl.version() == floor.version && acl.reference() != floor => Err(Refusal::Inconsistent),
+        Some(floor) if acl.version() == floor.version && acl.reference() != floor => {
+            Err(Refusal::Inconsistent)
+        }
         _ => Ok(()),
     }
 }

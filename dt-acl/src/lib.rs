@@ -88,7 +88,9 @@
 //! # }
 //! ```
 
+mod acl;
 mod change;
+mod content;
 mod data;
 mod error;
 mod item;
@@ -100,17 +102,16 @@ mod rights;
 pub mod testing;
 mod validator;
 
+pub use acl::{Acl, AclRef};
 pub use change::{Change, ChangeError, EncryptionKeyRefused};
-pub use data::{
-    Corrupt, Data, DataRecord, DataRef, Exhausted, MAX_DATA_BYTES, Salt, SealedContent, SealedHash,
-};
+pub use content::{Corrupt, Exhausted, SealedContent};
+pub use data::{Data, DataRecord, DataRef, MAX_DATA_BYTES, Salt, SealedHash};
 pub use error::AclError;
 pub use item::{ACL_KIND, DATA_KIND, ItemId, ItemName};
 pub use items::{AclState, Items, Opened, Revocation, Revoked, Written};
 pub use keys::{KeyError, Keyring};
 pub use record::{
-    Acl, AclRecord, AclRef, Entry, Epoch, Link, MAX_ACL_BYTES, MAX_ENTRIES, MAX_EPOCHS, MalformedAcl, Mandate,
-    Member,
+    AclRecord, Entry, Epoch, Link, MAX_ACL_BYTES, MAX_ENTRIES, MAX_EPOCHS, MalformedAcl, Mandate, Member,
 };
 pub use rights::{Grantee, History, Rights};
 pub use validator::{AclValidator, DataValidator, MAX_COUNTER_STEP};

@@ -13,12 +13,11 @@
 //! ```
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use dt_dht::{MAX_RECORD_BYTES, Record, Refusal};
-use dt_model::{Digest, Domain, EncryptionKey, InvalidKey, PartyId, Signature, Signed, Timestamp, codec};
+use dt_dht::MAX_RECORD_BYTES;
+use dt_model::{Digest, Domain, EncryptionKey, InvalidKey, PartyId, Signature, Timestamp, codec};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::item::ACL_SLOT;
 use crate::{DataRef, ItemId, ItemName, Rights};
 
 /// What a [`Record`] has besides its body: address and slot (44), version (8), the body's length (4).
@@ -110,29 +109,6 @@ impl Entry {
     }
 }
 
-/// A version of an item's list: what a data record was admitted under, and what can be anchored on the ledger as the floor below which
-/// nothing is believed.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    BorshSerialize,
-    BorshDeserialize,
-    Serialize,
-    Deserialize,
-)]
-pub struct AclRef {
-    /// The version.
-    pub version: u64,
-    /// The digest of the signed record.
-    pub digest: Digest,
-}
-
 /// What an owner signs to appoint a manager, so that whoever reads a list that a manager made can tell the manager from an impostor
 /// without knowing the version before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize)]
@@ -162,7 +138,7 @@ impl Mandate {
 #[error("not a well-formed access control list")]
 pub struct MalformedAcl;
 
-/// An item's access control list: the body of a signed [`Record`].
+/// An item's access control list: the body of a signed [`dt_dht::Record`].
 ///
 /// # Invariant
 /// Versions, epochs and their first versions grow; entries are sorted by member and unique; the owner is on the list with all rights and
@@ -277,7 +253,12 @@ impl AclRecord {
 
     /// The epochs without a link, the oldest remembered one not counted: what was before that is forgotten anyway.
     fn fences(&self) -> Vec<u64> {
-        (self.oldest..).zip(&self.epochs).skip(1).filter(|(_, epoch)| epoch.link.is_none()).map(|(n, _)| n).collect()
+        (self.oldest..)
+            .zip(&self.epochs)
+            .skip(1)
+            .filter(|(_, epoch)| epoch.link.is_none())
+            .map(|(n, _)| n)
+            .collect()
     }
 
     /// The length of the wrap that [`AclRecord::wrapped_epochs`] asks for, given the fences.
@@ -288,11 +269,10 @@ impl AclRecord {
     }
 
     /// Whether `signer` is the owner or holds the owner's mandate on this very list.
-    fn is_signed_by_authority(&self, signer: &PartyId) -> bool {
+    pub(crate) fn is_signed_by_authority(&self, signer: &PartyId) -> bool {
         *signer == self.owner
             || self.entry(signer).is_some_and(|entry| {
-                let mandate =
-                    Mandate { item: self.item(), member: entry.member, not_after: entry.not_after };
+                let mandate = Mandate { item: self.item(), member: entry.member, not_after: entry.not_after };
                 entry.mandate.is_some_and(|by_owner| self.owner.verify(&mandate.message(), &by_owner).is_ok())
             })
     }
@@ -352,68 +332,5 @@ impl BorshDeserialize for AclRecord {
         };
         record.check().map_err(|error| borsh::io::Error::new(borsh::io::ErrorKind::InvalidData, error))?;
         Ok(record)
-    }
-}
-
-/// A list that is well-formed, lies at its item's address, and was signed by the owner or by somebody whom the owner has once appointed
-/// manager.
-///
-/// Whether a manager still was one is known from the version before, which only replicas have: a manager's list is to be believed
-/// because a quorum of them admitted it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Acl {
-    signed: Signed<Record>,
-    record: AclRecord,
-}
-
-impl Acl {
-    /// Reads the list in `signed`.
-    ///
-    /// # Errors
-    /// [`Refusal::Malformed`], [`Refusal::WrongAddress`], or [`Refusal::NotPermitted`] if the signer has no mandate.
-    pub fn open(signed: &Signed<Record>) -> Result<Self, Refusal> {
-        let record: AclRecord =
-            codec::decode(&signed.body, MAX_ACL_BYTES).map_err(|_| Refusal::Malformed)?;
-        if signed.key.slot != ACL_SLOT || signed.version != record.version {
-            return Err(Refusal::Malformed);
-        }
-        if signed.key.address != record.item().address() {
-            return Err(Refusal::WrongAddress);
-        }
-        if !record.is_signed_by_authority(&signed.signer()) {
-            return Err(Refusal::NotPermitted);
-        }
-        Ok(Self { signed: signed.clone(), record })
-    }
-
-    /// The signed record.
-    #[must_use]
-    pub const fn signed(&self) -> &Signed<Record> {
-        &self.signed
-    }
-
-    /// The list itself.
-    #[must_use]
-    pub const fn record(&self) -> &AclRecord {
-        &self.record
-    }
-
-    /// Who made this version: the owner or a manager.
-    #[must_use]
-    pub const fn signer(&self) -> PartyId {
-        self.signed.signer()
-    }
-
-    /// Its version and digest, for data records and anchors.
-    #[must_use]
-    pub fn reference(&self) -> AclRef {
-        AclRef { version: self.record.version, digest: self.signed.digest() }
-    }
-}
-
-impl core::ops::Deref for Acl {
-    type Target = AclRecord;
-    fn deref(&self) -> &AclRecord {
-        &self.record
     }
 }

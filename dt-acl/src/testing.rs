@@ -1,5 +1,5 @@
 //! For those who test against these types: a replica's shelf for one item, and proptest strategies.
-#![expect(clippy::expect_used, reason = "a test's set-up reports by panicking")]
+#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up reports by panicking")]
 
 use bytes::Bytes;
 use dt_dht::{Neighbours, Record, Refusal, Site, Slot, Validator, encode_blob};
@@ -8,8 +8,8 @@ use dt_model::{EncryptionKey, PartyId, Signed, Signer, Timestamp, codec};
 use proptest::prelude::*;
 
 use crate::{
-    ACL_KIND, Acl, AclRecord, AclRef, AclValidator, Change, Data, DataRecord, DataRef, DataValidator, Grantee, History,
-    ItemId, ItemName, Keyring, Rights, SealedContent,
+    ACL_KIND, Acl, AclRecord, AclRef, AclValidator, Change, Data, DataRecord, DataRef, DataValidator,
+    Grantee, History, ItemId, ItemName, Keyring, Rights, SealedContent,
 };
 
 /// What one replica holds of one item, and the two validators that judge what it is offered.
@@ -28,7 +28,11 @@ impl Shelf {
         let is_acl = record.key.slot.kind == ACL_KIND;
         let stored = if is_acl { &self.acl } else { &self.data };
         let site = Site { now, stored: stored.as_ref(), neighbours: &*self };
-        if is_acl { AclValidator.admit(&site, record)? } else { DataValidator.admit(&site, record)? }
+        if is_acl {
+            AclValidator.admit(&site, record)?
+        } else {
+            DataValidator.admit(&site, record)?
+        }
         *(if is_acl { &mut self.acl } else { &mut self.data }) = Some(record.clone());
         Ok(())
     }
@@ -68,9 +72,6 @@ impl Neighbours for Shelf {
 }
 
 /// `record`, signed and in its place.
-///
-/// # Panics
-/// If the signer does not sign.
 #[must_use]
 pub fn sign_acl(record: &AclRecord, signer: &dyn Signer) -> Signed<Record> {
     let body = Bytes::from(codec::encode(record));
@@ -79,9 +80,6 @@ pub fn sign_acl(record: &AclRecord, signer: &dyn Signer) -> Signed<Record> {
 }
 
 /// `record`, signed and in its place.
-///
-/// # Panics
-/// If the signer does not sign.
 #[must_use]
 pub fn sign_data(record: &DataRecord, signer: &dyn Signer) -> Signed<Record> {
     let body = Bytes::from(codec::encode(record));
@@ -90,9 +88,6 @@ pub fn sign_data(record: &DataRecord, signer: &dyn Signer) -> Signed<Record> {
 }
 
 /// The data record and the ciphertext for `content`, written by `writer` under `acl`, cut for one tolerated fault.
-///
-/// # Panics
-/// If the writer has no key, or the content is too long.
 #[must_use]
 pub fn write(
     acl: &Acl,

@@ -4,6 +4,7 @@
 //!
 //! - **A replica that missed something catches up.** It takes a later list if the *owner* signed it, and a later data record within
 //!   [`MAX_COUNTER_STEP`]. If it insisted on every version, one lost message would shut it out of an item for good.
+//!   A writer that finds two competing records writes above both, for the same reason.
 //! - **Data goes with the list.** A list names the data record that was current when it was made. That record is admitted under the new
 //!   list too, though it was written under an older one; everything else has to be written under the version that is stored. A list that
 //!   would leave out data that the replica holds is refused: its author has to read again.
@@ -145,7 +146,8 @@ fn keeps_managers(stored: &Acl, offered: &Acl, now: Timestamp) -> bool {
     let managers = |acl: &AclRecord| -> Vec<_> {
         acl.entries().iter().filter(|entry| entry.rights.manage).map(terms).collect()
     };
-    let remaining = |member: &Member| offered.entries().binary_search_by_key(member, |entry| entry.member).is_ok();
+    let remaining =
+        |member: &Member| offered.entries().binary_search_by_key(member, |entry| entry.member).is_ok();
     let mut before = managers(stored.record());
     before.retain(|(member, _, not_after, ..)| now <= *not_after || remaining(member));
     before == managers(offered.record())
@@ -165,14 +167,16 @@ fn continues_epochs(stored: &Acl, offered: &Acl) -> Result<(), Refusal> {
         return Err(Refusal::Inconsistent);
     }
     let kept = &all[usize::from(forgotten == 1)..];
-    let (same, new): (&[Epoch], &[Epoch]) = offered.epochs().split_at(offered.epochs().len() - usize::from(began));
+    let (same, new): (&[Epoch], &[Epoch]) =
+        offered.epochs().split_at(offered.epochs().len() - usize::from(began));
     let fresh = new.iter().all(|epoch| {
         epoch.first_version == offered.version() && all.iter().all(|old| old.commitment != epoch.commitment)
     });
     if same != kept || !fresh {
         return Err(Refusal::Inconsistent);
     }
-    let stays = |entry: &Entry| offered.entries().binary_search_by_key(&entry.member, |entry| entry.member).is_ok();
+    let stays =
+        |entry: &Entry| offered.entries().binary_search_by_key(&entry.member, |entry| entry.member).is_ok();
     if !began && !stored.entries().iter().all(stays) {
         return Err(Refusal::Inconsistent);
     }
@@ -198,7 +202,8 @@ fn admit_data(acl: &Acl, stored: Option<&Data>, offered: &Data, now: Timestamp) 
         return Err(Refusal::Superseded);
     }
     // A record that the present list does not stand behind never got its quorum: nothing has to follow it.
-    let before: Option<DataRef> = stored.filter(|stored| stored.is_under(acl)).map(Data::reference).or(acl.data());
+    let before: Option<DataRef> =
+        stored.filter(|stored| stored.is_under(acl)).map(Data::reference).or(acl.data());
     let base = before.map_or(0, |before| before.counter);
     if offered.counter() - base > MAX_COUNTER_STEP {
         return Err(Refusal::Gap { stored: base });

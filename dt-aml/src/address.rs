@@ -11,10 +11,12 @@
 //!   `4f1e…/Attribute[Speed]/Attribute[Max]`, `4f1e…/Description`. A `]` in a name is doubled.
 //! - `/` is the root element.
 //!
-//! A step without brackets MUST name a kind of CAEX, so that IDs may hold slashes. An ID that ends like a step reads
-//! as a path and cannot be addressed itself; edits refuse to bring one in.
+//! A step without brackets MUST name a kind of CAEX, so that IDs may hold slashes. No address
+//! begins with an ID that reads as a path, or would with steps behind it, or is longer than [`MAX_ADDRESS`]; edits
+//! refuse to bring such an ID in.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use crate::document::Document;
 use crate::index;
@@ -23,7 +25,7 @@ use crate::tree::{NodeId, Tree};
 use crate::xml;
 
 /// Longest address in bytes: an ID and as many named steps as real nesting needs.
-pub const MAX_ADDRESS: usize = 16 << 10;
+pub const MAX_ADDRESS: usize = 4 << 10;
 
 /// Why an address finds no element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -91,15 +93,16 @@ pub(crate) fn address_of(document: &Document, node: NodeId) -> Option<String> {
     (address.len() <= MAX_ADDRESS).then_some(address)
 }
 
-/// True if `id` reads as a path and so cannot address the element that carries it.
-pub(crate) fn reads_as_path(id: &str) -> bool {
-    id == "/" || !split(id).1.is_empty()
+/// True if no address can begin with `id`: it reads as a path, or would with steps behind it, or is too long.
+pub(crate) fn is_unusable(id: &str) -> bool {
+    let mut reader = Reader::new(id);
+    id.len() > MAX_ADDRESS || id == "/" || !reader.all(|(_, reading)| matches!(reading, Reading::Other))
 }
 
 /// The ID of an element if it addresses this element and no other.
 fn own_id(document: &Document, node: NodeId) -> Option<String> {
     let id = index::id_of(&document.tree, node)?;
-    (document.index.with_id(&id).count() == 1 && !reads_as_path(&id)).then(|| id.into_owned())
+    (document.index.with_id(&id).count() == 1 && !is_unusable(&id)).then(|| id.into_owned())
 }
 
 /// The step from `parent` to `child`, if it leads to no other child.
@@ -133,39 +136,79 @@ fn one(mut found: impl Iterator<Item = NodeId>) -> Result<NodeId, FindError> {
 
 /// Splits an address into the ID it begins with and the steps after it. The ID is as short as the grammar allows.
 fn split(address: &str) -> (&str, Vec<Step<'_>>) {
-    let starts = address.match_indices('/').map(|(at, _)| at);
-    for start in starts {
-        if let Some(steps) = steps(&address[start..]) {
-            return (&address[..start], steps);
-        }
-    }
-    (address, Vec::new())
+    let found = Reader::new(address).find_map(|(start, reading)| match reading {
+        Reading::Steps(steps) => Some((&address[..start], steps)),
+        Reading::Open | Reading::Other => None,
+    });
+    found.unwrap_or((address, Vec::new()))
 }
 
-/// Reads all of `text` as steps.
-fn steps(text: &str) -> Option<Vec<Step<'_>>> {
-    let mut steps = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let after = rest.strip_prefix('/')?;
-        let end = after.find(['/', '[']).unwrap_or(after.len());
-        let tag = &after[..end];
-        rest = &after[end..];
-        let name = match rest.strip_prefix('[') {
-            Some(inner) => {
-                let close = closing(inner)?;
-                rest = &inner[close + 1..];
-                Some(unbracket(&inner[..close]))
-            }
-            None if Kind::of_tag(tag) == Kind::Other => return None,
-            None => None,
-        };
-        if !is_tag(tag) {
-            return None;
-        }
-        steps.push(Step { tag, name });
+/// How the rest of a text reads from a slash on.
+enum Reading<'a> {
+    /// As steps, all of it.
+    Steps(Vec<Step<'a>>),
+    /// As steps, the last of which lacks its closing bracket: what is appended may supply it.
+    Open,
+    /// As something else, whatever is appended.
+    Other,
+}
+
+/// Reads a text from each of its slashes on, first to last.
+struct Reader<'a> {
+    text: &'a str,
+    slashes: std::str::MatchIndices<'a, char>,
+    /// Slashes from which the rest is known not to read as steps: none is tried twice.
+    dead: BTreeSet<usize>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, slashes: text.match_indices('/'), dead: BTreeSet::new() }
     }
-    Some(steps)
+
+    fn read(&mut self, start: usize) -> Reading<'a> {
+        let mut steps = Vec::new();
+        let mut at = start;
+        while at < self.text.len() {
+            if !self.dead.insert(at) {
+                return Reading::Other;
+            }
+            match step(&self.text[at..]) {
+                Some(Some((step, length))) => {
+                    steps.push(step);
+                    at += length;
+                }
+                Some(None) => return Reading::Open,
+                None => return Reading::Other,
+            }
+        }
+        Reading::Steps(steps)
+    }
+}
+
+impl<'a> Iterator for Reader<'a> {
+    type Item = (usize, Reading<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (start, _) = self.slashes.next()?;
+        Some((start, self.read(start)))
+    }
+}
+
+/// The step that `text` begins with, and its length; `Some(None)` if only its closing bracket is missing.
+fn step(text: &str) -> Option<Option<(Step<'_>, usize)>> {
+    let after = text.strip_prefix('/')?;
+    let (tag, rest) = after.split_at(after.find(['/', '[']).unwrap_or(after.len()));
+    if !is_tag(tag) {
+        return None;
+    }
+    let Some(inner) = rest.strip_prefix('[') else {
+        let step = Step { tag, name: None };
+        return (Kind::of_tag(tag) != Kind::Other).then_some(Some((step, 1 + tag.len())));
+    };
+    let Some(close) = closing(inner) else { return Some(None) };
+    let name = Some(unbracket(&inner[..close]));
+    Some(Some((Step { tag, name }, 1 + tag.len() + 1 + close + 1)))
 }
 
 /// Where the bracket closes that `inner` stands in: at the first `]` that is not doubled.

@@ -37,6 +37,7 @@ struct Sizes {
     nodes: usize,
     buffers: usize,
     bytes: u64,
+    held: u64,
     elements: u32,
 }
 
@@ -47,6 +48,7 @@ impl<'d> Transaction<'d> {
             nodes: tree.nodes.len(),
             buffers: tree.buffers.len(),
             bytes: tree.bytes,
+            held: tree.held,
             elements: tree.elements,
         };
         Self { document, saved: Vec::new(), indexed: Vec::new(), before }
@@ -71,6 +73,7 @@ impl<'d> Transaction<'d> {
         tree.nodes.truncate(self.before.nodes);
         tree.buffers.truncate(self.before.buffers);
         tree.bytes = self.before.bytes;
+        tree.held = self.before.held;
         tree.elements = self.before.elements;
     }
 
@@ -177,13 +180,15 @@ impl<'d> Transaction<'d> {
         if tree.node(grown.root).head.start != 0 || !grown.epilog.is_empty() {
             return Err(EditError::NotOneRoot);
         }
-        scan::check_well_formed(&[open.as_str(), fragment, close].concat()).map_err(|(mut position, cause)| {
-            if position.line == 1 {
-                let shift = u32::try_from(open.chars().count()).unwrap_or(u32::MAX);
-                position.column = position.column.saturating_sub(shift).max(1);
-            }
-            EditError::NotWellFormed { position, cause }
-        })?;
+        scan::check_well_formed(&[open.as_str(), fragment, close].concat()).map_err(
+            |(mut position, cause)| {
+                if position.line == 1 {
+                    let shift = u32::try_from(open.chars().count()).unwrap_or(u32::MAX);
+                    position.column = position.column.saturating_sub(shift).max(1);
+                }
+                EditError::NotWellFormed { position, cause }
+            },
+        )?;
         Ok(grown)
     }
 
@@ -237,7 +242,9 @@ impl<'d> Transaction<'d> {
         for from in self.document.index.referring_to(&owner) {
             let pointers = index::pointers(tree, from).into_iter();
             found.extend(
-                pointers.filter(|pointer| pointer.may_mean_interface(&owner, &name)).map(|pointer| (from, pointer)),
+                pointers
+                    .filter(|pointer| pointer.may_mean_interface(&owner, &name))
+                    .map(|pointer| (from, pointer)),
             );
         }
         found
@@ -356,7 +363,7 @@ impl<'d> Transaction<'d> {
                 node.tail = Span::default();
                 node.end = Span::default();
             });
-        } else if !(made && tree.text(gap) == lone.before_if_open()) {
+        } else {
             let rest = self.without_trailing_white(gap);
             self.prepend_to_tail(parent, rest);
         }

@@ -70,7 +70,12 @@ pub enum SchemaError {
 
 /// Checks that `fragment`, which is not attached yet, may become a child of `parent`, its place among the children
 /// apart.
-pub(crate) fn fragment(tree: &Tree, index: &Index, parent: NodeId, fragment: NodeId) -> Result<(), EditError> {
+pub(crate) fn fragment(
+    tree: &Tree,
+    index: &Index,
+    parent: NodeId,
+    fragment: NodeId,
+) -> Result<(), EditError> {
     as_child(tree, parent, fragment)?;
     tree.preorder(fragment).try_for_each(|node| content(tree, node))?;
     ids(tree, index, fragment)
@@ -117,7 +122,9 @@ pub(crate) fn content(tree: &Tree, node: NodeId) -> Result<(), SchemaError> {
     match content {
         Content::Free => Ok(()),
         Content::Text => match tree.node(node).first {
-            Some(child) => Err(SchemaError::NotAllowedHere { tag: tag(tree, child), parent: tag(tree, node) }),
+            Some(child) => {
+                Err(SchemaError::NotAllowedHere { tag: tag(tree, child), parent: tag(tree, node) })
+            }
             None => Ok(()),
         },
         Content::Groups { .. } => {
@@ -186,8 +193,8 @@ fn ids(tree: &Tree, index: &Index, fragment: NodeId) -> Result<(), EditError> {
     let mut seen = BTreeSet::new();
     for node in tree.preorder(fragment) {
         let Some(id) = index::id_of(tree, node) else { continue };
-        if crate::address::reads_as_path(&id) {
-            return Err(EditError::PathLikeId { id: id.into_owned() });
+        if crate::address::is_unusable(&id) {
+            return Err(EditError::UnusableId { id: id.into_owned() });
         }
         if index.with_id(&id).next().is_some() || seen.contains(&id) {
             return Err(EditError::DuplicateId { id: id.into_owned() });

@@ -16,11 +16,10 @@ impl Document {
     pub(crate) fn compact_if_worthwhile(&mut self) {
         let tree = &self.tree;
         let nodes = tree.nodes.len() as u64;
-        let held: u64 = tree.buffers.iter().map(|buffer| buffer.len() as u64).sum();
         let buffers = tree.buffers.len() as u64;
         let live = u64::from(tree.elements);
         if nodes > 2 * live + SLACK_NODES
-            || held > 2 * tree.bytes + SLACK_BYTES
+            || tree.held > 2 * tree.bytes + SLACK_BYTES
             || buffers > 2 * live + SLACK_NODES
         {
             self.tree = compact(tree);
@@ -48,13 +47,11 @@ fn compact(old: &Tree) -> Tree {
     }
     let epilog = copy.span(old.epilog);
     Tree {
-        buffers: vec![Arc::from(copy.text)],
         nodes: copy.nodes,
-        root: NodeId::from_index(0),
         version: old.version,
         epilog,
-        bytes: old.bytes,
         elements: old.elements,
+        ..Tree::bare(Arc::from(copy.text))
     }
 }
 

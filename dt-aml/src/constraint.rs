@@ -85,7 +85,9 @@ impl Verdict {
 }
 
 /// How a value fails.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize, thiserror::Error)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize, thiserror::Error,
+)]
 pub enum Violation {
     /// Not a value of the data type.
     #[error("not of type {data_type}")]
@@ -146,7 +148,9 @@ impl Constraint {
             Requirement::Ordinal { min, required, max } => {
                 ordinal(value, min.as_ref(), required.as_ref(), max.as_ref())
             }
-            Requirement::Nominal { values } if values.iter().any(|allowed| allowed == value) => Verdict::Passes,
+            Requirement::Nominal { values } if values.iter().any(|allowed| allowed == value) => {
+                Verdict::Passes
+            }
             Requirement::Nominal { .. } => Verdict::Violates(Violation::NotListed),
             Requirement::Unknown { .. } => Verdict::NotCheckable,
         }

@@ -95,15 +95,7 @@ impl Document {
         limits.check_bytes(bytes.len() as u64)?;
         let text = std::str::from_utf8(bytes).map_err(|e| ParseError::NotUtf8 { offset: e.valid_up_to() })?;
         check_encoding(text)?;
-        let mut tree = Tree {
-            buffers: vec![Arc::from(text)],
-            nodes: Vec::new(),
-            root: NodeId::from_index(0),
-            version: Version::Caex215,
-            epilog: Span::default(),
-            bytes: text.len() as u64,
-            elements: 0,
-        };
+        let mut tree = Tree::bare(Arc::from(text));
         let soil = Soil { scope: Scope::default(), depth: 0, version: None, free: false };
         let grown = grow::grow(&mut tree, 0, soil, limits).map_err(|barren| refuse(text, barren))?;
         scan::check_well_formed(text)
@@ -203,9 +195,7 @@ pub(crate) fn coalesce(pieces: impl Iterator<Item = Span>) -> impl Iterator<Item
     let mut pieces = pieces.peekable();
     std::iter::from_fn(move || {
         let mut piece = pieces.next()?;
-        while let Some(next) =
-            pieces.next_if(|next| next.buffer == piece.buffer && next.start == piece.end)
-        {
+        while let Some(next) = pieces.next_if(|next| next.buffer == piece.buffer && next.start == piece.end) {
             piece.end = next.end;
         }
         Some(piece)
@@ -231,7 +221,9 @@ fn check_encoding(text: &str) -> Result<(), ParseError> {
     };
     let encoding = xml::attribute(&format!("<x{declaration}>"), "encoding").map(|name| name.into_owned());
     match encoding {
-        Some(name) if !["utf-8", "utf8", "us-ascii", "ascii"].contains(&name.to_ascii_lowercase().as_str()) => {
+        Some(name)
+            if !["utf-8", "utf8", "us-ascii", "ascii"].contains(&name.to_ascii_lowercase().as_str()) =>
+        {
             Err(ParseError::Encoding { declared: name })
         }
         _ => Ok(()),

@@ -34,8 +34,9 @@ pub enum Edit {
 }
 
 /// What becomes of references from outside to an element that is to be removed, or to an element in it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[derive(Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, BorshSerialize, BorshDeserialize,
+)]
 pub enum RemovePolicy {
     /// The removal is refused: [`EditError::Referenced`].
     #[default]
@@ -121,9 +122,9 @@ pub enum EditError {
         /// The ID.
         id: String,
     },
-    /// An ID reads as a path, so the element could not be addressed by it.
-    #[error("the ID {id} reads as a path")]
-    PathLikeId {
+    /// An ID reads as a path or is too long, so it could not address its element. See [`address`](crate::address).
+    #[error("the ID {id} reads as a path or is too long")]
+    UnusableId {
         /// The ID.
         id: String,
     },

@@ -226,7 +226,11 @@ impl Gardener<'_> {
         if parent.is_none() {
             self.soil.version = self.soil.version.or(version);
         }
-        if free || version.is_none() || version != self.soil.version { Kind::Other } else { Kind::of_tag(local) }
+        if free || version.is_none() || version != self.soil.version {
+            Kind::Other
+        } else {
+            Kind::of_tag(local)
+        }
     }
 
     /// Ends the innermost open element with the end tag `start..end`, which is empty if the start tag closed itself.

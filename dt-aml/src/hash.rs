@@ -16,7 +16,19 @@ const ELEMENT: &[u8] = b"dt/aml/element/v1";
 const DOCUMENT: &[u8] = b"dt/aml/document/v1";
 
 /// The BLAKE3 hash of an element with everything in it, or of a whole document.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    BorshSerialize,
+    BorshDeserialize,
+)]
 pub struct SubtreeHash(pub [u8; 32]);
 
 impl SubtreeHash {
@@ -43,47 +55,56 @@ impl std::fmt::Debug for SubtreeHash {
 
 /// Collects the preimage of one element after another, reusing its memory.
 #[derive(Default)]
-pub(crate) struct Preimage(Vec<u8>);
+pub(crate) struct Preimage {
+    bytes: Vec<u8>,
+    /// Where the number of children goes, and how many there are so far.
+    count_at: usize,
+    count: u64,
+}
 
 impl Preimage {
-    /// Starts an element with its start tag and the number of its children.
-    pub(crate) fn open(&mut self, head: &str, children: u64) {
-        self.0.clear();
-        self.0.extend_from_slice(ELEMENT);
+    /// Starts an element with its start tag; the number of its children is filled in at its end.
+    pub(crate) fn open(&mut self, head: &str) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(ELEMENT);
         self.frame(head);
-        self.0.extend_from_slice(&children.to_le_bytes());
+        self.count_at = self.bytes.len();
+        self.count = 0;
+        self.bytes.extend_from_slice(&self.count.to_le_bytes());
     }
 
     /// The next child: the text before it and its hash.
     pub(crate) fn child(&mut self, gap: &str, hash: SubtreeHash) {
+        self.count += 1;
         self.frame(gap);
-        self.0.extend_from_slice(&hash.0);
+        self.bytes.extend_from_slice(&hash.0);
     }
 
     /// Ends the element.
     pub(crate) fn close(&mut self, tail: &str, end: &str) -> SubtreeHash {
         self.frame(tail);
         self.frame(end);
+        self.bytes[self.count_at..][..8].copy_from_slice(&self.count.to_le_bytes());
         self.finish()
     }
 
     /// A whole document around its root element.
     pub(crate) fn document(&mut self, prolog: &str, root: SubtreeHash, epilog: &str) -> SubtreeHash {
-        self.0.clear();
-        self.0.extend_from_slice(DOCUMENT);
+        self.bytes.clear();
+        self.bytes.extend_from_slice(DOCUMENT);
         self.frame(prolog);
-        self.0.extend_from_slice(&root.0);
+        self.bytes.extend_from_slice(&root.0);
         self.frame(epilog);
         self.finish()
     }
 
     fn frame(&mut self, text: &str) {
-        self.0.extend_from_slice(&(text.len() as u64).to_le_bytes());
-        self.0.extend_from_slice(text.as_bytes());
+        self.bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        self.bytes.extend_from_slice(text.as_bytes());
     }
 
     fn finish(&self) -> SubtreeHash {
-        SubtreeHash(*blake3::hash(&self.0).as_bytes())
+        SubtreeHash(*blake3::hash(&self.bytes).as_bytes())
     }
 }
 
@@ -91,7 +112,7 @@ impl Tree {
     /// The hash of an element from its own pieces and its children's cached hashes.
     pub(crate) fn compute_hash(&self, id: NodeId, preimage: &mut Preimage) -> SubtreeHash {
         let node = self.node(id);
-        preimage.open(self.text(node.head), self.children(id).count() as u64);
+        preimage.open(self.text(node.head));
         for child in self.children(id) {
             let child = self.node(child);
             preimage.child(self.text(child.gap), child.hash);

@@ -42,9 +42,9 @@ pub enum Problem {
         /// Its name in XML.
         tag: String,
     },
-    /// Its ID reads as a path, so it does not address it.
-    #[error("the ID {id} reads as a path")]
-    PathLikeId {
+    /// Its ID does not address it: it reads as a path, or is too long. See [`address`](crate::address).
+    #[error("the ID {id} reads as a path or is too long")]
+    UnusableId {
         /// The ID.
         id: String,
     },
@@ -121,8 +121,8 @@ fn identity(element: Element<'_>) -> Option<Problem> {
     let count = element.document.index.with_id(&id).count();
     if count > 1 {
         Some(Problem::DuplicateId { id: id.into_owned(), count })
-    } else if address::reads_as_path(&id) {
-        Some(Problem::PathLikeId { id: id.into_owned() })
+    } else if address::is_unusable(&id) {
+        Some(Problem::UnusableId { id: id.into_owned() })
     } else {
         None
     }
@@ -144,9 +144,10 @@ fn leads_somewhere(document: &Document, pointer: &index::Pointer) -> bool {
     pointer.readings().any(|(id, interface)| {
         document.index.with_id(id).any(|owner| match interface {
             None => true,
-            Some(name) => document.element(owner).children_of(Kind::ExternalInterface).any(|child| {
-                child.name().is_some_and(|other| other == name)
-            }),
+            Some(name) => document
+                .element(owner)
+                .children_of(Kind::ExternalInterface)
+                .any(|child| child.name().is_some_and(|other| other == name)),
         })
     })
 }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 pub const CAEX_3_NAMESPACE: &str = "http://www.dke.de/CAEX";
 
 /// The schema version a document is written in, told by the namespace of its root element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, BorshSerialize, BorshDeserialize,
+)]
 pub enum Version {
     /// CAEX 2.15 (IEC 62424:2008), without a namespace.
     Caex215,
@@ -29,8 +31,7 @@ impl Version {
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $tag:literal,)*) => {
         /// The kind of an element: one for each element name of CAEX 2.15 and 3.0.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[derive(Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum Kind {
             $($(#[$doc])* $kind,)*

@@ -1,29 +1,75 @@
 //! An editable AutomationML (CAEX 2.15 and 3.0) document that parses, queries, edits by ID, hashes by subtree and writes back the bytes it was given.
+//!
+//! ```text
+//!             parse                                    find, attribute, programs
+//!   bytes ────────────► ┌──────────────────────────┐ ───────────────────────────► Element, Attribute, Program
+//!         ◄──────────── │         Document         │
+//!            to_bytes   │ arena of spans into      │ ───────────────────────────► SubtreeHash, Proof
+//!                       │ shared, immutable texts  │   root_hash, prove
+//!   Edit  ────────────► │ IDs, references, hashes  │
+//!             apply     └──────────────────────────┘ ───────────────────────────► Change | EditError
+//! ```
+//!
+//! - **Bytes.** What was not edited is written back as it was read: byte-order mark, line ends, comments.
+//! - **Edits** follow from the document's bytes and the edit alone, all or none, and keep the content model of CAEX.
+//!   So parties that hold the same bytes and apply the same edits hold the same bytes again.
+//! - **Hashes** depend on the bytes alone and are kept up to date along the path from an edit to the root.
+//! - **Bad input** is a typed error, and costs no more than the [`Limits`] allow. Parsing is lenient where real files are
+//!   broken, and lists what it found: [`Document::issues`]. Editing is strict.
+//!
+//! ```
+//! use dt_aml::{Document, Limits};
+//!
+//! let aml = r#"<CAEXFile SchemaVersion="2.15">
+//!   <InstanceHierarchy Name="Plant">
+//!     <InternalElement Name="Conveyor" ID="c1">
+//!       <Attribute Name="Speed" AttributeDataType="xs:decimal" Unit="m/min"><Value>30</Value></Attribute>
+//!     </InternalElement>
+//!   </InstanceHierarchy>
+//! </CAEXFile>"#;
+//! let mut document = Document::parse(aml, &Limits::default())?;
+//! assert_eq!(document.find("c1/Attribute[Speed]/Value")?.text(), "30");
+//!
+//! let before = document.root_hash();
+//! document.insert(r#"<InternalElement Name="Motor" ID="m1"/>"#, "c1", None)?;
+//! assert_ne!(document.root_hash(), before);
+//! document.remove("m1")?;
+//! assert_eq!(document.root_hash(), before);
+//! assert_eq!(document.to_bytes(), aml.as_bytes());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+// The document: bytes to tree and back.
 pub mod address;
-mod apply;
-mod attribute;
-mod check;
-mod class;
-mod compact;
-mod constraint;
 mod document;
-mod edit;
 mod element;
+pub mod limits;
+
+// Its inside.
+mod compact;
 mod grow;
 mod hash;
 mod index;
-mod issues;
 mod kind;
-pub mod limits;
+mod scan;
+mod tree;
+mod xml;
+
+// Changing it.
+mod apply;
+mod check;
+mod edit;
 mod place;
+mod schema;
+
+// Asking it.
+mod attribute;
+mod class;
+mod constraint;
+mod issues;
 mod program;
 mod proof;
-mod scan;
-mod schema;
-mod tree;
 pub mod value;
-mod xml;
 
 pub use address::FindError;
 pub use attribute::Attribute;

@@ -10,8 +10,9 @@ pub const MAX_BYTES: u64 = 256 << 20;
 pub const MAX_DEPTH: u32 = 256;
 /// Most elements in one document.
 pub const MAX_ELEMENTS: u32 = 8_000_000;
-/// Most XML attributes on one element: CAEX knows fewer than 20. Duplicates are found by comparing pairs.
-pub const MAX_ATTRIBUTES: u32 = 256;
+/// Most XML attributes on one element: CAEX knows fewer than 20. Duplicates are found by comparing all pairs, so
+/// this bounds a product.
+pub const MAX_ATTRIBUTES: u32 = 64;
 /// Most namespace declarations in force at one element, its ancestors' included.
 pub const MAX_NAMESPACES: u32 = 64;
 /// Largest fragment that one edit may insert, in bytes.
@@ -102,7 +103,18 @@ impl LimitExceeded {
 
 /// A place in a text: line and column, both from 1; columns count characters.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, BorshSerialize, BorshDeserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    BorshSerialize,
+    BorshDeserialize,
 )]
 pub struct Position {
     /// Line, from 1.

@@ -47,15 +47,18 @@ impl Place {
     }
 
     /// Directly behind `after`, if that keeps the order of the schema.
-    pub(crate) fn after(tree: &Tree, parent: NodeId, child: NodeId, after: NodeId) -> Result<Self, SchemaError> {
+    pub(crate) fn after(
+        tree: &Tree,
+        parent: NodeId,
+        child: NodeId,
+        after: NodeId,
+    ) -> Result<Self, SchemaError> {
         let place = Self::behind(tree, parent, Some(after));
         let content = schema::content(tree.version, tree.node(parent).kind);
         let rank = |node: NodeId| content.rank(tree.node(node).kind).map(|(rank, _)| rank);
         let Some(own) = rank(child) else { return Ok(place) };
-        let before =
-            std::iter::successors(place.prev, |node| tree.node(*node).prev).find_map(rank);
-        let behind =
-            std::iter::successors(place.next, |node| tree.node(*node).next).find_map(rank);
+        let before = std::iter::successors(place.prev, |node| tree.node(*node).prev).find_map(rank);
+        let behind = std::iter::successors(place.next, |node| tree.node(*node).next).find_map(rank);
         if before.is_some_and(|before| before > own) || behind.is_some_and(|behind| behind < own) {
             let (tag, parent) = (check::tag(tree, child), check::tag(tree, parent));
             return Err(SchemaError::OutOfOrder { tag, parent });
@@ -96,7 +99,8 @@ impl Lone {
             None => if tree.text(tree.node(parent).gap).contains("\r\n") { "\r\n" } else { "\n" }.to_owned(),
             Some(_) => tree.text(last_line(tree, tree.node(parent).gap)).to_owned(),
         };
-        let before = if behind.is_empty() { String::new() } else { format!("{behind}{}", unit(tree, parent)) };
+        let before =
+            if behind.is_empty() { String::new() } else { format!("{behind}{}", unit(tree, parent)) };
         Self { before, behind }
     }
 
@@ -111,7 +115,8 @@ impl Lone {
 fn unit(tree: &Tree, parent: NodeId) -> &str {
     const DEFAULT: &str = "  ";
     let Some(grandparent) = tree.node(parent).parent else { return DEFAULT };
-    let line = |node: NodeId| tree.text(last_line(tree, tree.node(node).gap)).trim_start_matches(['\r', '\n']);
+    let line =
+        |node: NodeId| tree.text(last_line(tree, tree.node(node).gap)).trim_start_matches(['\r', '\n']);
     let outer = if tree.node(grandparent).parent.is_none() { "" } else { line(grandparent) };
     line(parent).strip_prefix(outer).filter(|unit| !unit.is_empty()).unwrap_or(DEFAULT)
 }

@@ -9,16 +9,16 @@
 //!    `ProgramRoleClassLib/GenericProgram/GenericCommand`);
 //! 2. its system unit class is, or inherits from, an **MTP service** (VDI/VDE/NAMUR 2658-4): `Service`,
 //!    `ServiceProcedure` or `ServiceStrategy` in `MTPServiceSUCLib`;
-//! 3. it holds a **PLCopen logic reference**: an ExternalInterface whose class is, or inherits from,
-//!    `PLCopenXMLInterface`, and is not a variable.
+//! 3. it holds a **PLCopen logic reference**: an ExternalInterface whose class path, or that of a class it inherits
+//!    from, names `PLCopenXMLInterface`, and that is not a variable.
 //!
 //! A role is one that the element's RoleRequirements or SupportedRoleClass names, or a SupportedRoleClass of its
 //! system unit class. A program nested in another is a program of its own.
 //!
 //! The **parameters** of a program are
 //!
-//! - its VariableInterfaces: ExternalInterfaces whose class is, or inherits from, one whose name ends in
-//!   `VariableInterface`. Every constraint on any attribute of the interface, `refURI` included, belongs to the
+//! - its VariableInterfaces: ExternalInterfaces whose class path, or that of a class they inherit from, has a name in
+//!   it that ends in `VariableInterface`. Every constraint on any attribute of the interface, `refURI` included, belongs to the
 //!   variable. Its data type is that of the attribute named like the interface, or else what the attribute `type`
 //!   says (a PLC type), or else that of the only attribute that is no URI;
 //! - its CAEX attributes, if it is a program by its role;
@@ -159,7 +159,8 @@ fn roles(element: Element<'_>) -> Vec<String> {
         Kind::SupportedRoleClass => Some("RefRoleClassPath"),
         _ => None,
     };
-    let path = |child: Element<'_>| child.attribute_value(attribute(child.kind())?).map(|path| path.into_owned());
+    let path =
+        |child: Element<'_>| child.attribute_value(attribute(child.kind())?).map(|path| path.into_owned());
     element.children().filter_map(path).collect()
 }
 
@@ -189,11 +190,11 @@ fn refers_to_logic(element: Element<'_>) -> bool {
     })
 }
 
-/// The names of an interface's class and of the classes it inherits from.
+/// The names in the path of an interface's class and in those of the classes it inherits from.
 fn interface_names(interface: Element<'_>) -> Vec<String> {
     let Some(path) = interface.attribute_value("RefBaseClassPath") else { return Vec::new() };
     let lineage = interface.document.lineage(Family::Interface, &path);
-    lineage.iter().filter_map(|(path, _)| class::segments(path).last().map(|name| (*name).to_owned())).collect()
+    lineage.iter().flat_map(|(path, _)| class::segments(path)).map(str::to_owned).collect()
 }
 
 fn parameter(child: Element<'_>, by_role: bool) -> Option<Parameter> {
@@ -202,7 +203,8 @@ fn parameter(child: Element<'_>, by_role: bool) -> Option<Parameter> {
             Some(variable(child))
         }
         Kind::Attribute if by_role => {
-            let Attribute { address, name, default, unit, data_type, constraints, value } = Attribute::read(child);
+            let Attribute { address, name, default, unit, data_type, constraints, value } =
+                Attribute::read(child);
             Some(Parameter { name, address, data_type, unit, constraints, default: value.or(default) })
         }
         Kind::InternalElement if is_mtp_unit(child, &[MTP_PARAMETER]) => Some(Parameter {
@@ -221,9 +223,7 @@ fn parameter(child: Element<'_>, by_role: bool) -> Option<Parameter> {
 fn variable(interface: Element<'_>) -> Parameter {
     let name = interface.name().unwrap_or_default().into_owned();
     let attributes = interface.attributes();
-    let is_uri = |attribute: &Attribute| {
-        matches!(&attribute.data_type, Some(DataType::Other(name)) if name.ends_with("anyURI"))
-    };
+    let is_uri = |attribute: &Attribute| matches!(&attribute.data_type, Some(DataType::Other(name)) if name.ends_with("anyURI"));
     let declared = attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case("type"));
     let mut plain = attributes.iter().filter(|attribute| !is_uri(attribute));
     let only = plain.next().filter(|_| plain.next().is_none());

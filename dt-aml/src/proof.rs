@@ -3,16 +3,15 @@
 //! A proof holds what the hashes on the way from the element up to the root are made of: each ancestor's tags, and the
 //! hashes and gaps of the siblings on both sides. So it shows the place of the element too: see [`Proof::ancestors`].
 
+use std::sync::Arc;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
-
-use std::sync::Arc;
 
 use crate::document::Document;
 use crate::edit::EditError;
 use crate::grow::{self, Scope, Soil};
 use crate::hash::{Preimage, SubtreeHash};
-use crate::kind::Version;
 use crate::limits::Limits;
 use crate::tree::{NodeId, Span, Tree};
 
@@ -109,7 +108,7 @@ impl Proof {
         let mut hash = element_hash(source, limits).ok_or(ProofError)?;
         let mut preimage = Preimage::default();
         for level in &self.levels {
-            preimage.open(&level.head, (level.before.len() + 1 + level.after.len()) as u64);
+            preimage.open(&level.head);
             level.before.iter().for_each(|sibling| preimage.child(&sibling.gap, sibling.hash));
             preimage.child(&level.gap, hash);
             level.after.iter().for_each(|sibling| preimage.child(&sibling.gap, sibling.hash));
@@ -127,15 +126,7 @@ impl Proof {
 /// The hash of an element from its bytes.
 fn element_hash(source: &str, limits: &Limits) -> Option<SubtreeHash> {
     limits.check_bytes(source.len() as u64).ok()?;
-    let mut tree = Tree {
-        buffers: vec![Arc::from(source)],
-        nodes: Vec::new(),
-        root: NodeId::from_index(0),
-        version: Version::Caex215,
-        epilog: Span::default(),
-        bytes: source.len() as u64,
-        elements: 0,
-    };
+    let mut tree = Tree::bare(Arc::from(source));
     let soil = Soil { scope: Scope::default(), depth: 0, version: None, free: true };
     let grown = grow::grow(&mut tree, 0, soil, limits).ok()?;
     let alone = tree.node(grown.root).gap.is_empty() && grown.epilog.is_empty();

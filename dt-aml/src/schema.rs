@@ -107,7 +107,9 @@ fn plain(kind: Kind) -> Content {
     let own: &'static [Group] = match kind {
         AdditionalInformation | Other => return Content::Free,
         Revision => REVISION,
-        OrdinalScaledType => groups![optional RequiredMaxValue, optional RequiredValue, optional RequiredMinValue],
+        OrdinalScaledType => {
+            groups![optional RequiredMaxValue, optional RequiredValue, optional RequiredMinValue]
+        }
         NominalScaledType => groups![many RequiredValue],
         UnknownType => groups![once Requirements],
         SourceDocumentInformation | SourceObjectInformation => &[],

@@ -104,11 +104,28 @@ pub(crate) struct Tree {
     pub(crate) epilog: Span,
     /// Bytes of the document.
     pub(crate) bytes: u64,
+    /// Bytes of all buffers, also of those that nothing points into any more.
+    pub(crate) held: u64,
     /// Elements of the document; `nodes` also holds those that were removed.
     pub(crate) elements: u32,
 }
 
 impl Tree {
+    /// One buffer, and nothing grown from it yet.
+    pub(crate) fn bare(text: Arc<str>) -> Self {
+        let bytes = text.len() as u64;
+        Self {
+            buffers: vec![text],
+            nodes: Vec::new(),
+            root: NodeId::from_index(0),
+            version: Version::Caex215,
+            epilog: Span::default(),
+            bytes,
+            held: bytes,
+            elements: 0,
+        }
+    }
+
     pub(crate) fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]
     }
@@ -129,6 +146,7 @@ impl Tree {
     pub(crate) fn add_buffer(&mut self, text: &str) -> Span {
         let number = u32::try_from(self.buffers.len()).unwrap_or(u32::MAX);
         self.buffers.push(Arc::from(text));
+        self.held += text.len() as u64;
         Span::new(number, 0, text.len())
     }
 

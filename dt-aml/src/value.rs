@@ -41,7 +41,8 @@ impl DataType {
     /// The type that an `AttributeDataType` names, such as `xs:decimal`.
     pub fn from_schema(name: &str) -> Self {
         let local = name.rsplit(':').next().unwrap_or(name);
-        let bits = |bits: u32| Self::Integer { min: Some(-(1 << (bits - 1))), max: Some((1 << (bits - 1)) - 1) };
+        let bits =
+            |bits: u32| Self::Integer { min: Some(-(1 << (bits - 1))), max: Some((1 << (bits - 1)) - 1) };
         let unsigned = |bits: u32| Self::Integer { min: Some(0), max: Some((1 << bits) - 1) };
         match local {
             "boolean" => Self::Boolean,
@@ -101,7 +102,11 @@ impl DataType {
             Self::String => true,
             Self::Other(_) => return Verdict::NotCheckable,
         };
-        if fits { Verdict::Passes } else { Verdict::Violates(Violation::NotOfType { data_type: self.clone() }) }
+        if fits {
+            Verdict::Passes
+        } else {
+            Verdict::Violates(Violation::NotOfType { data_type: self.clone() })
+        }
     }
 }
 
@@ -125,7 +130,8 @@ impl std::fmt::Display for DataType {
 /// A whole number in XML Schema's notation.
 fn integer(text: &str) -> Option<i128> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let plain = !digits.is_empty() && digits.len() <= MAX_NUMBER && digits.bytes().all(|b| b.is_ascii_digit());
+    let plain =
+        !digits.is_empty() && digits.len() <= MAX_NUMBER && digits.bytes().all(|b| b.is_ascii_digit());
     if plain { text.parse().ok() } else { None }
 }
 

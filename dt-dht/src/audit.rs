@@ -101,6 +101,31 @@ const PAGE_ROWS: usize = 16;
 ///
 /// # Errors
 /// [`StoreDamage`]: the first damage, with the row's name.
+///
+/// # Examples
+/// ```
+/// # use dt_dht::testing::Network;
+/// # use dt_dht::{OwnedRecords, Resilience};
+/// # use dt_model::{Signed, Signer, testing::identity};
+/// # use std::sync::Arc;
+/// use dt_dht::{RecordStore, StoreDamage, verify_store};
+/// # let owner = Arc::new(identity(1));
+/// # let network = Network::new(Resilience::tolerating(1)?, 4, [owner.party()], &[Arc::new(OwnedRecords)]);
+/// # let record = OwnedRecords::record(owner.party(), "name".parse()?, 1, &b"value"[..]);
+/// # let (client, record) = (network.client(owner.clone()), Signed::new(record, &*owner)?);
+/// # futures_util::FutureExt::now_or_never(client.put(&record, network.now())).unwrap()?;
+/// # let store = network.replica(&network.nodes()[0].party()).store();
+///
+/// // `store` is of a node that has stored one record.
+/// assert_eq!(verify_store(&**store)?.records, 1);
+///
+/// let (key, value) = store.scan(b"r", None, 1)?.remove(0);
+/// let mut altered = value.to_vec();
+/// altered[100] ^= 1;
+/// store.put(&[(key.clone(), altered.into())])?;
+/// assert!(matches!(verify_store(&**store), Err(StoreDamage::Row { row, .. }) if row.0 == key));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn verify_store(store: &dyn RecordStore) -> Result<StoreReport, StoreDamage> {
     let mut report = StoreReport::default();
     let (mut found, mut expected) = (Totals::default(), Totals::default());

@@ -133,6 +133,10 @@ type Answered = (PartyId, Option<ReplyBody>);
 /// Completed means acknowledged: a put that failed may still be found, or not, until it is put again or something newer is written; once a
 /// get has returned it, it stays. The decisions are [`PutQuorum`] and [`GetQuorum`], which do no I/O; this type sends what they ask for.
 ///
+/// What they can do: a kind whose validator refuses gaps ([`Refusal::Gap`]) needs replicas that have the version before. One that was down
+/// catches up when it answers a get; until then it refuses the next version, and *k* silent liars besides make that put fail. So who
+/// writes such a kind SHOULD read before he writes.
+///
 /// A future that is dropped leaves a write in doubt, as a failure does.
 pub struct Client {
     signer: Arc<dyn Signer>,

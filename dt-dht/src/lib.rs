@@ -26,7 +26,7 @@
 //!
 //! # Example
 //!
-//! Four nodes, of which one may lie; one is down besides.
+//! Four nodes, of which any one may fail or lie: here one is down.
 //!
 //! ```
 //! use std::collections::BTreeSet;

@@ -1,21 +1,18 @@
-//! The owner's side on the network: thin drivers around [`Publisher`], and the repair of replicas that fell behind.
-
-use core::ops::Range;
+//! The owner's side on the network: thin drivers around [`Publisher`].
 
 use dt_dht::{Client, GetError, PutError, Record, Refusal};
 use dt_model::{Signed, Timestamp};
 use rand_core::CryptoRng;
 use thiserror::Error;
 
+use crate::Manifest;
+use crate::batch::{Batch, BatchError};
 use crate::head::SignedHead;
 use crate::policy::{BatchPolicy, EpochKey};
-use crate::publisher::{BatchError, EpochError, Publisher};
+use crate::publisher::{EpochError, Publisher};
+use crate::repair::{get, get_head, put, put_refusals};
 use crate::segment::SignedSegment;
 use crate::validator::manifest_of;
-use crate::Manifest;
-
-/// The most segments that `publish` brings to laggards on its own: more are a job for [`repair`], beside the publishing.
-pub const MAX_CATCH_UP: u64 = 256;
 
 /// Why nothing was published, or not everything. Publishing again continues where it stopped; no entry is lost.
 #[derive(Debug, Error)]
@@ -87,7 +84,7 @@ impl Publisher {
         if client.signer().party() != manifest.owner {
             return Err(PublishError::NotOwner);
         }
-        let head = latest_head(client, &manifest, now).await?;
+        let head = get_head(client, &manifest, now).await?;
         if let Some(head) = &head
             && now < head.time
         {
@@ -161,21 +158,15 @@ impl Publisher {
     async fn describe(&mut self, client: &Client, now: Timestamp) -> Result<(), PublishError> {
         let Some(batch) = self.in_flight() else { return Ok(()) };
         client.put_blob(batch.sealed(), now).await?;
-        let record = batch.segment().record().clone();
         let index = batch.segment().index;
-        if let Err(error) = client.put(&record, now).await {
-            let stale = refusals(&error).filter_map(|refusal| match refusal {
-                Refusal::Stale { stored } if *stored >= record.version => Some(*stored),
-                _ => None,
-            });
-            match (stale.max(), lag(&error)) {
-                // A former run, whose clock was ahead, left an attempt that no quorum holds: ours takes its place.
-                (Some(stored), _) => self.reversion(stored, client.signer())?,
-                (None, Some(from)) => catch_up(client, self.manifest(), from..index, now).await?,
-                (None, None) => return Err(error.into()),
-            }
+        if let Err(error) = put(client, self.manifest(), batch.segment().record(), index, now).await {
+            // A former run, whose clock was ahead, may have left an attempt that no quorum holds: ours takes its place.
+            let Some(stored) = newer_attempt(&error, batch.segment().record().version) else {
+                return Err(error.into());
+            };
+            self.reversion(stored, client.signer())?;
             let Some(batch) = self.in_flight() else { return Ok(()) };
-            client.put(batch.segment().record(), now).await?;
+            put(client, self.manifest(), batch.segment().record(), index, now).await?;
         }
         if let Some(batch) = self.in_flight_mut() {
             batch.described = true;
@@ -185,83 +176,21 @@ impl Publisher {
 
     /// Writes the head of the batch in flight, whose segment a quorum holds.
     async fn settle(&mut self, client: &Client, now: Timestamp) -> Result<(), PublishError> {
-        let Some(batch) = self.in_flight() else { return Ok(()) };
-        let head = batch.head().record();
-        if let Err(error) = client.put(head, now).await {
-            let Some(from) = lag(&error) else { return Err(error.into()) };
-            catch_up(client, self.manifest(), from..batch.head().segments, now).await?;
-            client.put(head, now).await?;
+        if let Some(head) = self.in_flight().map(Batch::head) {
+            put(client, self.manifest(), head.record(), head.segments, now).await?;
+            self.confirm();
         }
-        self.confirm();
         Ok(())
     }
 }
 
-/// Brings replicas up to date that missed records of the feed, and renews the leases: manifest, the descriptions of `segments`, head.
-///
-/// Any registered party can do this, without keys. Replicas accept a segment only after the one before it, so those that lack
-/// everything need the range from 0. It costs two quorum operations for each segment. Blobs are not touched.
-///
-/// # Errors
-/// [`PublishError`].
-pub async fn repair(
-    client: &Client,
-    manifest: &Manifest,
-    segments: Range<u64>,
-    now: Timestamp,
-) -> Result<(), PublishError> {
-    let head = latest_head(client, manifest, now).await?;
-    let end = segments.end.min(head.as_ref().map_or(0, |head| head.segments));
-    write_again(client, manifest, segments.start..end, now).await?;
-    if let Some(head) = head {
-        client.put(head.record(), now).await?;
-    }
-    Ok(())
-}
-
-/// [`repair`] for laggards that stand in the way of a batch: of the segments that a head covers or will cover, the last ones.
-async fn catch_up(
-    client: &Client,
-    manifest: &Manifest,
-    segments: Range<u64>,
-    now: Timestamp,
-) -> Result<(), PublishError> {
-    let start = segments.start.max(segments.end.saturating_sub(MAX_CATCH_UP));
-    write_again(client, manifest, start..segments.end, now).await
-}
-
-async fn write_again(
-    client: &Client,
-    manifest: &Manifest,
-    segments: Range<u64>,
-    now: Timestamp,
-) -> Result<(), PublishError> {
-    let feed = manifest.feed();
-    let check = |record: &Signed<Record>| manifest_of(feed, record).map(drop);
-    if let Some(record) = client.get(feed.manifest_key(), &check, now).await? {
-        client.put(&record, now).await?;
-    }
-    for index in segments {
-        let check = |record: &Signed<Record>| {
-            SignedSegment::verify(manifest, record.clone()).map(drop).map_err(Refusal::from)
-        };
-        if let Some(record) = client.get(feed.segment_key(index), &check, now).await? {
-            client.put(&record, now).await?;
-        }
-    }
-    Ok(())
-}
-
-/// The latest head of the feed, by one quorum read.
-pub(crate) async fn latest_head(
-    client: &Client,
-    manifest: &Manifest,
-    now: Timestamp,
-) -> Result<Option<SignedHead>, GetError> {
-    let verify = |record: &Signed<Record>| SignedHead::verify(manifest, record.clone()).map_err(Refusal::from);
-    let check = |record: &Signed<Record>| verify(record).map(drop);
-    let record = client.get(manifest.feed().head_key(), &check, now).await?;
-    record.as_ref().map(verify).transpose().map_err(GetError::Unacceptable)
+/// The highest version that replicas hold instead of `version`, if that is why they refused.
+fn newer_attempt(error: &PutError, version: u64) -> Option<u64> {
+    let stored = put_refusals(error).into_iter().filter_map(|refusal| match refusal {
+        Refusal::Stale { stored } if stored >= version => Some(stored),
+        _ => None,
+    });
+    stored.max()
 }
 
 /// The segment that follows on `head` and that no head covers yet, if a former run left one.
@@ -271,7 +200,7 @@ async fn segment_behind(
     head: Option<&SignedHead>,
     now: Timestamp,
 ) -> Result<Option<SignedSegment>, GetError> {
-    let verify = |record: &Signed<Record>| {
+    let read = |record: &Signed<Record>| {
         let segment = SignedSegment::verify(manifest, record.clone())?;
         let follows = match head {
             None => segment.index == 0,
@@ -279,27 +208,6 @@ async fn segment_behind(
         };
         if follows { Ok(segment) } else { Err(Refusal::Inconsistent) }
     };
-    let check = |record: &Signed<Record>| verify(record).map(drop);
     let key = manifest.feed().segment_key(head.map_or(0, |head| head.segments));
-    let record = client.get(key, &check, now).await?;
-    record.as_ref().map(verify).transpose().map_err(GetError::Unacceptable)
-}
-
-/// Why single replicas, or all of them, refused.
-fn refusals(error: &PutError) -> impl Iterator<Item = &Refusal> {
-    let (one, many) = match error {
-        PutError::Refused(refusal) => (Some(refusal), &[][..]),
-        PutError::NoQuorum { refusals, .. } => (None, &refusals[..]),
-        _ => (None, &[][..]),
-    };
-    one.into_iter().chain(many.iter().map(|(_, refusal)| refusal))
-}
-
-/// How far the replica got that lacks most, if any says that it lacks something.
-fn lag(error: &PutError) -> Option<u64> {
-    let stored = refusals(error).filter_map(|refusal| match refusal {
-        Refusal::Gap { stored } => Some(*stored),
-        _ => None,
-    });
-    stored.min()
+    get(client, manifest, key, &read, now).await
 }

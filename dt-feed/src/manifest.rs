@@ -52,7 +52,19 @@ impl FeedId {
 ///
 /// # Invariant
 /// Only `owner`, as a rule the device itself, MUST be able to extend the feed: every head and segment bears its signature.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
+)]
 pub struct Manifest {
     /// The twin that the readings belong to.
     pub twin: TwinId,

@@ -17,16 +17,16 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use dt_dht::{BlobError, BlobRef, Record, Resilience, encode_blob};
-use dt_model::{Digest, Signed, Signer, SignerError, Timestamp};
+use dt_dht::Resilience;
+use dt_model::{Signer, Timestamp};
 use rand_core::CryptoRng;
 use thiserror::Error;
 
+use crate::batch::{Batch, BatchError};
 use crate::entry::{Entry, MAX_PAYLOAD_BYTES};
-use crate::head::{Head, SignedHead};
+use crate::head::SignedHead;
 use crate::policy::{BatchPolicy, EpochKey};
-use crate::segment::{Segment, SignedSegment, seal_entries};
-use crate::tree::Tree;
+use crate::segment::SignedSegment;
 use crate::{FeedId, Manifest};
 
 /// How far ahead of the publisher's own time an entry may be: a gateway's and a sensor's clocks differ, but a sensor that jumps to the
@@ -35,6 +35,9 @@ pub const MAX_AHEAD: core::time::Duration = core::time::Duration::from_secs(300)
 
 /// The most bytes of entries that wait for the network: some minutes of a fast sensor. After that, `append` refuses.
 pub const MAX_PENDING_BYTES: usize = 64 * 1024 * 1024;
+
+/// The most entries that wait for the network: each takes some memory besides its bytes.
+pub const MAX_PENDING_ENTRIES: usize = 1024 * 1024;
 
 /// Why an entry was not taken. The publisher is as it was.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
@@ -64,32 +67,14 @@ pub enum AppendError {
         /// The time of the offered entry.
         offered: Timestamp,
     },
-    /// [`MAX_PENDING_BYTES`] wait to be published.
-    #[error("{pending} bytes wait to be published, no more than {limit} may")]
+    /// [`MAX_PENDING_BYTES`] or [`MAX_PENDING_ENTRIES`] wait to be published.
+    #[error("{entries} entries of {bytes} bytes wait to be published: no more may")]
     Full {
-        /// Bytes that wait.
-        pending: usize,
-        /// Bytes that may.
-        limit: usize,
+        /// Entries that wait.
+        entries: usize,
+        /// Bytes that they encode to.
+        bytes: usize,
     },
-}
-
-/// Why no batch was made. The publisher is as it was.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum BatchError {
-    /// The owner's signer failed.
-    #[error(transparent)]
-    Signer(#[from] SignerError),
-    /// The signer is not the feed's owner.
-    #[error("only the owner of the feed extends it")]
-    NotOwner,
-    /// The sealed entries make no blob.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
-    /// The feed has 2^64 - 1 entries or segments.
-    #[error("the feed is full")]
-    Full,
 }
 
 /// A key that cannot follow the current one.
@@ -102,51 +87,14 @@ pub struct EpochError {
     pub offered: u64,
 }
 
-/// What one batch writes, in this order.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    pub(crate) sealed: Bytes,
-    pub(crate) segment: SignedSegment,
-    pub(crate) head: SignedHead,
-    /// Whether a quorum holds blob and segment already.
-    pub(crate) described: bool,
-    entries: Vec<Entry>,
-}
-
-impl Batch {
-    /// The content of the blob: the sealed entries. Empty if the batch was found on the network, where its blob is.
-    #[must_use]
-    pub const fn sealed(&self) -> &Bytes {
-        &self.sealed
-    }
-
-    /// The blob that the segment refers to.
-    #[must_use]
-    pub fn blob(&self) -> &BlobRef {
-        &self.segment.blob
-    }
-
-    /// The segment's description.
-    #[must_use]
-    pub const fn segment(&self) -> &SignedSegment {
-        &self.segment
-    }
-
-    /// The head that covers it.
-    #[must_use]
-    pub const fn head(&self) -> &SignedHead {
-        &self.head
-    }
-}
-
 /// Extends one feed.
 #[derive(Debug)]
 pub struct Publisher {
-    manifest: Manifest,
-    feed: FeedId,
+    pub(crate) manifest: Manifest,
+    pub(crate) feed: FeedId,
     policy: BatchPolicy,
-    key: EpochKey,
-    head: Option<SignedHead>,
+    pub(crate) key: EpochKey,
+    pub(crate) head: Option<SignedHead>,
     /// The time of the last entry taken, pending ones included.
     last_time: Timestamp,
     /// Entries that are in no batch yet, each with the time it came.
@@ -259,11 +207,11 @@ impl Publisher {
         if entry.timestamp > now.saturating_add(MAX_AHEAD) {
             return Err(AppendError::Ahead { now, offered: entry.timestamp });
         }
-        let pending = self.pending_bytes + entry.encoded_bytes();
-        if pending > MAX_PENDING_BYTES {
-            return Err(AppendError::Full { pending: self.pending_bytes, limit: MAX_PENDING_BYTES });
+        let bytes = self.pending_bytes + entry.encoded_bytes();
+        if bytes > MAX_PENDING_BYTES || self.pending.len() >= MAX_PENDING_ENTRIES {
+            return Err(AppendError::Full { entries: self.pending.len(), bytes: self.pending_bytes });
         }
-        self.pending_bytes = pending;
+        self.pending_bytes = bytes;
         self.last_time = entry.timestamp;
         self.pending.push_back((now, entry));
         Ok(())
@@ -299,7 +247,8 @@ impl Publisher {
     ) -> Result<Option<&Batch>, BatchError> {
         if self.in_flight.is_none() && !self.pending.is_empty() {
             let count = self.next_count();
-            let entries: Vec<Entry> = self.pending.iter().take(count).map(|(_, entry)| entry.clone()).collect();
+            let entries: Vec<Entry> =
+                self.pending.iter().take(count).map(|(_, entry)| entry.clone()).collect();
             let batch = self.make(entries, resilience, now, signer, rng)?;
             self.pending.drain(..count);
             self.pending_bytes -= batch.entries.iter().map(Entry::encoded_bytes).sum::<usize>();
@@ -366,81 +315,4 @@ impl Publisher {
         };
         self.pending.iter().take(self.policy.max_entries() as usize).take_while(fits).count()
     }
-
-    fn make(
-        &self,
-        entries: Vec<Entry>,
-        resilience: Resilience,
-        now: Timestamp,
-        signer: &dyn Signer,
-        rng: &mut (impl CryptoRng + ?Sized),
-    ) -> Result<Batch, BatchError> {
-        let mut salt = [0; 32];
-        rng.fill_bytes(&mut salt);
-        let previous = self.head.as_ref();
-        let index = previous.map_or(0, |head| head.segments);
-        let before = previous.map_or_else(Tree::empty, |head| head.tree.clone());
-        let (key, first) = (&self.key.key, before.size());
-        let sealed = seal_entries(key, &self.feed, index, first, &entries, salt).ok_or(BatchError::Full)?;
-        let (blob, _) = encode_blob(&sealed.bytes, resilience)?;
-        let (Some(oldest), Some(newest)) = (entries.first(), entries.last()) else {
-            return Err(BatchError::Full);
-        };
-        let time = previous.map_or(now, |head| now.max(head.time));
-        let segment = Segment {
-            feed: self.feed,
-            index,
-            previous: previous.map_or(Digest::ZERO, |head| head.segment),
-            before,
-            // No policy allows more than MAX_SEGMENT_ENTRIES.
-            count: u32::try_from(entries.len()).map_err(|_| BatchError::Full)?,
-            added: sealed.added.into_hashes(),
-            first_time: oldest.timestamp,
-            last_time: newest.timestamp,
-            time,
-            epoch: self.key.epoch,
-            salt: sealed.salt,
-            blob,
-        };
-        let segment = self.sign_segment(segment, attempt(now, rng), signer)?;
-        let head = self.sign_head(&segment, signer)?;
-        Ok(Batch { sealed: sealed.bytes, segment, head, described: false, entries })
-    }
-
-    fn sign_segment(
-        &self,
-        segment: Segment,
-        version: u64,
-        signer: &dyn Signer,
-    ) -> Result<SignedSegment, BatchError> {
-        let key = self.feed.segment_key(segment.index);
-        let record = Record { key, version, body: dt_model::encode(&segment).into() };
-        let record = Signed::new(record, signer)?;
-        SignedSegment::verify(&self.manifest, record).map_err(|error| match error {
-            crate::SegmentError::NotOwner => BatchError::NotOwner,
-            _ => BatchError::Full,
-        })
-    }
-
-    fn sign_head(&self, segment: &SignedSegment, signer: &dyn Signer) -> Result<SignedHead, BatchError> {
-        let previous = self.head.as_ref().map_or(Digest::ZERO, |head| head.record().digest());
-        let first_time = self.head.as_ref().map_or(segment.first_time, |head| head.first_time);
-        let head = Head::covering(segment, previous, first_time).ok_or(BatchError::Full)?;
-        let record = Signed::new(head.record(), signer)?;
-        SignedHead::verify(&self.manifest, record).map_err(|error| match error {
-            crate::HeadError::NotOwner => BatchError::NotOwner,
-            _ => BatchError::Full,
-        })
-    }
-}
-
-/// How many low bits of a segment's version are random: 44 bits remain for milliseconds, enough until the year 2527.
-const ATTEMPT_BITS: u32 = 20;
-
-/// The version of an attempt at a segment: the later of two has the higher one, since time passed in between, and two in the same
-/// millisecond differ. Two records of one version would be evidence against an honest owner.
-fn attempt(now: Timestamp, rng: &mut (impl CryptoRng + ?Sized)) -> u64 {
-    let millis = now.as_millis().min(u64::MAX >> ATTEMPT_BITS);
-    let random = u64::from(rng.next_u32() >> (u32::BITS - ATTEMPT_BITS));
-    ((millis << ATTEMPT_BITS) | random).max(1)
 }

@@ -9,17 +9,17 @@
 use core::ops::Range;
 use std::collections::BTreeMap;
 
-use dt_dht::{BlobError, Client, GetError, Record, Refusal};
+use dt_dht::{BlobError, Client, GetError, Record};
 use dt_model::{Digest, Signed, Timestamp};
 use thiserror::Error;
 
-use crate::driver::latest_head;
 use crate::entry::{Entry, blinding};
 use crate::head::{Floor, Fork, SignedHead, contradiction};
 use crate::policy::Keys;
 use crate::proof::EntryProof;
+use crate::repair::get_head;
 use crate::segment::{SignedSegment, leaf_hashes, open_entries};
-use crate::tree::{self, Block, Sibling, Tree};
+use crate::tree::{self, Block, Sibling};
 use crate::validator::manifest_of;
 use crate::{FeedId, Manifest};
 
@@ -28,9 +28,6 @@ pub const MAX_READ_BYTES: u64 = 256 * 1024 * 1024;
 
 /// What a description counts as in [`MAX_READ_BYTES`]: an upper bound for usual numbers of replicas, and one for many tiny segments.
 const DESCRIPTION_BYTES: u64 = 4096;
-
-/// How many descriptions a reader remembers: some hundred bytes each, and a search visits few.
-const CACHED_SEGMENTS: usize = 1024;
 
 /// Why something was not read.
 #[derive(Debug, Error)]
@@ -125,12 +122,12 @@ pub struct Latest {
 
 /// Reads one feed.
 pub struct Reader<'a, K> {
-    client: &'a Client,
-    manifest: Manifest,
+    pub(crate) client: &'a Client,
+    pub(crate) manifest: Manifest,
     keys: K,
     floor: Option<Floor>,
     seen: Option<SignedHead>,
-    segments: BTreeMap<u64, SignedSegment>,
+    pub(crate) segments: BTreeMap<u64, SignedSegment>,
 }
 
 impl<'a, K: Keys> Reader<'a, K> {
@@ -167,7 +164,7 @@ impl<'a, K: Keys> Reader<'a, K> {
     /// [`ReadError::Forked`], [`ReadError::RolledBack`], [`ReadError::NotAnExtension`], [`ReadError::Inconsistent`],
     /// [`ReadError::Gap`] or [`ReadError::Get`]. After an error the reader still holds to what it saw before.
     pub async fn head(&mut self, now: Timestamp) -> Result<Option<SignedHead>, ReadError> {
-        let head = match latest_head(self.client, &self.manifest, now).await {
+        let head = match get_head(self.client, &self.manifest, now).await {
             Err(GetError::Equivocation(evidence)) => {
                 return Err(match Fork::from_equivocation(&self.manifest, &evidence) {
                     Some(fork) => ReadError::Forked(Box::new(fork)),
@@ -334,117 +331,5 @@ impl<'a, K: Keys> Reader<'a, K> {
             other => other.into(),
         })?;
         open_entries(segment, &key, &sealed).map_err(|_| ReadError::Sealed { segment: index })
-    }
-
-    /// Checks that `head` extends `floor`, whose whole tree is `known` if the reader saw the head.
-    async fn check_floor(
-        &mut self,
-        head: &SignedHead,
-        floor: Floor,
-        known: Option<Tree>,
-        now: Timestamp,
-    ) -> Result<(), ReadError> {
-        if head.size() < floor.size {
-            return Err(ReadError::RolledBack { floor, size: head.size() });
-        }
-        let tree = match known {
-            Some(tree) => tree,
-            None if floor.size == head.size() => head.tree.clone(),
-            // A floor is some head's, so a segment starts where it ends.
-            None => self.find(head, floor.size, now).await?.before.clone(),
-        };
-        let is_floor = tree.size() == floor.size && tree.root() == floor.root;
-        if is_floor && self.extends(head, &tree, now).await? {
-            return Ok(());
-        }
-        self.segments.clear();
-        Err(ReadError::NotAnExtension { floor })
-    }
-
-    /// Whether the tree of `head` is `tree` and what later segments add.
-    async fn extends(&mut self, head: &SignedHead, tree: &Tree, now: Timestamp) -> Result<bool, ReadError> {
-        let mut range = tree.range();
-        for block in tree::blocks(tree.size(), head.size()) {
-            let hash = self.block(head, block, now).await?;
-            range.push(block, hash).ok_or(ReadError::Inconsistent)?;
-        }
-        Ok(range == head.tree.range())
-    }
-
-    /// The hash of a block that is a peak of the head's tree, or ends in a segment that does not hold its sibling as well.
-    async fn block(&mut self, head: &SignedHead, block: Block, now: Timestamp) -> Result<Digest, ReadError> {
-        if let Some((_, hash)) = head.tree.range().parts().find(|(peak, _)| *peak == block) {
-            return Ok(hash);
-        }
-        let segment = self.find(head, block.end() - 1, now).await?;
-        let added = segment.added_range().ok_or(ReadError::Inconsistent)?;
-        match tree::gather(segment.before.range().parts().chain(added.parts()), block) {
-            Some(hash) => Ok(hash),
-            None => Err(self.inconsistent()),
-        }
-    }
-
-    /// The segment that covers the entry `index`, which `head` covers.
-    async fn find(&mut self, head: &SignedHead, index: u64, now: Timestamp) -> Result<SignedSegment, ReadError> {
-        let (mut start, mut end) = (0, head.segments);
-        // Where batches are of one size the first guess is right.
-        let guess = u128::from(index) * u128::from(end) / u128::from(head.size().max(1));
-        let mut probe = u64::try_from(guess).unwrap_or(0).min(end.saturating_sub(1));
-        while start < end {
-            let segment = self.segment(probe, now).await?;
-            if index < segment.first() {
-                end = probe;
-            } else if index >= segment.end() {
-                start = probe + 1;
-            } else {
-                return Ok(segment);
-            }
-            probe = start + (end.saturating_sub(start)) / 2;
-        }
-        Err(self.inconsistent())
-    }
-
-    /// The number of segments of which `before` holds: those come first.
-    async fn partition(
-        &mut self,
-        head: &SignedHead,
-        before: impl Fn(&SignedSegment) -> bool,
-        now: Timestamp,
-    ) -> Result<u64, ReadError> {
-        let (mut start, mut end) = (0, head.segments);
-        while start < end {
-            let middle = start + (end - start) / 2;
-            if before(&self.segment(middle, now).await?) {
-                start = middle + 1;
-            } else {
-                end = middle;
-            }
-        }
-        Ok(start)
-    }
-
-    /// The description of a segment that a head covers, which therefore never changes.
-    async fn segment(&mut self, index: u64, now: Timestamp) -> Result<SignedSegment, ReadError> {
-        if let Some(segment) = self.segments.get(&index) {
-            return Ok(segment.clone());
-        }
-        let manifest = &self.manifest;
-        let verify =
-            |record: &Signed<Record>| SignedSegment::verify(manifest, record.clone()).map_err(Refusal::from);
-        let check = |record: &Signed<Record>| verify(record).map(drop);
-        let record = self.client.get(manifest.feed().segment_key(index), &check, now).await?;
-        let record = record.ok_or(ReadError::Gap { segment: index })?;
-        let segment = verify(&record).map_err(GetError::Unacceptable)?;
-        if self.segments.len() >= CACHED_SEGMENTS {
-            self.segments.pop_first();
-        }
-        self.segments.insert(index, segment.clone());
-        Ok(segment)
-    }
-
-    /// Forgets the descriptions, of which at least one is wrong.
-    fn inconsistent(&mut self) -> ReadError {
-        self.segments.clear();
-        ReadError::Inconsistent
     }
 }

@@ -58,7 +58,8 @@ pub fn segment() -> impl Strategy<Value = Segment> {
     (feed(), any::<u64>(), digest(), tree(), any::<u32>(), times, any::<u64>(), any::<[u8; 32]>(), blob())
         .prop_map(|(feed, index, previous, before, count, times, epoch, salt, (blob, _))| {
             let end = before.size().saturating_add(u64::from(count));
-            let added = blocks(before.size(), end).map(|block| Digest::from([block.level as u8; 32])).collect();
+            let added =
+                blocks(before.size(), end).map(|block| Digest::from([block.level as u8; 32])).collect();
             let (first_time, last_time, time) = times;
             Segment {
                 feed,

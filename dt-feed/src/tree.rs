@@ -69,8 +69,11 @@ impl Range {
 
     /// The range whose blocks have these `hashes`, if that is their number.
     pub(crate) fn new(start: u64, end: u64, hashes: &[Digest]) -> Option<Self> {
-        (start <= end && blocks(start, end).count() == hashes.len())
-            .then(|| Self { start, end, hashes: hashes.to_vec() })
+        (start <= end && blocks(start, end).count() == hashes.len()).then(|| Self {
+            start,
+            end,
+            hashes: hashes.to_vec(),
+        })
     }
 
     pub(crate) fn into_hashes(self) -> Vec<Digest> {
@@ -159,7 +162,11 @@ pub(crate) fn audit_path(index: u64, size: u64) -> Vec<Sibling> {
         if index < middle {
             // The halves of a perfect subtree are perfect; any other one reaches the end of the tree, and so does its right part.
             let perfect = (end - start).is_power_of_two();
-            path.push(if perfect { Sibling::Block(Block { start: middle, level }) } else { Sibling::Tail(middle) });
+            path.push(if perfect {
+                Sibling::Block(Block { start: middle, level })
+            } else {
+                Sibling::Tail(middle)
+            });
             end = middle;
         } else {
             path.push(Sibling::Block(Block { start, level }));

@@ -78,6 +78,10 @@ impl Validator for SegmentValidator {
             None if segment.index == 0 || segment.index < covered => Ok(()),
             None => Err(Refusal::Gap { stored: covered }),
             Some(previous) => {
+                // An attempt that was given up lies here; the one that took its place is still to come.
+                if segment.index > covered && previous.digest() != segment.previous {
+                    return Err(Refusal::Gap { stored: covered });
+                }
                 let previous = SignedSegment::verify(&manifest, previous)?;
                 if segment.follows(Some(&previous)) { Ok(()) } else { Err(Refusal::Inconsistent) }
             }
@@ -102,12 +106,10 @@ impl Validator for HeadValidator {
             return Err(Refusal::Conflict);
         }
         let at = |index| site.neighbours.record(segment_slot(index));
-        let Some(last) = at(head.segments - 1) else {
+        // It is missing, or an attempt that was given up lies in its place.
+        let Some(last) = at(head.segments - 1).filter(|last| last.digest() == head.segment) else {
             return Err(Refusal::Gap { stored: covered });
         };
-        if last.digest() != head.segment {
-            return Err(Refusal::Superseded);
-        }
         let last = SignedSegment::verify(&manifest, last)?;
         let first_time = match &stored {
             Some(stored) => stored.first_time,

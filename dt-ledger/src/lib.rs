@@ -1,5 +1,116 @@
 //! The specification contract and the authorization contract as one deterministic state machine, with an authenticated state, an audit
 //! log, and seams for consensus and storage.
+//!
+//! ```text
+//!  Transaction ──submit──▶ Consensus (seam: Solo, …) ──blocks──▶ Replica ──one Batch per block──▶ LedgerStore (seam: memory, redb)
+//!  signed Calls                    ▲                      │  ▲                                      │
+//!                                  └───prepare, verify────┘  │                                      ├─ blocks   votes, receipts, events
+//!                                                            │                                      ├─ state    what the contracts know
+//!  block + State ──transition──▶ writes, receipts, events ───┘                                      ├─ tree     its Merkle map
+//!  (pure, one `match`)                                                                              └─ index    traces
+//!
+//!  read:   Replica::snapshot ─▶ State: authorize, twin, document, …      prove:  Snapshot::prove ─▶ StateProof under a header
+//!  trace:  Replica::trace    ─▶ every write to one thing, chained        audit:  everything again, from the genesis alone
+//! ```
+//!
+//! # Invariants
+//!
+//! - State MUST be a function of the genesis and the committed blocks: no clock, no randomness, no floats, no hash order.
+//! - A block is applied whole or not at all, and durably before anybody is told. So is each transaction in it.
+//! - Whoever acts is whoever signed. A transaction's body names no sender, so none can be forged, and its nonce is used once, whether
+//!   the contracts applied it or refused it.
+//! - A refusal is a receipt that names its rule ([`Reason::rule`]), not an error: it can be audited. What was not committed leaves nothing.
+//! - A header carries the state root *before* its block: a replica that computed something else stops instead of forking.
+//! - Rights hang on components, that is, on elements with an ID of their own. The nearest one above that has a policy decides, alone;
+//!   what was removed keeps the scope in which it stood.
+//! - Nothing here fetches, seals or stores what a document or feed holds: the ledger has references, hashes and rights.
+//!
+//! # Example
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//!
+//! use dt_ledger::*;
+//! use dt_model::{ComponentId, ContentHash, Digest, Identity, Name, Signed, Signer, Timestamp};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! # let mut rng: rand_chacha::ChaCha20Rng = rand_chacha::rand_core::SeedableRng::from_seed([7; 32]);
+//! let [authority, validator, owner] = [(); 3].map(|()| Identity::generate(&mut rng));
+//!
+//! // The root of trust: who may enrol parties, and whose votes commit blocks.
+//! let genesis = Genesis {
+//!     name: Name::new("bottling line")?,
+//!     time: Timestamp::from_millis(0),
+//!     organisations: vec![Organisation { name: Name::new("Owner AG")?, authority: authority.party() }],
+//!     validators: vec![validator.party()],
+//! };
+//! let replica = Arc::new(Replica::open(Arc::new(MemoryStore::default()), &genesis)?);
+//! let clock: Clock = Arc::new(|| Timestamp::from_millis(1_000));
+//! let consensus = Solo::new(replica.clone(), Arc::new(validator), clock);
+//!
+//! // The owner is enrolled by its organisation, and creates a twin.
+//! let certificate = Certificate {
+//!     chain: replica.chain(),
+//!     party: owner.party(),
+//!     name: Name::new("owner")?,
+//!     encryption_key: owner.encryption_key(),
+//!     not_before: Timestamp::from_millis(0),
+//!     not_after: Timestamp::MAX,
+//! };
+//! let certificate = Signed::new(certificate, &authority)?.into_envelope();
+//! execute(&consensus, &replica, &owner, vec![Call::Register { certificate }]).await?;
+//!
+//! let aml = r#"<CAEXFile SchemaVersion="2.15"><InstanceHierarchy Name="Plant">
+//!   <InternalElement Name="Filler" ID="filler"/>
+//! </InstanceHierarchy></CAEXFile>"#;
+//! let create = CreateTwin {
+//!     device_name: Name::new("Bottling line 1")?,
+//!     device_id: Name::new("line-1")?,
+//!     aml: aml.into(),
+//!     policy: Policy::paper_default(),
+//!     roles: BTreeMap::new(),
+//!     agent: None,
+//! };
+//! let twin = twin_id(&replica.chain(), &owner.party(), &create.device_id);
+//! execute(&consensus, &replica, &owner, vec![Call::CreateTwin(create)]).await?;
+//!
+//! // A document is registered; its content lies elsewhere.
+//! let document = TwinCall::AddDocument(Document {
+//!     title: Name::new("maintenance report")?,
+//!     media_type: Name::new("application/pdf")?,
+//!     component: Some(ComponentId::new("filler")?),
+//!     version: Version {
+//!         size: 11,
+//!         content: ContentHash::of(b"all is well"),
+//!         item: Digest::ZERO,
+//!         provenance: None,
+//!     },
+//! });
+//! execute(&consensus, &replica, &owner, vec![Call::Twin { twin, call: document }]).await?;
+//!
+//! // Anybody repeats all of it, trusting the genesis alone.
+//! assert_eq!(replica.snapshot()?.documents(&twin)?.len(), 1);
+//! let fresh = MemoryStore::default();
+//! let second = Replica::open(Arc::new(fresh.clone()), &genesis)?;
+//! for height in 1..=replica.tip().height {
+//!     let CommittedBlock { block, certificate, .. } = replica.block(height)?.ok_or("no such block")?;
+//!     second.commit(block, certificate)?;
+//! }
+//! assert_eq!(second.tip(), replica.tip());
+//! assert_eq!(audit(&fresh, &genesis, &mut |_| {})?.applied, 3);
+//! # Ok(()) })
+//! # }
+//! ```
+//!
+//! # Why the Merkle map is our own
+//!
+//! `jmt`, the well-kept Jellyfish Merkle tree, was weighed and not taken. It keeps every version of every node until somebody prunes it,
+//! while we keep one state and replay blocks for any other; it asks for a store of its own shape, while ours is five tables of bytes
+//! written in one step per block; and it brings two dozen dependencies, some of a former generation of the hashing crates that all
+//! else here uses. What is left to write is a binary trie of 200 lines, whose root depends on the entries alone and is tested against a
+//! recomputation in so many words.
 
 mod admission;
 mod audit;

@@ -197,6 +197,12 @@ impl Replica {
         self.chain
     }
 
+    /// Where it is stored: for an [`crate::audit`], or a copy.
+    #[must_use]
+    pub const fn store(&self) -> &Arc<dyn LedgerStore> {
+        &self.store
+    }
+
     /// What the chain began with.
     #[must_use]
     pub const fn genesis(&self) -> &Genesis {

@@ -264,3 +264,101 @@ pub(crate) fn prove(view: &dyn StoreView, key: &[u8]) -> Result<StateProof, Stor
     }
     Err(StoreError::Damaged { table: Table::Tree, key: location(&path, MAX_DEPTH) })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::{LedgerStore, MemoryStore, scan_prefix};
+
+    type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+    /// The root in so many words: a half without entries is zero, with one entry its leaf, else both halves.
+    fn naive(entries: &[(Digest, Digest)], depth: usize) -> Digest {
+        match entries {
+            [] => Digest::ZERO,
+            [(key, value)] => LEAF.sha256(&[key.as_bytes(), value.as_bytes()]),
+            _ => {
+                let (right, left): (Vec<_>, Vec<_>) = entries
+                    .iter()
+                    .partition(|(key, _)| key.as_bytes()[depth / 8] >> (7 - depth % 8) & 1 == 1);
+                INNER.sha256(&[naive(&left, depth + 1).as_bytes(), naive(&right, depth + 1).as_bytes()])
+            }
+        }
+    }
+
+    fn apply(store: &MemoryStore, changes: &Changes) -> Digest {
+        let mut batch = Batch::default();
+        let root = update(&*store.view().unwrap(), changes, &mut batch).unwrap();
+        store.commit(batch).unwrap();
+        root
+    }
+
+    fn nodes(store: &MemoryStore) -> Vec<crate::store::Row> {
+        scan_prefix(&*store.view().unwrap(), Table::Tree, &[], usize::MAX).unwrap()
+    }
+
+    /// Few keys, so that they are changed and removed again and again.
+    fn changes() -> impl Strategy<Value = Changes> {
+        let value = prop::option::weighted(0.6, vec(any::<u8>(), 0..3));
+        btree_map((0..40u8).prop_map(|key| vec![key]), value, 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn the_tree_is_that_of_its_entries_however_it_came_about(batches in vec(changes(), 1..8)) {
+            let store = MemoryStore::default();
+            let mut model = BTreeMap::new();
+            for batch in &batches {
+                let found = apply(&store, batch);
+                for (key, value) in batch {
+                    match value {
+                        Some(value) => model.insert(key.clone(), value.clone()),
+                        None => model.remove(key),
+                    };
+                }
+                let entries = model.iter().map(|(key, value)| (KEY.sha256(&[key]), VALUE.sha256(&[value])));
+                prop_assert_eq!(found, naive(&entries.collect::<Vec<_>>(), 0));
+                prop_assert_eq!(found, root(&*store.view().unwrap()).unwrap());
+            }
+            let scratch = MemoryStore::default();
+            let all = model.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+            apply(&scratch, &all);
+            prop_assert_eq!(nodes(&scratch), nodes(&store), "no node is left over or missing");
+
+            let view = store.view().unwrap();
+            let top = root(&*view).unwrap();
+            for key in (0..50u8).map(|key| vec![key]) {
+                let proof = prove(&*view, &key).unwrap();
+                let value = model.get(&key).map(Vec::as_slice);
+                prop_assert!(proof.verify(&top, &key, value));
+                prop_assert!(!proof.verify(&top, &key, if value.is_some() { None } else { Some(b"") }));
+            }
+            let before = nodes(&store);
+            let one: Changes = [(b"one more".to_vec(), Some(vec![]))].into();
+            prop_assert_ne!(apply(&store, &one), top);
+            let gone: Changes = [(b"one more".to_vec(), None)].into();
+            prop_assert_eq!(apply(&store, &gone), top);
+            prop_assert_eq!(nodes(&store), before, "insertion and removal leave nothing behind");
+        }
+    }
+
+    #[test]
+    fn a_path_without_end_is_damage() {
+        let store = MemoryStore::default();
+        let mut batch = Batch::default();
+        let path = KEY.sha256(&[b"key"]);
+        let endless = Node::Inner { left: digest_of(None), right: digest_of(None) };
+        for depth in 0..=MAX_DEPTH {
+            batch.put(Table::Tree, location(&path, depth), codec::encode(&endless));
+        }
+        store.commit(batch).unwrap();
+        let view = store.view().unwrap();
+        let changes: Changes = [(b"key".to_vec(), Some(vec![]))].into();
+        let damaged = |error| matches!(error, StoreError::Damaged { table: Table::Tree, .. });
+        assert!(damaged(prove(&*view, b"key").unwrap_err()));
+        assert!(damaged(update(&*view, &changes, &mut Batch::default()).unwrap_err()));
+    }
+}

@@ -3,9 +3,7 @@
 use core::time::Duration;
 
 use dt_acl::testing::write;
-use dt_acl::{
-    AclError, AclRef, ChangeError, Grantee, History, ItemId, Items, KeyError, Revocation, Rights,
-};
+use dt_acl::{AclError, AclRef, ChangeError, Grantee, History, ItemId, Items, KeyError, Revocation, Rights};
 use dt_model::testing::{SeedRng, identity};
 use dt_model::{ContentHash, Digest, EncryptionKey, Signer};
 
@@ -26,7 +24,10 @@ async fn who_is_on_the_list_reads_what_was_written() {
         assert_eq!((written.counter, written.content_hash), (counter, ContentHash::of(content)));
         let opened = reader.read(item, Some(state.acl.reference()), net.now()).await.unwrap();
         assert_eq!(**opened.plaintext, *content);
-        assert_eq!((opened.counter, opened.record, opened.content_hash), (counter, written.record, written.content_hash));
+        assert_eq!(
+            (opened.counter, opened.record, opened.content_hash),
+            (counter, written.record, written.content_hash)
+        );
         assert_eq!((opened.writer, opened.time), (owner.party(), net.now()));
     }
     assert!(matches!(outsider.read(item, None, net.now()).await, Err(AclError::NotAReader(_))));
@@ -102,11 +103,13 @@ async fn a_later_reader_gets_the_past_or_not() {
     let item = owner.create("log", &[], net.now(), &mut rng).await.unwrap().acl.item();
     owner.write(item, b"past", net.now(), &mut rng).await.unwrap();
 
-    let state = owner.grant(item, &[grantee(1, Rights::READ)], History::Full, net.now(), &mut rng).await.unwrap();
+    let state =
+        owner.grant(item, &[grantee(1, Rights::READ)], History::Full, net.now(), &mut rng).await.unwrap();
     assert_eq!(state.acl.epoch(), 1, "nobody was removed");
     assert_eq!(&**all.read(item, None, net.now()).await.unwrap().plaintext, b"past");
 
-    let state = owner.grant(item, &[grantee(2, Rights::READ)], History::Omitted, net.now(), &mut rng).await.unwrap();
+    let state =
+        owner.grant(item, &[grantee(2, Rights::READ)], History::Omitted, net.now(), &mut rng).await.unwrap();
     assert_eq!(state.acl.epoch(), 2);
     let early = later.read(item, None, net.now()).await;
     assert!(matches!(early, Err(AclError::Key(KeyError::BeforeGrant { epoch: 1, since: 2 }))));
@@ -150,7 +153,8 @@ async fn an_item_without_data_serves_keys() {
 async fn a_reader_rotates_its_encryption_key() {
     let (net, mut rng) = (network(1, 4), SeedRng::new(7));
     let owner = items(&net, 0);
-    let item = owner.create("log", &[grantee(1, Rights::READ)], net.now(), &mut rng).await.unwrap().acl.item();
+    let item =
+        owner.create("log", &[grantee(1, Rights::READ)], net.now(), &mut rng).await.unwrap().acl.item();
     owner.write(item, b"content", net.now(), &mut rng).await.unwrap();
     let mut rotated = identity(1);
     let key = rotated.rotate_encryption_key(&mut rng);
@@ -174,12 +178,14 @@ async fn managers_manage_readers_but_not_managers() {
     let (owner, manager, writer) = (items(&net, 0), items(&net, 1), items(&net, 3));
     let readers = [grantee(1, Rights::MANAGE), grantee(2, Rights::ALL)];
     let item = owner.create("log", &readers, net.now(), &mut rng).await.unwrap().acl.item();
-    let state = manager.grant(item, &[grantee(3, Rights::WRITE)], History::Full, net.now(), &mut rng).await.unwrap();
+    let state =
+        manager.grant(item, &[grantee(3, Rights::WRITE)], History::Full, net.now(), &mut rng).await.unwrap();
     assert_eq!(state.acl.signer(), manager.party());
     writer.write(item, b"by leave of the manager", net.now(), &mut rng).await.unwrap();
     assert_eq!(owner.read(item, None, net.now()).await.unwrap().writer, writer.party());
 
-    let appoint = manager.grant(item, &[grantee(4, Rights::MANAGE)], History::Full, net.now(), &mut rng).await;
+    let appoint =
+        manager.grant(item, &[grantee(4, Rights::MANAGE)], History::Full, net.now(), &mut rng).await;
     assert!(matches!(appoint, Err(AclError::Change(ChangeError::OnlyOwnerAppoints(_)))));
     let dismiss = manager.revoke(item, identity(2).party(), Revocation::Lazy, net.now(), &mut rng).await;
     assert!(matches!(dismiss, Err(AclError::NotPermitted)));
@@ -191,7 +197,8 @@ async fn managers_manage_readers_but_not_managers() {
     manager.revoke(item, writer.party(), Revocation::Lazy, net.now(), &mut rng).await.unwrap();
     assert!(matches!(writer.read(item, None, net.now()).await, Err(AclError::NotAReader(_))));
     owner.revoke(item, manager.party(), Revocation::Lazy, net.now(), &mut rng).await.unwrap();
-    let dismissed = manager.grant(item, &[grantee(4, Rights::READ)], History::Full, net.now(), &mut rng).await;
+    let dismissed =
+        manager.grant(item, &[grantee(4, Rights::READ)], History::Full, net.now(), &mut rng).await;
     assert!(matches!(dismissed, Err(AclError::NotAReader(_))));
 }
 
@@ -209,7 +216,8 @@ async fn rights_expire_and_the_next_change_clears_them_away() {
     assert!(matches!(writer.read(item, None, net.now()).await, Err(AclError::NotAReader(_))));
     assert_eq!(&**owner.read(item, None, net.now()).await.unwrap().plaintext, b"at the last moment");
 
-    let state = owner.grant(item, &[grantee(3, Rights::READ)], History::Full, net.now(), &mut rng).await.unwrap();
+    let state =
+        owner.grant(item, &[grantee(3, Rights::READ)], History::Full, net.now(), &mut rng).await.unwrap();
     assert!(state.acl.entry(&writer.party()).is_none());
     assert_eq!(state.acl.epoch(), 2, "a removal begins an epoch");
 }
@@ -270,7 +278,8 @@ async fn below_the_floor_nothing_is_believed() {
 async fn nodes_that_missed_something_catch_up() {
     let (net, mut rng) = (network(1, 4), SeedRng::new(12));
     let (owner, writer) = (items(&net, 0), items(&net, 1));
-    let item = owner.create("log", &[grantee(1, Rights::WRITE)], net.now(), &mut rng).await.unwrap().acl.item();
+    let item =
+        owner.create("log", &[grantee(1, Rights::WRITE)], net.now(), &mut rng).await.unwrap().acl.item();
     for (round, node) in net.replicas(&item.address()).iter().cycle().take(8).enumerate() {
         net.in_process().stop(&node.party());
         for write in 0..3 {
@@ -280,7 +289,10 @@ async fn nodes_that_missed_something_catch_up() {
         let seed = 2 + round as u64 % 2;
         owner.grant(item, &[grantee(seed, Rights::READ)], History::Full, net.now(), &mut rng).await.unwrap();
         owner.revoke(item, identity(seed).party(), Revocation::Lazy, net.now(), &mut rng).await.unwrap();
-        assert_eq!(**writer.read(item, None, net.now()).await.unwrap().plaintext, *format!("{round} 2").as_bytes());
+        assert_eq!(
+            **writer.read(item, None, net.now()).await.unwrap().plaintext,
+            *format!("{round} 2").as_bytes()
+        );
         net.in_process().start(&node.party());
     }
     assert_eq!(writer.read(item, None, net.now()).await.unwrap().counter, 24);
@@ -291,7 +303,8 @@ async fn nodes_that_missed_something_catch_up() {
 async fn data_goes_with_the_list_that_names_it() {
     let (net, mut rng) = (network(1, 4), SeedRng::new(13));
     let (owner, reader) = (items(&net, 0), items(&net, 1));
-    let item = owner.create("log", &[grantee(1, Rights::READ)], net.now(), &mut rng).await.unwrap().acl.item();
+    let item =
+        owner.create("log", &[grantee(1, Rights::READ)], net.now(), &mut rng).await.unwrap().acl.item();
     owner.write(item, b"one", net.now(), &mut rng).await.unwrap();
     let replicas = net.replicas(&item.address());
     net.in_process().stop(&replicas[0].party());
@@ -340,7 +353,8 @@ async fn more_faults_need_more_nodes() {
     for (max_faulty, nodes) in [(0, 1), (2, 7), (3, 12)] {
         let (net, mut rng) = (network(max_faulty, nodes), SeedRng::new(16));
         let (owner, reader) = (items(&net, 0), items(&net, 1));
-        let item = owner.create("log", &[grantee(1, Rights::READ)], net.now(), &mut rng).await.unwrap().acl.item();
+        let item =
+            owner.create("log", &[grantee(1, Rights::READ)], net.now(), &mut rng).await.unwrap().acl.item();
         owner.write(item, b"content", net.now(), &mut rng).await.unwrap();
         assert_eq!(&**reader.read(item, None, net.now()).await.unwrap().plaintext, b"content");
     }

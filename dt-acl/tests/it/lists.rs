@@ -37,7 +37,11 @@ fn lists_follow_one_another() {
     assert_eq!(shelf.offer(two.signed(), at(0)), Ok(()));
     assert_eq!(shelf.offer(one.signed(), at(0)), Err(Refusal::Stale { stored: 2 }));
     assert_eq!(shelf.offer(other_two.signed(), at(0)), Err(Refusal::Conflict));
-    assert_eq!(shelf.offer(three.signed(), at(0)), Err(Refusal::Superseded), "it follows on another version 2");
+    assert_eq!(
+        shelf.offer(three.signed(), at(0)),
+        Err(Refusal::Superseded),
+        "it follows on another version 2"
+    );
     assert_eq!(shelf.acl().unwrap(), two);
 }
 
@@ -113,6 +117,32 @@ fn a_list_that_leaves_out_data_is_refused() {
     assert_eq!(shelf.offer(third.signed(), at(0)), Err(Refusal::Superseded));
 }
 
+/// A manager's list may not go back behind the data that the list before names, even where that data is not at hand.
+#[test]
+fn managers_do_not_go_back_behind_the_data() {
+    let (owner, manager, mut rng) = (identity(0), identity(1), SeedRng::new(9));
+    let acl = first(&[grantee(1, Rights::MANAGE)], &mut rng);
+    let (one, _) = write(&acl, &owner, None, b"one", at(0), &mut rng);
+    let one = Data::open(&one).unwrap();
+    let (two, _) = write(&acl, &owner, Some(one.reference()), b"two", at(0), &mut rng);
+    let two = Data::open(&two).unwrap();
+    let (other_two, _) = write(&acl, &owner, Some(one.reference()), b"other", at(0), &mut rng);
+    let naming = next(&acl, &owner, &grant(&[grantee(2, Rights::READ)]), Some(&two), &mut rng);
+    let mut shelf = Shelf::default();
+    shelf.offer(acl.signed(), at(0)).unwrap();
+    shelf.offer(naming.signed(), at(0)).unwrap();
+    let other_two = Data::open(&other_two).unwrap();
+    for (data, verdict) in [
+        (None, Err(Refusal::Superseded)),
+        (Some(&one), Err(Refusal::Superseded)),
+        (Some(&other_two), Err(Refusal::Superseded)),
+        (Some(&two), Ok(())),
+    ] {
+        let later = next(&naming, &manager, &grant(&[grantee(3, Rights::READ)]), data, &mut rng);
+        assert_eq!(shelf.clone().offer(later.signed(), at(0)), verdict);
+    }
+}
+
 /// A record that reached only this replica before the list changed does not block it.
 #[test]
 fn what_never_got_its_quorum_is_passed_over() {
@@ -124,12 +154,22 @@ fn what_never_got_its_quorum_is_passed_over() {
     let (one, _) = write(&three, &owner, None, b"one", at(0), &mut rng);
     let one_ref = Data::open(&one).unwrap().reference();
     let (then, _) = write(&three, &owner, Some(one_ref), b"two", at(0), &mut rng);
-    let named = next(&three, &owner, &grant(&[grantee(3, Rights::READ)]), Some(&Data::open(&then).unwrap()), &mut rng);
+    let named = next(
+        &three,
+        &owner,
+        &grant(&[grantee(3, Rights::READ)]),
+        Some(&Data::open(&then).unwrap()),
+        &mut rng,
+    );
 
     let mut shelf = Shelf::default();
     shelf.offer(acl.signed(), at(0)).unwrap();
     shelf.offer(&lost, at(0)).unwrap();
-    assert_eq!(shelf.offer(two.signed(), at(0)), Err(Refusal::Superseded), "here it might have been certified");
+    assert_eq!(
+        shelf.offer(two.signed(), at(0)),
+        Err(Refusal::Superseded),
+        "here it might have been certified"
+    );
     assert_eq!(shelf.offer(named.signed(), at(0)), Ok(()), "this list knows of later data");
     assert_eq!(shelf.offer(&then, at(0)), Ok(()));
 }
@@ -170,7 +210,10 @@ fn the_oldest_epoch_is_forgotten_when_there_are_too_many() {
         let late = [grantee(2 + round, Rights::READ)];
         let change = match round % 100 {
             99 => Change::Grant { grantees: &late, history: History::Omitted },
-            _ => Change::Rotate { party: reader.party(), encryption_key: if round % 2 == 1 { key } else { other.rotate_encryption_key(&mut rng) } },
+            _ => Change::Rotate {
+                party: reader.party(),
+                encryption_key: if round % 2 == 1 { key } else { other.rotate_encryption_key(&mut rng) },
+            },
         };
         acl = next(&acl, &owner, &change, None, &mut rng);
         assert_eq!(shelf.offer(acl.signed(), at(0)), Ok(()), "round {round}");

@@ -12,12 +12,29 @@ use crate::common::{PARTIES, grantee, items, network};
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Grant { by: u64, whom: u64, rights: Rights, history: History },
-    Revoke { by: u64, whom: u64, revocation: Revocation },
-    Rotate { by: u64, whom: u64 },
-    Write { by: u64, byte: u8 },
+    Grant {
+        by: u64,
+        whom: u64,
+        rights: Rights,
+        history: History,
+    },
+    Revoke {
+        by: u64,
+        whom: u64,
+        revocation: Revocation,
+    },
+    Rotate {
+        by: u64,
+        whom: u64,
+    },
+    Write {
+        by: u64,
+        byte: u8,
+    },
     /// The node in this place of the ranking goes down, and the one that was down comes back.
-    Down { node: usize },
+    Down {
+        node: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -121,7 +138,13 @@ impl Model {
 /// What is known about the keys that each party has ever had.
 type Known = BTreeMap<u64, BTreeSet<[u8; 32]>>;
 
-async fn act(items: &Items, item: ItemId, net: &Network, step: Step, rng: &mut SeedRng) -> Result<(), AclError> {
+async fn act(
+    items: &Items,
+    item: ItemId,
+    net: &Network,
+    step: Step,
+    rng: &mut SeedRng,
+) -> Result<(), AclError> {
     let now = net.now();
     match step {
         Step::Grant { whom, rights, history, .. } => {
@@ -153,7 +176,10 @@ async fn agree(net: &Network, item: ItemId, model: &Model, known: &mut Known) {
             (None, _) => assert!(matches!(read, Err(AclError::NotAReader(_))), "{party}: {read:?}"),
             (Some(_), None) => assert!(matches!(read, Err(AclError::NoData(_))), "{party}: {read:?}"),
             (Some((_, since)), Some((_, _, epoch))) if *since > epoch => {
-                assert!(matches!(read, Err(AclError::Key(KeyError::BeforeGrant { .. }))), "{party}: {read:?}");
+                assert!(
+                    matches!(read, Err(AclError::Key(KeyError::BeforeGrant { .. }))),
+                    "{party}: {read:?}"
+                );
             }
             (Some(_), Some((byte, writer, _))) => {
                 let opened = read.unwrap();
@@ -207,9 +233,13 @@ async fn run(steps: Vec<Step>) {
         let done = act(&items(&net, by), item, &net, step, &mut rng).await;
         match &done {
             Ok(()) => assert!(allowed, "{step:?} was done, though not allowed by {before:?}"),
-            Err(AclError::NotPermitted | AclError::NotAReader(_)) => assert!(!allowed, "{step:?} {before:?} {done:?}"),
+            Err(AclError::NotPermitted | AclError::NotAReader(_)) => {
+                assert!(!allowed, "{step:?} {before:?} {done:?}")
+            }
             Err(AclError::Change(
-                ChangeError::OnlyOwnerAppoints(_) | ChangeError::ManagerNeedsHistory(_) | ChangeError::NotOnList(_),
+                ChangeError::OnlyOwnerAppoints(_)
+                | ChangeError::ManagerNeedsHistory(_)
+                | ChangeError::NotOnList(_),
             )) => assert!(!allowed, "{step:?} {before:?} {done:?}"),
             Err(other) => panic!("{step:?} {before:?}: {other:?}"),
         }

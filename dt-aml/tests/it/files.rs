@@ -5,8 +5,8 @@ use dt_aml::{Document, Edit, Kind, Limits, ParseError, RemovePolicy};
 use crate::support::{Lcg, assert_consistent, documents, parse, real_files};
 
 /// Edits per file, and how often the document is parsed anew beside it.
-const EDITS: usize = 300;
-const CHECK_EVERY: usize = 30;
+const EDITS: usize = 240;
+const CHECK_EVERY: usize = 40;
 
 #[test]
 fn bytes_come_back_unchanged() {

@@ -1,5 +1,12 @@
 //! Tests of `dt-aml` through its public interface.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail a test"
+)]
+
 mod api;
 mod attacks;
 mod edits;

@@ -336,3 +336,100 @@ fn a_replica_whose_store_fails_says_so() {
         Err(dt_dht::StoreDamage::Store(StoreError::Corrupt(None)))
     ));
 }
+
+/// Whatever a validator admits, a replica never goes back.
+#[test]
+fn versions_only_grow_even_where_the_validator_does_not_care() {
+    let network = with_nodes(Resilience::tolerating(1).unwrap(), 4, &[Arc::new(Private)]);
+    let node = &network.nodes()[0];
+    let record = |version| plain(Private::KIND, &identity(WRITER), version, "x");
+    assert!(matches!(ask(&network, WRITER, node, put(&record(5))), ReplyBody::Stored { .. }));
+    assert_eq!(ask(&network, WRITER, node, put(&record(4))), refused(Refusal::Stale { stored: 5 }));
+    assert!(matches!(ask(&network, WRITER, node, put(&record(u64::MAX))), ReplyBody::Stored { .. }));
+}
+
+#[test]
+fn validators_see_the_other_slots_of_the_address() {
+    let validators: [Arc<dyn dt_dht::Validator>; 2] = [Arc::new(Private), Arc::new(Dependent)];
+    let network = with_nodes(Resilience::tolerating(1).unwrap(), 4, &validators);
+    let node = &network.nodes()[0];
+    let (first, second) = (
+        plain(Private::KIND, &identity(WRITER), 1, "first"),
+        plain(Dependent::KIND, &identity(WRITER), 1, "second"),
+    );
+    assert_eq!(ask(&network, WRITER, node, put(&second)), refused(Refusal::Superseded));
+    assert!(matches!(ask(&network, WRITER, node, put(&first)), ReplyBody::Stored { .. }));
+    assert!(matches!(ask(&network, WRITER, node, put(&second)), ReplyBody::Stored { .. }));
+
+    // A neighbour that cannot be read is not an absent one: the replica gives no verdict.
+    let store = network.replica(&node.party()).store();
+    let rows = store.scan(b"r", None, 10).unwrap();
+    let (key, value) = rows.into_iter().find(|(key, _)| key.windows(4).any(|part| part == b"priv")).unwrap();
+    let mut altered = value.to_vec();
+    altered[40] ^= 1;
+    store.put(&[(key, altered.into())]).unwrap();
+    let third = plain(Dependent::KIND, &identity(WRITER), 2, "third");
+    assert_eq!(ask(&network, WRITER, node, put(&third)), refused(Refusal::Unavailable));
+}
+
+/// A store whose reads take so long that whoever does not hold a lock is overtaken.
+#[derive(Default)]
+struct Slow(dt_dht::MemoryStore);
+
+impl RecordStore for Slow {
+    fn get(&self, key: &[u8]) -> Result<Option<bytes::Bytes>, StoreError> {
+        let value = self.0.get(key);
+        std::thread::sleep(Duration::from_millis(1));
+        value
+    }
+    fn put(&self, rows: &[dt_dht::Row]) -> Result<(), StoreError> {
+        self.0.put(rows)
+    }
+    fn remove(&self, keys: &[bytes::Bytes]) -> Result<(), StoreError> {
+        self.0.remove(keys)
+    }
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<dt_dht::Row>, StoreError> {
+        self.0.scan(prefix, after, limit)
+    }
+}
+
+/// Eight threads, one slot and many versions of it: one record for each version at most, and a sound store.
+#[test]
+fn a_replica_serves_threads() {
+    let stores = (0..4).map(|_| Arc::new(Slow::default()) as _).collect();
+    let network = dt_dht::testing::Network::with_stores(
+        Resilience::tolerating(1).unwrap(),
+        stores,
+        [identity(WRITER).party(), identity(READER).party()],
+        &[Arc::new(Chained), Arc::new(OwnedRecords)],
+    );
+    let node = &network.nodes()[0];
+    let stored: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (10u64..18)
+            .map(|seed| {
+                let network = &network;
+                scope.spawn(move || {
+                    let is_stored = |version: &u64| {
+                        let record = plain(Chained::KIND, &identity(seed), *version, "x");
+                        matches!(ask(network, WRITER, node, put(&record)), ReplyBody::Stored { .. })
+                    };
+                    let own = format!("own {seed}");
+                    let own = |version| owned(&own, version, "at another address");
+                    (1..=20)
+                        .inspect(|version| drop(ask(network, WRITER, node, put(&own(*version)))))
+                        .filter(is_stored)
+                        .count()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    let newest = held(&network, node, plain(Chained::KIND, &identity(10), 1, "x").key).unwrap();
+    assert_eq!(newest.version, stored as u64, "each version was stored by one thread");
+    assert_eq!(report(&network, node).records, 1 + 8);
+}

@@ -116,3 +116,21 @@ impl Validator for Private {
         if *reader == stored.signer() { Ok(()) } else { Err(Refusal::NotPermitted) }
     }
 }
+
+/// A kind that is admitted only beside a record of kind [`Private`] at the same address.
+pub(crate) struct Dependent;
+
+impl Dependent {
+    pub(crate) const KIND: Kind = Kind::new(*b"depd");
+}
+
+impl Validator for Dependent {
+    fn kind(&self) -> Kind {
+        Self::KIND
+    }
+
+    fn admit(&self, site: &Site<'_>, _: &Signed<Record>) -> Result<(), Refusal> {
+        let beside = dt_dht::Slot { kind: Private::KIND, index: 0 };
+        site.neighbours.record(beside).map(drop).ok_or(Refusal::Superseded)
+    }
+}

@@ -3,11 +3,11 @@
 use core::time::Duration;
 
 use dt_feed::{
-    AppendError, BatchPolicy, Entry, EpochError, MAX_AHEAD, MAX_PAYLOAD_BYTES, MAX_PENDING_BYTES, PublishError,
-    Publisher, ReadError, Reader, repair,
+    AppendError, BatchPolicy, Entry, EpochError, MAX_AHEAD, MAX_PAYLOAD_BYTES, MAX_PENDING_BYTES,
+    MAX_PENDING_ENTRIES, PublishError, Publisher, ReadError, Reader, repair,
 };
 use dt_model::testing::SeedRng;
-use dt_model::{Secret, Timestamp, codec};
+use dt_model::{Secret, Signer as _, Timestamp, codec};
 
 use crate::common::*;
 
@@ -17,7 +17,11 @@ async fn twenty_thousand_readings_come_back() {
     let owner = client(&network, OWNER);
     let publisher = published(&network, &owner, 20_000, 256).await;
     let head = publisher.head().unwrap();
-    assert_eq!((head.size(), head.segments), (20_000, 79), "256 readings a batch, three quorum operations each");
+    assert_eq!(
+        (head.size(), head.segments),
+        (20_000, 79),
+        "256 readings a batch, three quorum operations each"
+    );
 
     let other = client(&network, STRANGER);
     let now = network.now();
@@ -146,7 +150,8 @@ async fn a_clock_that_went_back_between_attempts_is_survived() {
     let mut first = Publisher::resume(&owner, manifest(), policy(10), key(1), network.now()).await.unwrap();
     first.append(reading(10), ahead).unwrap();
     let resilience = network.membership().resilience();
-    let batch = first.batch(resilience, ahead, owner.signer(), &mut SeedRng::new(1)).unwrap().unwrap().clone();
+    let batch =
+        first.batch(resilience, ahead, owner.signer(), &mut SeedRng::new(1)).unwrap().unwrap().clone();
     nodes[1..].iter().for_each(|node| network.in_process().stop(&node.party()));
     assert!(owner.put(batch.segment().record(), network.now()).await.is_err());
     nodes[1..].iter().for_each(|node| network.in_process().start(&node.party()));
@@ -300,6 +305,35 @@ fn what_cannot_be_appended_changes_nothing() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(full, AppendError::Full { limit: MAX_PENDING_BYTES, .. }));
+    let AppendError::Full { entries, bytes } = full else { panic!("not full: {full}") };
+    assert!(
+        entries == taken && bytes <= MAX_PENDING_BYTES && bytes + MAX_PAYLOAD_BYTES + 12 > MAX_PENDING_BYTES
+    );
     assert_eq!(publisher.unpublished(), taken);
+
+    let mut publisher = Publisher::new(manifest(), BatchPolicy::default(), key(1), None).unwrap();
+    (0..MAX_PENDING_ENTRIES).for_each(|_| publisher.append(Entry::new(now, ""), now).unwrap());
+    let full = publisher.append(Entry::new(now, ""), now);
+    assert_eq!(
+        full,
+        Err(AppendError::Full { entries: MAX_PENDING_ENTRIES, bytes: 12 * MAX_PENDING_ENTRIES })
+    );
+}
+
+#[test]
+fn futures_can_be_spawned() {
+    fn sendable<T: Send>(_: &T) {}
+    let network = network();
+    let owner = client(&network, OWNER);
+    let now = network.now();
+    let mut publisher = Publisher::new(manifest(), policy(3), key(1), None).unwrap();
+    let mut rng = SeedRng::new(1);
+    sendable(&Publisher::create(&owner, manifest(), policy(3), key(1), now));
+    sendable(&publisher.flush(&owner, now, &mut rng));
+    sendable(&repair(&owner, &manifest(), 0..1, now));
+    sendable(&async {
+        let mut reader = Reader::open(&owner, manifest().feed(), all_keys, now).await.unwrap();
+        let _ = (reader.latest(now).await, reader.range(0..1, now).await, reader.prove(0, now).await);
+        let _ = reader.history(now..now, now).await;
+    });
 }

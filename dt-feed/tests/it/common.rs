@@ -1,20 +1,24 @@
 //! What the tests share: four nodes, an owner, readings, and a single replica's shelf.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use core::time::Duration;
 
+use bytes::Bytes;
 use dt_dht::testing::Network;
-use dt_dht::{Client, Neighbours, Record, Refusal, Resilience, Site, Slot, Validator};
+use dt_dht::{
+    Client, Key, MAX_MESSAGE_BYTES, Neighbours, Record, Refusal, Reply, ReplyBody, Request, RequestBody,
+    Resilience, Site, Slot, Transport, TransportError, Validator, request_digest,
+};
 use dt_feed::{BatchPolicy, Entry, EpochKey, Manifest, Publisher, SignedHead, SignedSegment, validators};
 use dt_model::testing::{SeedRng, identity};
-use dt_model::{Identity, Secret, Signed, Signer, Timestamp, TwinId};
+use dt_model::{Envelope, Identity, PartyId, Secret, Signed, Signer, Timestamp, TwinId, codec};
 
-pub const OWNER: u64 = 1;
-pub const STRANGER: u64 = 2;
+pub(crate) const OWNER: u64 = 1;
+pub(crate) const STRANGER: u64 = 2;
 
-pub fn manifest() -> Manifest {
+pub(crate) fn manifest() -> Manifest {
     Manifest {
         twin: TwinId::from([7; 32]),
         component: "{3c1f}-filler".parse().unwrap(),
@@ -24,47 +28,47 @@ pub fn manifest() -> Manifest {
     }
 }
 
-pub fn key(epoch: u64) -> EpochKey {
+pub(crate) fn key(epoch: u64) -> EpochKey {
     EpochKey::new(epoch, secret(epoch))
 }
 
-pub fn secret(epoch: u64) -> Secret {
+pub(crate) fn secret(epoch: u64) -> Secret {
     Secret::from_bytes([epoch as u8; 32])
 }
 
-pub fn all_keys(epoch: u64) -> Option<Secret> {
+pub(crate) fn all_keys(epoch: u64) -> Option<Secret> {
     Some(secret(epoch))
 }
 
-pub fn network() -> Network {
+pub(crate) fn network() -> Network {
     let parties = [OWNER, STRANGER].map(|seed| identity(seed).party());
     Network::new(Resilience::tolerating(1).unwrap(), 4, parties, &validators())
 }
 
-pub fn client(network: &Network, seed: u64) -> Client {
+pub(crate) fn client(network: &Network, seed: u64) -> Client {
     network.client(Arc::new(identity(seed)))
 }
 
-pub fn policy(entries: u32) -> BatchPolicy {
+pub(crate) fn policy(entries: u32) -> BatchPolicy {
     BatchPolicy::new(entries, 1024 * 1024, Duration::from_millis(100)).unwrap()
 }
 
-pub const START: u64 = 1_700_000_000_000;
+pub(crate) const START: u64 = 1_700_000_000_000;
 
 /// The reading `index`: one each 10 ms, in pairs of equal time.
-pub fn reading(index: u64) -> Entry {
+pub(crate) fn reading(index: u64) -> Entry {
     Entry::new(Timestamp::from_millis(START + index / 2 * 20), format!("{{\"bar\":{}}}", index % 7))
 }
 
 /// A publisher that has published the first `count` readings, in batches of `batch`.
-pub async fn published(network: &Network, client: &Client, count: u64, batch: u32) -> Publisher {
+pub(crate) async fn published(network: &Network, client: &Client, count: u64, batch: u32) -> Publisher {
     let mut publisher =
         Publisher::create(client, manifest(), policy(batch), key(1), network.now()).await.unwrap();
     extend(network, client, &mut publisher, 0..count).await;
     publisher
 }
 
-pub async fn extend(
+pub(crate) async fn extend(
     network: &Network,
     client: &Client,
     publisher: &mut Publisher,
@@ -83,7 +87,7 @@ pub async fn extend(
 
 /// The records of one address, judged as a replica judges them.
 #[derive(Default, Clone)]
-pub struct Shelf(pub BTreeMap<Slot, Signed<Record>>);
+pub(crate) struct Shelf(pub(crate) BTreeMap<Slot, Signed<Record>>);
 
 impl Neighbours for Shelf {
     fn record(&self, slot: Slot) -> Option<Signed<Record>> {
@@ -92,13 +96,13 @@ impl Neighbours for Shelf {
 }
 
 impl Shelf {
-    pub fn with_manifest() -> Self {
+    pub(crate) fn with_manifest() -> Self {
         let mut shelf = Self::default();
         shelf.offer(&sign(manifest().record())).unwrap();
         shelf
     }
 
-    pub fn offer(&mut self, offered: &Signed<Record>) -> Result<(), Refusal> {
+    pub(crate) fn offer(&mut self, offered: &Signed<Record>) -> Result<(), Refusal> {
         let slot = offered.key.slot;
         let stored = self.0.get(&slot);
         if stored.is_some_and(|stored| stored.digest() == offered.digest()) {
@@ -112,29 +116,29 @@ impl Shelf {
         Ok(())
     }
 
-    pub fn take(&mut self, step: &Step) -> Result<(), Refusal> {
+    pub(crate) fn take(&mut self, step: &Step) -> Result<(), Refusal> {
         self.offer(step.segment.record())?;
         self.offer(step.head.record())
     }
 }
 
-pub fn sign(record: Record) -> Signed<Record> {
+pub(crate) fn sign(record: Record) -> Signed<Record> {
     sign_as(record, &identity(OWNER))
 }
 
-pub fn sign_as(record: Record, signer: &Identity) -> Signed<Record> {
+pub(crate) fn sign_as(record: Record, signer: &Identity) -> Signed<Record> {
     Signed::new(record, signer).unwrap()
 }
 
 /// What one batch puts.
 #[derive(Clone)]
-pub struct Step {
-    pub segment: SignedSegment,
-    pub head: SignedHead,
+pub(crate) struct Step {
+    pub(crate) segment: SignedSegment,
+    pub(crate) head: SignedHead,
 }
 
 /// The steps of a log whose batches hold `counts` readings, made at the times that follow `seed`; all readings from `seed` on.
-pub fn steps(head: Option<SignedHead>, counts: &[u64], seed: u64) -> Vec<Step> {
+pub(crate) fn steps(head: Option<SignedHead>, counts: &[u64], seed: u64) -> Vec<Step> {
     let owner = identity(OWNER);
     let start = head.as_ref().map_or(0, |head| head.size());
     let mut publisher = Publisher::new(manifest(), policy(256), key(1), head).unwrap();
@@ -153,4 +157,58 @@ pub fn steps(head: Option<SignedHead>, counts: &[u64], seed: u64) -> Vec<Step> {
         publisher.confirm();
     }
     made
+}
+
+/// What is stored at `key`, whatever it is.
+pub(crate) async fn stored(client: &Client, key: Key, now: Timestamp) -> Signed<Record> {
+    client.get(key, &|_| Ok(()), now).await.unwrap().unwrap()
+}
+
+/// A transport on which all nodes show what they are told to, with their own signatures: more liars than the network survives.
+pub(crate) struct Lies {
+    inner: Arc<dyn Transport>,
+    nodes: Vec<Arc<Identity>>,
+    shown: Mutex<BTreeMap<Key, Option<Envelope<Record>>>>,
+}
+
+/// The lies, none so far, and a client who hears them.
+pub(crate) fn lying(network: &Network) -> (Arc<Lies>, Client) {
+    let (inner, nodes) = (network.in_process().clone(), network.nodes().to_vec());
+    let lies = Arc::new(Lies { inner, nodes, shown: Mutex::default() });
+    let signer = Arc::new(identity(STRANGER));
+    (lies.clone(), Client::new(signer, lies, network.membership().clone(), SeedRng::new(8)))
+}
+
+impl Lies {
+    pub(crate) fn show(&self, record: &Signed<Record>) {
+        self.show_at(record.key, record);
+    }
+
+    pub(crate) fn show_at(&self, key: Key, record: &Signed<Record>) {
+        self.shown.lock().unwrap().insert(key, Some(record.envelope().clone()));
+    }
+
+    pub(crate) fn hide(&self, key: Key) {
+        self.shown.lock().unwrap().insert(key, None);
+    }
+}
+
+#[async_trait::async_trait]
+impl Transport for Lies {
+    async fn request(&self, node: &PartyId, bytes: Bytes) -> Result<Bytes, TransportError> {
+        let request: Envelope<Request> = codec::decode(&bytes, MAX_MESSAGE_BYTES).unwrap();
+        let request = request.open().unwrap();
+        let shown = match &request.body {
+            RequestBody::Get { key } => self.shown.lock().unwrap().get(key).cloned(),
+            _ => None,
+        };
+        let Some(record) = shown else {
+            return self.inner.request(node, bytes).await;
+        };
+        let body = ReplyBody::Record { record };
+        let request_bytes = request_digest(&bytes);
+        let reply = Reply { network: request.network, epoch: request.epoch, request: request_bytes, body };
+        let signer = self.nodes.iter().find(|identity| identity.party() == *node).unwrap();
+        Ok(codec::encode(Signed::new(reply, &**signer).unwrap().envelope()).into())
+    }
 }

@@ -1,9 +1,11 @@
 //! Tests of `dt-feed` as others see it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
 
 mod api;
 mod attacks;
 mod common;
 mod model;
 mod vectors;
+
 mod wire;
 mod witness;

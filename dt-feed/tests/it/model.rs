@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use dt_dht::testing::Network;
 use dt_feed::{Entry, Publisher, Reader};
-use dt_model::Timestamp;
 use dt_model::testing::SeedRng;
+use dt_model::{Signer as _, Timestamp};
 use proptest::prelude::*;
 
 use crate::common::*;
@@ -69,8 +69,6 @@ async fn run(actions: Vec<Action>, batch: u32) -> (Network, Vec<Entry>) {
     publisher.flush(&owner, network.now(), &mut rng).await.unwrap();
     (network, model)
 }
-
-use dt_model::Signer as _;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]

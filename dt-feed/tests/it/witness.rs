@@ -7,6 +7,9 @@ use dt_model::{Digest, Timestamp, codec};
 
 use crate::common::*;
 
+/// What is changed, what becomes of it, and the change.
+type Case<T> = (&'static str, Refusal, Box<dyn FnOnce(&mut T)>);
+
 fn resign_segment(step: &Step, version: u64, change: impl FnOnce(&mut Segment)) -> dt_model::Signed<Record> {
     let mut segment: Segment = (*step.segment).clone();
     change(&mut segment);
@@ -50,7 +53,7 @@ fn a_segment_must_follow() {
     shelf.take(&steps[0]).unwrap();
     assert_eq!(shelf.offer(steps[2].segment.record()), Err(Refusal::Gap { stored: 1 }));
     let next = &steps[1];
-    let cases: Vec<(&str, Refusal, Box<dyn FnOnce(&mut Segment)>)> = vec![
+    let cases: Vec<Case<Segment>> = vec![
         ("chain", Refusal::Inconsistent, Box::new(|s| s.previous = Digest::from([1; 32]))),
         ("time of entries", Refusal::Inconsistent, Box::new(|s| s.first_time = Timestamp::from_millis(1))),
         ("time of making", Refusal::Inconsistent, Box::new(|s| s.time = Timestamp::from_millis(1))),
@@ -103,9 +106,9 @@ fn a_head_says_only_what_the_chain_proves() {
     assert_eq!(shelf.offer(made[1].head.record()), Err(Refusal::Gap { stored: 1 }));
     shelf.offer(made[1].segment.record()).unwrap();
     let other = steps(Some(made[0].head.clone()), &[4], 7);
-    let cases: Vec<(&str, Refusal, Box<dyn FnOnce(&mut Head)>)> = vec![
+    let cases: Vec<Case<Head>> = vec![
         ("previous", Refusal::Inconsistent, Box::new(|h| h.previous = Digest::from([1; 32]))),
-        ("segment", Refusal::Superseded, Box::new(|h| h.segment = Digest::ZERO)),
+        ("segment", Refusal::Gap { stored: 1 }, Box::new(|h| h.segment = Digest::ZERO)),
         ("tree", Refusal::Inconsistent, Box::new(move |h| h.tree = other[0].head.tree.clone())),
         ("first time", Refusal::Inconsistent, Box::new(|h| h.first_time = Timestamp::from_millis(1))),
         ("last time", Refusal::Inconsistent, Box::new(|h| h.last_time = Timestamp::MAX)),
@@ -128,7 +131,8 @@ fn a_head_says_only_what_the_chain_proves() {
 #[test]
 fn a_witness_holds_to_the_first_of_two_histories() {
     let trunk = steps(None, &[3], 0);
-    let (a, b) = (steps(Some(trunk[0].head.clone()), &[4, 2], 1), steps(Some(trunk[0].head.clone()), &[4, 2], 2));
+    let (a, b) =
+        (steps(Some(trunk[0].head.clone()), &[4, 2], 1), steps(Some(trunk[0].head.clone()), &[4, 2], 2));
     let mut shelf = Shelf::with_manifest();
     shelf.take(&trunk[0]).unwrap();
     shelf.take(&a[0]).unwrap();
@@ -150,7 +154,11 @@ fn an_uncovered_segment_may_be_replaced_and_only_that() {
     shelf.offer(late[0].segment.record()).unwrap();
     let stored = late[0].segment.record().version;
     assert_eq!(shelf.offer(early[0].segment.record()), Err(Refusal::Stale { stored }));
-    assert_eq!(shelf.offer(early[0].head.record()), Err(Refusal::Superseded), "its segment was replaced");
+    assert_eq!(
+        shelf.offer(early[0].head.record()),
+        Err(Refusal::Gap { stored: 1 }),
+        "its segment was replaced"
+    );
     shelf.offer(late[0].head.record()).unwrap();
     let newest = resign_segment(&early[0], u64::MAX, |_| ());
     assert_eq!(shelf.offer(&newest), Err(Refusal::Conflict), "a head covers it");
@@ -160,6 +168,16 @@ fn an_uncovered_segment_may_be_replaced_and_only_that() {
     shelf.offer(early[0].segment.record()).unwrap();
     shelf.offer(early[1].segment.record()).unwrap();
     assert_eq!(shelf.offer(late[0].segment.record()), Err(Refusal::Conflict), "another one is chained to it");
+
+    let after = steps(Some(late[0].head.clone()), &[1], 3);
+    let mut shelf = Shelf::with_manifest();
+    shelf.take(&trunk[0]).unwrap();
+    shelf.offer(early[0].segment.record()).unwrap();
+    let gap = Err(Refusal::Gap { stored: 1 });
+    assert_eq!(shelf.offer(after[0].segment.record()), gap, "it follows on the attempt that is not here");
+    shelf.offer(late[0].segment.record()).unwrap();
+    shelf.offer(after[0].segment.record()).unwrap();
+    shelf.offer(after[0].head.record()).unwrap();
 }
 
 #[test]
@@ -171,14 +189,14 @@ fn a_laggard_catches_up_and_a_lost_segment_returns() {
     shelf.offer(made[3].head.record()).unwrap();
 
     let other = steps(None, &[3], 9);
-    for index in 0..4usize {
-        let slot = made[index].segment.record().key.slot;
+    for step in &made {
+        let slot = step.segment.record().key.slot;
         let mut shelf = shelf.clone();
         shelf.0.remove(&slot);
-        if index == 0 {
+        if slot.index == 0 {
             assert_eq!(shelf.offer(other[0].segment.record()), Err(Refusal::Conflict));
         }
-        shelf.offer(made[index].segment.record()).unwrap();
+        shelf.offer(step.segment.record()).unwrap();
     }
     let mut gap = shelf.clone();
     gap.0.remove(&made[1].segment.record().key.slot);

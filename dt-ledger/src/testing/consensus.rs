@@ -125,7 +125,7 @@ async fn inadmissible_is_refused(chain: &Fixture, consensus: &dyn Consensus, par
         ("expired", sign(Transaction { valid_until: 0, ..good.clone() }, party)),
         ("without calls", sign(Transaction { calls: Vec::new(), ..good.clone() }, party)),
         ("by a stranger", sign(Transaction { nonce: 0, ..good.clone() }, &stranger)),
-        ("committed before", sign(Transaction { nonce: nonce - 1, ..good }, party)),
+        ("out of order", sign(Transaction { nonce: nonce - 1, valid_until: u64::MAX - 1, ..good }, party)),
         ("forged", codec::decode(&forged, forged.len()).expect("an envelope still")),
     ];
     for (what, transaction) in refused {

@@ -5,7 +5,7 @@ use dt_aml::{Edit, RemovePolicy};
 use dt_model::testing::{
     component, content_hash, digest, identity, party, permission, text, timestamp, twin,
 };
-use dt_model::{EncryptionKey, Envelope, Identity, Name, Signed, Signer as _, codec};
+use dt_model::{EncryptionKey, Envelope, Identity, Name, Signed, codec};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;

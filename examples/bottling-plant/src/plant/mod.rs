@@ -90,22 +90,26 @@ pub(crate) enum ReplayError {
         /// Place in the log, from 0.
         index: usize,
     },
-    /// The plant refused a call that the log says it took.
+    /// The plant refused what the log says it took.
     #[error("intervention {index}: {source}")]
-    Call {
+    Refused {
         /// Place in the log, from 0.
         index: usize,
         /// The refusal.
-        source: CallError,
+        source: Refusal,
     },
-    /// The plant refused work on the sensor that the log says was done.
-    #[error("intervention {index}: {source}")]
-    Sensor {
-        /// Place in the log, from 0.
-        index: usize,
-        /// The refusal.
-        source: SensorError,
-    },
+}
+
+/// Why the plant did not take an intervention. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Refusal {
+    /// A program refused the call.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Work on the sensor is impossible.
+    #[error(transparent)]
+    Sensor(#[from] SensorError),
 }
 
 /// The plant at one moment.
@@ -147,26 +151,27 @@ impl Plant {
                 return Err(ReplayError::Time { index });
             }
             plant.advance(*at_ms);
-            plant.repeat(index, intervention)?;
+            plant.apply(intervention).map_err(|source| ReplayError::Refused { index, source })?;
         }
         plant.advance(to_ms);
         Ok(plant)
     }
 
-    /// Does one logged intervention again.
-    fn repeat(&mut self, index: usize, intervention: &Intervention) -> Result<(), ReplayError> {
-        let sensor = |source| ReplayError::Sensor { index, source };
+    /// Does at the present time what an intervention says.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(crate) fn apply(&mut self, intervention: &Intervention) -> Result<(), Refusal> {
         match intervention {
-            Intervention::BreakSensor => self.break_sensor().map_err(sensor),
-            Intervention::DisconnectSensor { id } => self.disconnect_sensor(id).map_err(sensor),
-            Intervention::ConnectSensor { id } => self.connect_sensor(id).map_err(sensor),
+            Intervention::BreakSensor => self.break_sensor()?,
+            Intervention::DisconnectSensor { id } => self.disconnect_sensor(id)?,
+            Intervention::ConnectSensor { id } => self.connect_sensor(id)?,
             Intervention::Call { program, parameters } => {
                 let parameters: Vec<_> = parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
-                self.call(program, &parameters)
-                    .map(drop)
-                    .map_err(|source| ReplayError::Call { index, source })
+                self.call(program, &parameters)?;
             }
         }
+        Ok(())
     }
 
     /// Lets time pass up to `to_ms`. A time before now changes nothing; the work grows with the time that passes.

@@ -268,10 +268,10 @@ fn a_log_that_cannot_be_true_is_refused() {
     let connect = Intervention::ConnectSensor { id: ids::LT_201B.to_owned() };
     assert_eq!(
         replay(&[late, (30, connect)]),
-        ReplayError::Sensor { index: 1, source: SensorError::Occupied }
+        ReplayError::Refused { index: 1, source: SensorError::Occupied.into() }
     );
     let call = Intervention::Call { program: "?".to_owned(), parameters: Vec::new() };
-    assert_eq!(replay(&[(0, call)]), ReplayError::Call { index: 0, source: CallError::UnknownProgram });
+    assert_eq!(replay(&[(0, call)]), ReplayError::Refused { index: 0, source: CallError::UnknownProgram.into() });
 }
 
 #[test]

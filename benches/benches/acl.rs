@@ -1,0 +1,77 @@
+//! Wrapping a key for readers, and opening a wrap, beside the X25519 operations that they cannot do without.
+#![expect(clippy::expect_used, reason = "a benchmark reports by panicking")]
+
+use core::hint::black_box;
+
+use criterion::{BatchSize, Criterion, Throughput};
+use dt_acl::{AclRecord, Grantee, ItemName, Keyring, Rights};
+use dt_model::Signer as _;
+use dt_model::testing::{SeedRng, identity};
+use x25519_dalek::{PublicKey, StaticSecret};
+
+/// Readers on the list: a bilateral exchange, the parties of one machine, a consortium.
+const READERS: [u64; 3] = [1, 10, 100];
+
+fn main() {
+    let mut criterion = benches::criterion();
+    for readers in READERS {
+        wrap(&mut criterion, readers);
+    }
+    for readers in READERS {
+        open(&mut criterion, readers);
+    }
+    criterion.final_summary();
+}
+
+fn grantees(readers: u64) -> Vec<Grantee> {
+    (1..=readers)
+        .map(identity)
+        .map(|reader| Grantee::new(reader.party(), reader.encryption_key(), Rights::READ))
+        .collect()
+}
+
+fn list(readers: u64) -> AclRecord {
+    let rng = &mut SeedRng::new(7);
+    AclRecord::first(&identity(0), ItemName::from("manual"), &grantees(readers), rng).expect("a list")
+}
+
+fn wrap(criterion: &mut Criterion, readers: u64) {
+    let (owner, grantees, name) = (identity(0), grantees(readers), ItemName::from("manual"));
+    // The owner stands on the list, too.
+    let keys: Vec<PublicKey> = grantees
+        .iter()
+        .map(|grantee| grantee.encryption_key)
+        .chain([owner.encryption_key()])
+        .map(|key| PublicKey::from(*key.as_bytes()))
+        .collect();
+    let mut group = criterion.benchmark_group(format!("acl/wrap for {readers} readers"));
+    group.throughput(Throughput::Elements(readers + 1));
+    group.bench_function("peer: X25519, one key and an agreement with each", |b| {
+        b.iter(|| {
+            let secret = StaticSecret::from(black_box([7; 32]));
+            let agreed: Vec<_> = keys.iter().map(|key| secret.diffie_hellman(key)).collect();
+            (PublicKey::from(&secret), agreed)
+        });
+    });
+    group.bench_function("ours: AclRecord::first", |b| {
+        b.iter_batched_ref(
+            || SeedRng::new(7),
+            |rng| AclRecord::first(&owner, name, &grantees, rng).expect("a list"),
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+fn open(criterion: &mut Criterion, readers: u64) {
+    let (list, reader) = (list(readers), identity(1));
+    let (secret, ephemeral) = (StaticSecret::from([7; 32]), PublicKey::from(*list.ephemeral().as_bytes()));
+    let mut group = criterion.benchmark_group(format!("acl/open as one of {readers} readers"));
+    group.bench_function("peer: X25519, one agreement", |b| {
+        b.iter(|| secret.diffie_hellman(black_box(&ephemeral)));
+    });
+    group.bench_function("ours: Keyring::open", |b| {
+        b.iter(|| Keyring::open(black_box(&list), &reader).expect("on the list"));
+    });
+    group.finish();
+}

@@ -1,0 +1,400 @@
+//! What parties without the right, or without good faith, try.
+
+use bytes::Bytes;
+use dt_ledger::store::{Batch, Table, scan_prefix};
+use dt_ledger::testing::Fixture;
+use dt_ledger::{
+    AdmissionError, Call, CallResult, Certificate, LedgerStore as _, MAINTAINER, MAX_CALL_BYTES, MAX_CALLS,
+    MemoryStore, OWNER, Policy, Replica, Resource, State as _, Subject, Transaction, TwinCall,
+};
+use dt_model::testing::identity;
+use dt_model::{
+    DecodeError, Digest, Envelope, Identity, Message as _, OpenError, Permission, Signed, Signer as _,
+    Timestamp, codec,
+};
+
+use crate::support::*;
+
+/// Why `bytes` are not taken into a block; `None` if they are.
+fn admission(chain: &Fixture, bytes: impl Into<Bytes>) -> Option<AdmissionError> {
+    let (_, mut left) = chain.replica().prepare(vec![bytes.into()], chain.now()).unwrap();
+    left.pop().map(|(_, error)| error)
+}
+
+fn offered(chain: &Fixture, transaction: &Envelope<Transaction>) -> Option<AdmissionError> {
+    admission(chain, codec::encode(transaction))
+}
+
+fn sign(transaction: Transaction, signer: &Identity) -> Envelope<Transaction> {
+    Signed::new(transaction, signer).unwrap().into_envelope()
+}
+
+/// One of each call that would do harm.
+fn harm(plant: &Plant, to: &Identity) -> Vec<TwinCall> {
+    let document = plant.document(&plant.owner, Some("tank"));
+    let source = TwinCall::AddExternalSource { uri: uri("https://owner.example"), component: None };
+    plant.call(&plant.owner, source.clone()).unwrap();
+    plant.call(&plant.owner, add_feed("level", &plant.agent)).unwrap();
+    plant.call(&plant.owner, TwinCall::CallProgram(set_speed("30", "slow"))).unwrap();
+    plant.call(&plant.agent, TwinCall::ClaimCalls { epoch: 1 }).unwrap();
+    plant.call(&plant.agent, TwinCall::StartCall { call: 1, epoch: 1 }).unwrap();
+    let all = Policy::none().allow(Subject::Everyone, Permission::read_all());
+    let (party, owner) = (to.party(), plant.owner.party());
+    vec![
+        TwinCall::TransferOwnership { to: party },
+        TwinCall::Decommission,
+        TwinCall::SetAgent { agent: Some(party) },
+        TwinCall::AssignRole { party, role: name(MAINTAINER) },
+        TwinCall::AssignRole { party, role: name(OWNER) },
+        TwinCall::UnassignRole { party: owner, role: name(OWNER) },
+        TwinCall::UnassignRole { party: plant.maintainer.party(), role: name(MAINTAINER) },
+        TwinCall::SetPolicy { component: None, policy: all.clone() },
+        TwinCall::SetPolicy { component: Some(component("tank")), policy: all },
+        TwinCall::RemovePolicy { component: component("tank") },
+        add_document(None),
+        TwinCall::AddDocumentVersion { document, version: version(9) },
+        TwinCall::RemoveDocument { document },
+        source,
+        TwinCall::RemoveExternalSource { uri: uri("https://owner.example") },
+        add_feed("valve", to),
+        remove_feed("level"),
+        edit([insert("x", "tank")]),
+        edit([remove("valve")]),
+        edit([insert("x", "/")]),
+        TwinCall::CallProgram(set_speed("30", "slow")),
+        TwinCall::CancelCall { call: 1 },
+        TwinCall::ClaimCalls { epoch: 2 },
+        TwinCall::StartCall { call: 1, epoch: 1 },
+        TwinCall::CompleteCall { call: 1, epoch: 1, result: CallResult::Unknown },
+        TwinCall::RejectCall { call: 1, epoch: 1, rule: name("x") },
+        TwinCall::AnchorHead { component: component("level"), size: u64::MAX, root: digest(1) },
+    ]
+}
+
+#[test]
+fn whoever_has_no_right_changes_nothing() {
+    let plant = Plant::new();
+    let anchor = TwinCall::AnchorAcl { item: digest(1), version: u64::MAX, digest: digest(1) };
+    let all = harm(&plant, &plant.outsider);
+    let twin_rows = |plant: &Plant| {
+        let state = plant.chain.state();
+        let trace = |resource| plant.chain.replica().trace(&resource).unwrap().len();
+        let element = trace(Resource::Element(plant.twin, component("tank")));
+        let policy = trace(Resource::Policy(plant.twin, None));
+        (
+            state.twin(&plant.twin).unwrap(),
+            state.participants(&plant.twin).unwrap(),
+            state.documents(&plant.twin).unwrap(),
+            state.sources(&plant.twin).unwrap(),
+            state.feeds(&plant.twin).unwrap(),
+            (plant.specification_root(), element, policy),
+        )
+    };
+    let before = twin_rows(&plant);
+    // Not the twin's, though the chain's: everything. One of everyone: everything but an anchor of his own.
+    for (who, calls) in
+        [(&plant.outsider, [all.clone(), vec![anchor]].concat()), (&plant.auditor, all.clone())]
+    {
+        for call in calls {
+            let rule = plant.refused(who, call.clone());
+            assert!(rule.starts_with("authorization."), "{call:?}: {rule}");
+        }
+    }
+    assert!(before == twin_rows(&plant));
+    let stranger = identity(99);
+    for call in all {
+        let transaction = plant.chain.sign(&stranger, vec![plant.on(call)]);
+        assert!(matches!(offered(&plant.chain, &transaction), Some(AdmissionError::UnknownSender(_))));
+    }
+    assert!(before == twin_rows(&plant));
+}
+
+/// What the maintainer may do is not what only the owner or the agent does.
+#[test]
+fn a_writer_is_no_owner_and_no_agent() {
+    let plant = Plant::new();
+    let all = harm(&plant, &plant.maintainer);
+    let allowed = all.iter().filter(|call| {
+        let call = (*call).clone();
+        plant.call(&plant.maintainer, call).is_ok()
+    });
+    let names: Vec<String> =
+        allowed.map(|call| format!("{call:?}").split([' ', '(', '{']).next().unwrap().to_owned()).collect();
+    let expected =
+        ["AddDocument", "AddDocumentVersion", "RemoveDocument", "AddSensorFeed", "RemoveSensorFeed"];
+    assert_eq!(names, [&expected[..], &["EditAml", "CallProgram"]].concat());
+}
+
+#[test]
+fn nobody_signs_for_another() {
+    let plant = Plant::new();
+    let Plant { chain, owner, outsider, .. } = &plant;
+    let bytes = codec::encode(&chain.sign(outsider, vec![plant.on(TwinCall::Decommission)]));
+    let mut forged = bytes.clone();
+    forged[..32].copy_from_slice(owner.party().as_bytes());
+    assert!(matches!(admission(chain, forged), Some(AdmissionError::Open(OpenError::Signature(_)))));
+    let owners = codec::encode(&chain.sign(owner, vec![plant.on(TwinCall::Decommission)]));
+    let mut grafted = owners.clone();
+    grafted[100..].copy_from_slice(
+        &codec::encode(&chain.sign(outsider, vec![plant.on(TwinCall::Decommission)]))[100..],
+    );
+    assert!(admission(chain, grafted.clone()).is_some() || grafted == owners);
+    // A signature of another kind is none: a certificate's bytes signed as a certificate, offered as a transaction.
+    let certificate = codec::encode(&chain.certificate(0, owner));
+    assert!(admission(chain, certificate).is_some());
+}
+
+#[test]
+fn nothing_is_replayed() {
+    let plant = Plant::new();
+    let Plant { chain, owner, .. } = &plant;
+    let transaction = chain.sign(owner, vec![plant.on(add_document(None))]);
+    chain.commit(&[transaction.clone()]);
+    let refused = offered(chain, &transaction);
+    assert!(matches!(refused, Some(AdmissionError::Nonce { expected, found }) if expected == found + 1));
+    // A refused transaction uses its nonce too.
+    let refused = chain.sign(owner, vec![plant.on(TwinCall::RemoveDocument { document: [9; 32].into() })]);
+    chain.commit(&[refused.clone()]);
+    assert!(matches!(offered(chain, &refused), Some(AdmissionError::Nonce { .. })));
+    for ahead in [1, 2, u64::MAX - 100] {
+        let gap = chain.sign_ahead(owner, vec![plant.on(add_document(None))], ahead);
+        assert!(matches!(offered(chain, &gap), Some(AdmissionError::Nonce { .. })));
+    }
+    // Another chain with the same parties.
+    let other = Plant::over(Fixture::new(std::sync::Arc::new(MemoryStore::default()), 3, 1));
+    let there = other.chain.sign(&other.owner, vec![other.on(TwinCall::Decommission)]);
+    assert!(matches!(offered(chain, &there), Some(AdmissionError::WrongChain)));
+}
+
+#[test]
+fn what_is_over_is_over() {
+    let plant = Plant::new();
+    let Plant { chain, owner, .. } = &plant;
+    let next = chain.replica().tip().height + 1;
+    let until = |valid_until| {
+        let nonce = chain.state().nonce(&owner.party()).unwrap();
+        let calls = vec![plant.on(add_document(None))];
+        sign(Transaction { chain: chain.replica().chain(), nonce, valid_until, calls }, owner)
+    };
+    for valid_until in [0, next - 1] {
+        let refused = offered(chain, &until(valid_until));
+        assert!(matches!(refused, Some(AdmissionError::Expired { valid_until: v }) if v == valid_until));
+    }
+    assert!(offered(chain, &until(next)).is_none());
+    assert!(offered(chain, &until(u64::MAX)).is_none());
+}
+
+#[test]
+fn a_transaction_has_its_size() {
+    let plant = Plant::new();
+    let Plant { chain, owner, .. } = &plant;
+    let size = |calls| offered(chain, &chain.sign(owner, calls));
+    assert!(matches!(size(vec![]), Some(AdmissionError::Size)));
+    let many = |count| (0..count).map(|_| Call::RetireNode).collect();
+    assert!(matches!(size(many(MAX_CALLS + 1)), Some(AdmissionError::Size)));
+    assert!(size(many(MAX_CALLS)).is_none());
+    let long = |bytes: usize| {
+        vec![plant.on(edit([dt_aml::Edit::Insert {
+            fragment: "x".repeat(bytes),
+            parent: "/".into(),
+            after: None,
+        }]))]
+    };
+    assert!(size(long(MAX_CALL_BYTES / 2)).is_none());
+    assert!(matches!(size(long(MAX_CALL_BYTES)), Some(AdmissionError::Size)));
+    assert!(matches!(size(long(10 << 20)), Some(AdmissionError::Size)));
+    let beyond = vec![0; Transaction::MAX_BYTES + 1024];
+    assert!(matches!(admission(chain, beyond), Some(AdmissionError::Decode(DecodeError::TooLarge { .. }))));
+    assert!(matches!(admission(chain, vec![0xff; 10 << 20]), Some(AdmissionError::Decode(_))));
+}
+
+#[test]
+fn no_flipped_bit_or_cut_of_a_transaction_passes() {
+    let plant = Plant::new();
+    let Plant { chain, owner, .. } = &plant;
+    let call = plant.on(TwinCall::CallProgram(set_speed("30", "slow")));
+    let bytes = codec::encode(&chain.sign(owner, vec![call]));
+    assert!(admission(chain, bytes.clone()).is_none());
+    for at in 0..bytes.len() {
+        assert!(admission(chain, bytes[..at].to_vec()).is_some(), "cut at {at}");
+        for bit in [at % 8, (at + 3) % 8] {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << bit;
+            assert!(admission(chain, flipped).is_some(), "byte {at}, bit {bit}");
+        }
+    }
+    assert!(admission(chain, [bytes, vec![0]].concat()).is_some());
+}
+
+#[test]
+fn only_a_proper_certificate_enrols() {
+    let plant = Plant::new();
+    let chain = &plant.chain;
+    let candidate = identity(50);
+    chain.wait(1000);
+    let now = chain.now();
+    let earlier = |millis| Timestamp::from_millis(now.as_millis() - millis);
+    let proper = Certificate {
+        chain: chain.replica().chain(),
+        party: candidate.party(),
+        name: name("candidate"),
+        encryption_key: candidate.encryption_key(),
+        not_before: earlier(100),
+        not_after: Timestamp::from_millis(now.as_millis() + 1),
+    };
+    let by = |authority: &Identity, certificate: Certificate| {
+        let certificate = Signed::new(certificate, authority).unwrap().into_envelope();
+        offered(chain, &chain.sign(&candidate, vec![Call::Register { certificate }]))
+    };
+    let authority = chain.authority(0);
+    let improper = [
+        ("expired", Certificate { not_after: now, ..proper.clone() }),
+        (
+            "not yet valid",
+            Certificate { not_before: Timestamp::from_millis(now.as_millis() + 1), ..proper.clone() },
+        ),
+        ("for another chain", Certificate { chain: digest(1), ..proper.clone() }),
+        ("for another key", Certificate { party: plant.owner.party(), ..proper.clone() }),
+    ];
+    for (what, certificate) in improper {
+        assert!(matches!(by(&authority, certificate), Some(AdmissionError::UnknownSender(_))), "{what}");
+    }
+    for (who, what) in [(&candidate, "himself"), (&plant.owner, "a party"), (&identity(51), "a stranger")] {
+        assert!(by(who, proper.clone()).is_some(), "signed by {what}");
+    }
+    assert!(by(&authority, proper.clone()).is_none());
+    // With it comes nothing else: who is not enrolled yet does nothing besides.
+    let certificate = || Signed::new(proper.clone(), &authority).unwrap().into_envelope();
+    let more =
+        vec![Call::Register { certificate: certificate() }, Call::RegisterNode { endpoints: vec![uri("x")] }];
+    assert!(offered(chain, &chain.sign(&candidate, more)).is_some());
+    chain.apply(&candidate, vec![Call::Register { certificate: certificate() }]).unwrap();
+    chain.apply(&candidate, vec![Call::RegisterNode { endpoints: vec![uri("x")] }]).unwrap();
+    chain.wait(1);
+    let late = chain.sign(&candidate, vec![Call::RetireNode]);
+    assert!(matches!(offered(chain, &late), Some(AdmissionError::UnknownSender(_))), "its time is over");
+}
+
+#[test]
+fn a_revoked_party_does_nothing_and_reads_nothing() {
+    let plant = Plant::new();
+    let Plant { chain, owner, maintainer, agent, .. } = &plant;
+    plant.call(maintainer, TwinCall::CallProgram(set_speed("30", "slow"))).unwrap();
+    plant.call(agent, TwinCall::ClaimCalls { epoch: 1 }).unwrap();
+    let revoke = Call::RevokeCertificate { party: maintainer.party() };
+    // Party 2 is one of organisation 0.
+    chain.apply(&chain.authority(0), vec![revoke]).unwrap();
+    let transaction = chain.sign(maintainer, vec![plant.on(add_document(None))]);
+    assert!(matches!(offered(chain, &transaction), Some(AdmissionError::UnknownSender(_))));
+    assert!(!plant.may(maintainer, dt_model::Operation::Read, dt_model::DataClass::Document, None));
+    assert_eq!(plant.refused(agent, TwinCall::StartCall { call: 1, epoch: 1 }), "membership.unknown-party");
+    let give = TwinCall::TransferOwnership { to: maintainer.party() };
+    assert_eq!(plant.refused(owner, give), "membership.unknown-party");
+}
+
+#[test]
+fn the_largest_numbers_do_no_harm() {
+    let plant = Plant::new();
+    let Plant { chain, owner, agent, twin, .. } = &plant;
+    let max = u64::MAX;
+    let mut huge = version(1);
+    huge.size = max;
+    let provenance = |count: usize| dt_ledger::Provenance {
+        specification: Digest::ZERO,
+        feeds: vec![(digest(1), max, 0); count],
+        method: name("m"),
+    };
+    huge.provenance = Some(provenance(64));
+    let document = plant.document(owner, None);
+    plant.call(owner, TwinCall::AddDocumentVersion { document, version: huge.clone() }).unwrap();
+    huge.provenance = Some(provenance(65));
+    assert_eq!(plant.refused(owner, TwinCall::AddDocumentVersion { document, version: huge }), "limits.full");
+    plant.call(owner, add_feed("level", agent)).unwrap();
+    let head = TwinCall::AnchorHead { component: component("level"), size: max, root: digest(1) };
+    plant.call(agent, head.clone()).unwrap();
+    assert_eq!(plant.refused(agent, head), "anchor.goes-back");
+    plant.call(agent, TwinCall::ClaimCalls { epoch: max }).unwrap();
+    for call in [
+        TwinCall::StartCall { call: max, epoch: max },
+        TwinCall::CompleteCall { call: max, epoch: max, result: CallResult::Unknown },
+        TwinCall::RejectCall { call: max, epoch: max, rule: name("x") },
+    ] {
+        assert_eq!(plant.refused(agent, call), "call.unknown");
+    }
+    assert_eq!(plant.refused(owner, TwinCall::CancelCall { call: max }), "call.unknown");
+    chain.wait(max - 1 - chain.now().as_millis());
+    plant.call(owner, add_document(None)).expect("a moment before the end of time");
+    assert_eq!(chain.state().twin(twin).unwrap().epoch, max);
+}
+
+/// Rows that somebody damaged on disk are errors wherever they are met, or other values; never a panic.
+#[test]
+fn damaged_rows_are_errors() {
+    let store = MemoryStore::default();
+    let plant = Plant::over(Fixture::new(std::sync::Arc::new(store.clone()), 1, 1));
+    let document = plant.document(&plant.owner, Some("tank"));
+    plant.call(&plant.owner, edit([insert("pump", "tank")])).unwrap();
+    plant.call(&plant.maintainer, TwinCall::CallProgram(set_speed("30", "slow"))).unwrap();
+    let attempts = [
+        plant.chain.sign(&plant.owner, vec![plant.on(edit([remove("pump")]))]),
+        plant.chain.sign(&plant.maintainer, vec![plant.on(add_document(Some("tank")))]),
+        plant.chain.sign(&plant.agent, vec![plant.on(TwinCall::ClaimCalls { epoch: 1 })]),
+    ];
+    let attempts: Vec<Bytes> = attempts.iter().map(|t| codec::encode(t).into()).collect();
+    let heights = plant.chain.replica().tip().height;
+    let view = store.view().unwrap();
+    let mut tried = 0usize;
+    for table in Table::ALL {
+        for (key, value) in scan_prefix(&*view, table, &[], usize::MAX).unwrap() {
+            for damage in 0..3 {
+                tried += 1;
+                let mut damaged = value.clone();
+                let at = (tried * 37) % damaged.len();
+                match damage {
+                    0 => damaged[at] ^= 1 << (tried % 8),
+                    1 => damaged.truncate(at),
+                    _ => damaged[at] = 0xff,
+                }
+                let copy = MemoryStore::default();
+                let mut batch = Batch::default();
+                for of in Table::ALL {
+                    for (key, value) in scan_prefix(&*view, of, &[], usize::MAX).unwrap() {
+                        batch.put(of, key, value);
+                    }
+                }
+                batch.put(table, key.clone(), damaged);
+                copy.commit(batch).unwrap();
+                use_all(copy, &plant, document, &attempts, heights);
+            }
+        }
+    }
+    assert!(tried > 300, "{tried}");
+}
+
+/// Everything that reads; whether it succeeds is another matter.
+fn use_all(
+    store: MemoryStore,
+    plant: &Plant,
+    document: dt_ledger::DocumentId,
+    attempts: &[Bytes],
+    heights: u64,
+) {
+    let Ok(replica) = Replica::load(std::sync::Arc::new(store)) else { return };
+    let twin = plant.twin;
+    if let Ok((block, _)) = replica.prepare(attempts.to_vec(), plant.chain.now()) {
+        let votes = plant.chain.certify(&block.header);
+        let _ = replica.commit(block, votes);
+    }
+    let _ = (0..=heights + 1).map(|height| replica.block(height).is_ok()).count();
+    let _ = replica.trace(&Resource::Document(twin, document));
+    let _ = replica.trace(&Resource::Element(twin, component("tank")));
+    let Ok(state) = replica.snapshot() else { return };
+    let _ = (state.parties().is_ok(), state.participants(&twin).is_ok(), state.documents(&twin).is_ok());
+    let _ = (state.twin(&twin).is_ok(), state.call(&twin, 1).is_ok(), state.root().is_ok());
+    for party in [&plant.owner, &plant.outsider] {
+        let key = dt_ledger::StateKey::Roles(twin, party.party());
+        let _ = state.prove(&key).map(|proof| proof.verify(&digest(1), &key.to_bytes(), None));
+        let read = Permission::new(dt_model::Operation::Read, dt_model::DataClass::Document);
+        let _ = state.authorize(&twin, &party.party(), read, Some(&component("valve")), plant.chain.now());
+    }
+}

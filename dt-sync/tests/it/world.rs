@@ -1,0 +1,321 @@
+//! A chain, four DHT nodes, the lifecycle parties of a press, and its machine: all in one process, with a clock that the test moves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dt_acl::{AclValidator, DataValidator};
+use dt_dht::testing::{Fault, Faulty};
+use dt_dht::{InProcess, Membership, MemoryStore, Replica as DhtReplica, Resilience, Transport, Validator};
+use dt_feed::BatchPolicy;
+use dt_ledger::{
+    Argument, Call, CallRecord, Certificate, Consensus, CreateTwin, Genesis, MAINTAINER, Organisation, Policy,
+    ProgramCall, Replica, Snapshot, Solo, State as _, TwinCall, Uri,
+};
+use dt_model::testing::{SeedRng, identity};
+use dt_model::{ComponentId, Envelope, Identity, Name, PartyId, Signed, Signer, Timestamp, TwinId};
+use dt_sync::{Agent, Client, Draft, Journal, Ledger};
+
+use crate::asset::{Asset, PROGRAM};
+use crate::fuse::{Fuse, FusedConsensus, FusedTransport};
+
+/// A press with two sensors (of which one has limits), a pump, and a program whose parameter has limits.
+pub(crate) const PRESS: &str = r#"<?xml version="1.0" encoding="utf-8"?>
+<CAEXFile SchemaVersion="3.0" FileName="press.aml" xmlns="http://www.dke.de/CAEX">
+  <SuperiorStandardVersion>AutomationML 2.10</SuperiorStandardVersion>
+  <SourceDocumentInformation OriginName="Test" OriginID="test" OriginVersion="1" LastWritingDateTime="2024-01-01T00:00:00Z"/>
+  <InstanceHierarchy Name="Works">
+    <InternalElement Name="Press" ID="press">
+      <InternalElement Name="Temperature" ID="temperature">
+        <Attribute Name="Value" AttributeDataType="xs:decimal" Unit="degC">
+          <Constraint Name="Range">
+            <OrdinalScaledType>
+              <RequiredMaxValue>90</RequiredMaxValue>
+              <RequiredMinValue>0</RequiredMinValue>
+            </OrdinalScaledType>
+          </Constraint>
+        </Attribute>
+      </InternalElement>
+      <InternalElement Name="Pressure" ID="pressure">
+        <Attribute Name="Value" AttributeDataType="xs:decimal" Unit="bar"/>
+      </InternalElement>
+      <InternalElement Name="Pump" ID="pump"/>
+      <InternalElement Name="SetForce" ID="set-force">
+        <ExternalInterface Name="Force" ID="set-force.force" RefBaseClassPath="Logic/VariableInterface">
+          <Attribute Name="Force" AttributeDataType="xs:decimal" Unit="kN">
+            <Constraint Name="Safety">
+              <OrdinalScaledType>
+                <RequiredMaxValue>50</RequiredMaxValue>
+                <RequiredMinValue>1</RequiredMinValue>
+              </OrdinalScaledType>
+            </Constraint>
+          </Attribute>
+        </ExternalInterface>
+        <RoleRequirements RefBaseRoleClassPath="PressRoles/Program"/>
+      </InternalElement>
+    </InternalElement>
+  </InstanceHierarchy>
+</CAEXFile>
+"#;
+
+/// 2024-01-01T00:00:00Z.
+const BEGINNING: u64 = 1_704_067_200_000;
+const VALIDATOR: u64 = 1 << 40;
+const AUTHORITIES: u64 = 1 << 41;
+const NODES: u64 = 1 << 42;
+
+/// Who there is. The stranger takes part in the chain, not in the twin; the outsider in neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    Owner = 1,
+    Manufacturer,
+    Maintainer,
+    Auditor,
+    Agent,
+    Stranger,
+    Outsider,
+}
+use Who::*;
+
+/// Those who have a part in the twin.
+pub(crate) const LIFECYCLE: [Who; 5] = [Owner, Manufacturer, Maintainer, Auditor, Who::Agent];
+
+pub(crate) struct World {
+    pub(crate) twin: TwinId,
+    pub(crate) asset: Arc<Asset>,
+    pub(crate) faulty: Arc<Faulty>,
+    pub(crate) nodes: Vec<Arc<Identity>>,
+    clock: Arc<AtomicU64>,
+    replica: Arc<Replica>,
+    solo: Arc<Solo>,
+    membership: Membership,
+    seed: AtomicU64,
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub(crate) fn component(text: &str) -> ComponentId {
+    ComponentId::new(text).unwrap()
+}
+
+pub(crate) fn uri(text: &str) -> Uri {
+    Uri::new(text).unwrap()
+}
+
+pub(crate) fn key(who: Who) -> Arc<Identity> {
+    Arc::new(identity(who as u64))
+}
+
+pub(crate) fn party(who: Who) -> PartyId {
+    key(who).party()
+}
+
+impl World {
+    /// The chain, the nodes and the twin, with the paper's default rights.
+    pub(crate) async fn new() -> Self {
+        let organisation = |number| Organisation {
+            name: name(&format!("organisation {number}")),
+            authority: identity(AUTHORITIES + number).party(),
+        };
+        let genesis = Genesis {
+            name: name("works"),
+            time: Timestamp::from_millis(BEGINNING),
+            organisations: (0..2).map(organisation).collect(),
+            validators: vec![identity(VALIDATOR).party()],
+        };
+        let clock = Arc::new(AtomicU64::new(BEGINNING));
+        let time = Arc::clone(&clock);
+        let now: dt_ledger::Clock = Arc::new(move || Timestamp::from_millis(time.load(Ordering::SeqCst)));
+        let replica = Arc::new(Replica::open(Arc::new(dt_ledger::MemoryStore::default()), &genesis).unwrap());
+        let solo =
+            Arc::new(Solo::new(Arc::clone(&replica), Arc::new(identity(VALIDATOR)), Arc::clone(&now)));
+        let nodes: Vec<_> = (0..4).map(|number| Arc::new(identity(NODES + number))).collect();
+        for (number, node) in (0..).zip(&nodes) {
+            let certificate = certify(&replica, node, number);
+            let endpoints = vec![uri(&format!("test://node/{number}"))];
+            for call in [Call::Register { certificate }, Call::RegisterNode { endpoints }] {
+                dt_ledger::execute(&*solo, &replica, &**node, vec![call]).await.unwrap();
+            }
+        }
+        for who in LIFECYCLE.into_iter().chain([Stranger]) {
+            let certificate = certify(&replica, &key(who), who as u64);
+            let calls = vec![Call::Register { certificate }];
+            dt_ledger::execute(&*solo, &replica, &*key(who), calls).await.unwrap();
+        }
+        let resilience = Resilience::tolerating(1).unwrap();
+        let state = replica.snapshot().unwrap();
+        let membership = dt_sync::membership(&state, replica.chain(), resilience, now()).unwrap();
+        let mut validators: Vec<Arc<dyn Validator>> = vec![Arc::new(AclValidator), Arc::new(DataValidator)];
+        validators.extend(dt_feed::validators());
+        let stations = nodes.iter().map(|node| {
+            let store = Arc::new(MemoryStore::new());
+            Arc::new(DhtReplica::new(node.clone(), store, membership.clone(), validators.clone()))
+        });
+        let in_process = Arc::new(InProcess::new(stations, now));
+        let faulty = Arc::new(Faulty::new(in_process));
+        let (twin, asset) = (TwinId::from([0; 32]), Arc::new(Asset::new()));
+        let seed = AtomicU64::new(0);
+        let mut world = Self { twin, asset, faulty, nodes, clock, replica, solo, membership, seed };
+        world.twin = world.client(Owner).create_twin(press("press 1")).await.unwrap();
+        world
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.clock.load(Ordering::SeqCst))
+    }
+
+    /// Lets time pass; the time then.
+    pub(crate) fn wait(&self, seconds: u64) -> Timestamp {
+        self.clock.fetch_add(seconds * 1000, Ordering::SeqCst);
+        self.now()
+    }
+
+    pub(crate) fn state(&self) -> Snapshot {
+        self.replica.snapshot().unwrap()
+    }
+
+    pub(crate) fn consensus(&self) -> Arc<dyn Consensus> {
+        Arc::clone(&self.solo) as _
+    }
+
+    /// A party's client, newly started.
+    pub(crate) fn client(&self, who: Who) -> Client {
+        self.client_over(who, self.consensus(), Arc::clone(&self.faulty) as _)
+    }
+
+    /// A party's client that dies after `steps` steps; its fuse.
+    pub(crate) fn mortal(&self, who: Who, steps: u64) -> (Client, Arc<Fuse>) {
+        let fuse = Fuse::of(steps);
+        let consensus = FusedConsensus { inner: self.consensus(), fuse: Arc::clone(&fuse) };
+        let inner = Arc::clone(&self.faulty) as Arc<dyn Transport>;
+        let transport = FusedTransport { inner, fuse: Arc::clone(&fuse) };
+        (self.client_over(who, Arc::new(consensus), Arc::new(transport)), fuse)
+    }
+
+    fn client_over(&self, who: Who, consensus: Arc<dyn Consensus>, transport: Arc<dyn Transport>) -> Client {
+        let mut rng = SeedRng::new(self.seed.fetch_add(1, Ordering::SeqCst));
+        let ledger = Ledger::new(consensus, Arc::clone(&self.replica), key(who));
+        let dht = dt_dht::Client::new(key(who), transport, self.membership.clone(), rng.clone());
+        rand_core::Rng::next_u64(&mut rng);
+        Client::new(ledger, Arc::new(dht), &mut rng)
+    }
+
+    /// The device agent with nothing to remember. It publishes each batch at once.
+    pub(crate) async fn agent(&self) -> Agent {
+        self.agent_as(self.client(Who::Agent), Journal::in_memory(self.twin, 0)).await
+    }
+
+    pub(crate) async fn agent_as(&self, client: Client, journal: Journal) -> Agent {
+        let policy = BatchPolicy::new(256, 1024 * 1024, Duration::ZERO).unwrap();
+        let device = Arc::clone(&self.asset) as _;
+        Agent::start(client, self.twin, device, journal, policy, self.now()).await.unwrap()
+    }
+
+    /// The agent, with a feed for the temperature.
+    pub(crate) async fn connected(&self) -> Agent {
+        let mut agent = self.agent().await;
+        agent.connect(&[component("temperature")], self.now()).await.unwrap();
+        agent
+    }
+
+    /// The temperature is measured, a second later, and published.
+    pub(crate) async fn measure(&self, agent: &mut Agent, value: &str) -> dt_sync::Reading {
+        let now = self.wait(1);
+        let reading = self.asset.measures("temperature", now, value, Some("degC"));
+        agent.pull(now).await.unwrap();
+        reading
+    }
+
+    /// All readings of the temperature as `who` gets them.
+    pub(crate) async fn temperatures(&self, who: Who) -> Result<Vec<dt_sync::Reading>, dt_sync::ClientError> {
+        let (client, sensor) = (self.client(who), component("temperature"));
+        let feed = client.feed(&self.twin, &sensor)?;
+        let mut readings = client.readings(&self.twin, &sensor, &feed, self.now()).await?;
+        let head = readings.head(self.now()).await?;
+        readings.range(0..head.map_or(0, |head| head.size()), self.now()).await
+    }
+
+    /// Shares a text as a document at the press.
+    pub(crate) async fn share(
+        &self,
+        client: &Client,
+        title: &str,
+        content: &str,
+    ) -> Result<dt_ledger::DocumentId, dt_sync::ClientError> {
+        let (title, media_type, press) = (name(title), name("text/plain"), component("press"));
+        let content = content.as_bytes();
+        let draft = Draft { title: &title, media_type: &media_type, component: Some(&press), content };
+        client.write_document(self.twin, draft, self.now()).await
+    }
+
+    /// The newest version of a document as `who` reads it.
+    pub(crate) async fn read(
+        &self,
+        who: Who,
+        document: dt_ledger::DocumentId,
+    ) -> Result<String, dt_sync::ClientError> {
+        let content = self.client(who).read_document(self.twin, document, None, self.now()).await?;
+        Ok(String::from_utf8(content.bytes).unwrap())
+    }
+
+    /// Somebody does something to the twin that the client has no function for.
+    pub(crate) async fn call(&self, who: Who, call: TwinCall) -> Result<dt_ledger::Executed, dt_ledger::ExecuteError> {
+        self.client(who).ledger().execute_on(self.twin, [call]).await
+    }
+
+    pub(crate) fn call_record(&self, number: u64) -> CallRecord {
+        self.state().call(&self.twin, number).unwrap()
+    }
+
+    /// Makes node number `node` lie.
+    pub(crate) fn corrupt(&self, node: usize, fault: Fault) {
+        self.faulty.corrupt(self.nodes[node].clone(), fault);
+    }
+
+    pub(crate) fn heal(&self, node: usize) {
+        self.faulty.heal(&self.nodes[node].party());
+    }
+
+    pub(crate) fn certificate(&self, who: Who) -> Envelope<Certificate> {
+        certify(&self.replica, &key(who), who as u64)
+    }
+
+    /// A call of the program, valid for a minute.
+    pub(crate) fn force(&self, value: &str) -> ProgramCall {
+        let argument = Argument { value: dt_model::Text::new(value).unwrap(), unit: Some(name("kN")) };
+        ProgramCall {
+            program: component(PROGRAM),
+            parameters: BTreeMap::from([(name("Force"), argument)]),
+            valid_until: self.now().saturating_add(Duration::from_secs(60)),
+            guard: None,
+        }
+    }
+}
+
+/// A press to be created as the owner's twin.
+pub(crate) fn press(device_id: &str) -> CreateTwin {
+    let roles = [(Maintainer, MAINTAINER), (Manufacturer, "manufacturer"), (Auditor, "auditor")];
+    CreateTwin {
+        device_name: name("press"),
+        device_id: name(device_id),
+        aml: PRESS.into(),
+        policy: Policy::paper_default(),
+        roles: roles.into_iter().map(|(who, role)| (party(who), vec![name(role)])).collect(),
+        agent: Some(party(Who::Agent)),
+    }
+}
+
+fn certify(replica: &Replica, party: &Identity, organisation: u64) -> Envelope<Certificate> {
+    let certificate = Certificate {
+        chain: replica.chain(),
+        party: party.party(),
+        name: name("a party"),
+        encryption_key: party.encryption_key(),
+        not_before: Timestamp::from_millis(BEGINNING),
+        not_after: Timestamp::MAX,
+    };
+    Signed::new(certificate, &identity(AUTHORITIES + organisation % 2)).unwrap().into_envelope()
+}
