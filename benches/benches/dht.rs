@@ -71,7 +71,9 @@ fn quorum(criterion: &mut Criterion) {
         });
     });
     group.bench_function("ours: Client::get", |b| {
-        b.iter(|| runtime.block_on(client.get(key, OwnedRecords::check(), now)).expect("read").expect("there"));
+        b.iter(|| {
+            runtime.block_on(client.get(key, OwnedRecords::check(), now)).expect("read").expect("there")
+        });
     });
     group.finish();
 }

@@ -59,8 +59,7 @@ fn publish(criterion: &mut Criterion) {
     let start = network.now();
     let bare = Ed25519::over(&codec::encode(&reading(start, 0)));
     let empty = || Publisher::new(manifest(&owner), BatchPolicy::default(), key(), None).expect("a key");
-    let created =
-        Publisher::create(&client, manifest(&owner), BatchPolicy::default(), key(), network.now());
+    let created = Publisher::create(&client, manifest(&owner), BatchPolicy::default(), key(), network.now());
     let publisher = RefCell::new(runtime.block_on(created).expect("created"));
     // The network's clock follows the readings.
     let batch = || -> Vec<Entry> {
@@ -73,7 +72,13 @@ fn publish(criterion: &mut Criterion) {
     group.bench_function("peer: ed25519 sign, each reading", |b| b.iter(|| bare.sign(256)));
     group.bench_function("ours: Publisher::batch (sealed, signed, not sent)", |b| {
         b.iter_batched(
-            || (empty(), SeedRng::new(7), (0..BATCH).map(|number| reading(start, number)).collect::<Vec<_>>()),
+            || {
+                (
+                    empty(),
+                    SeedRng::new(7),
+                    (0..BATCH).map(|number| reading(start, number)).collect::<Vec<_>>(),
+                )
+            },
             |(mut publisher, mut rng, entries)| {
                 let now = network.now();
                 for entry in entries {

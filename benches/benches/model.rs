@@ -50,7 +50,11 @@ fn envelope(criterion: &mut Criterion, bytes: usize) {
     let mut group = criterion.benchmark_group(format!("model/open {bytes} bytes"));
     group.bench_function("peer: ed25519 verify_strict", |b| b.iter(|| bare.verify(1)));
     group.bench_function("ours: Envelope::open", |b| {
-        b.iter_batched(|| envelope.clone(), |envelope| envelope.open().expect("opens"), BatchSize::SmallInput);
+        b.iter_batched(
+            || envelope.clone(),
+            |envelope| envelope.open().expect("opens"),
+            BatchSize::SmallInput,
+        );
     });
     group.bench_function("ours: decode and open", |b| {
         b.iter(|| {
@@ -69,9 +73,7 @@ fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("model/decode 256 rows");
     group.throughput(Throughput::Bytes(bytes.len() as u64));
     group.bench_function("peer: borsh::from_slice", |b| {
-        b.iter(|| {
-            borsh::from_slice::<Vec<(u64, String, [u8; 32])>>(black_box(&bytes)).expect("decodes")
-        });
+        b.iter(|| borsh::from_slice::<Vec<(u64, String, [u8; 32])>>(black_box(&bytes)).expect("decodes"));
     });
     group.bench_function("ours: codec::decode", |b| {
         b.iter(|| {

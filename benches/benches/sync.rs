@@ -17,7 +17,8 @@ use dt_ledger::{Argument, Document, MAINTAINER, MemoryStore, Solo, TwinCall, Ver
 use dt_model::testing::{SeedRng, identity};
 use dt_model::{ComponentId, ContentHash, Digest, Identity, Name, Secret, Text, Timestamp, TwinId, codec};
 use dt_sync::{
-    Agent, Client, Device, DeviceError, Draft, Exchange, Journal, Ledger, READING_MEDIA_TYPE, Reading, readers,
+    Agent, Client, Device, DeviceError, Draft, Exchange, Journal, Ledger, READING_MEDIA_TYPE, Reading,
+    readers,
 };
 use tokio::runtime::Runtime;
 
@@ -184,8 +185,7 @@ fn pull(criterion: &mut Criterion) {
     let (now, sensor) = (world.now(), ComponentId::new(SENSOR).expect("a component"));
     let (height, client) = (world.fixture.replica().tip().height, world.client(AGENT));
     let journal = Journal::in_memory(world.twin, height);
-    let started =
-        Agent::start(client, world.twin, Arc::new(Sensor), journal, BatchPolicy::default(), now);
+    let started = Agent::start(client, world.twin, Arc::new(Sensor), journal, BatchPolicy::default(), now);
     let mut agent = runtime.block_on(started).expect("started");
     runtime.block_on(agent.connect(&[sensor], now)).expect("connected");
 

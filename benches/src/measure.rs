@@ -80,7 +80,9 @@ impl Ed25519 {
     /// Never: the signature is good.
     pub fn verify(&self, times: usize) {
         for _ in 0..times {
-            self.verifying.verify_strict(black_box(&self.message), &self.signature).expect("a good signature");
+            self.verifying
+                .verify_strict(black_box(&self.message), &self.signature)
+                .expect("a good signature");
         }
     }
 }

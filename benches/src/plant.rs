@@ -48,7 +48,9 @@ pub fn plant(bytes: usize) -> String {
                 break;
             }
         }
-        out.push_str("      <RoleRequirements RefBaseRoleClassPath=\"PlantRoles/Area\"/>\n    </InternalElement>\n");
+        out.push_str(
+            "      <RoleRequirements RefBaseRoleClassPath=\"PlantRoles/Area\"/>\n    </InternalElement>\n",
+        );
         area += 1;
     }
     out.push_str(TAIL);
@@ -93,7 +95,9 @@ fn push_unit(out: &mut String, unit: u64, bytes: usize) {
             "        <InternalLink Name=\"Link {device}\" RefPartnerSideA=\"{signal}\" RefPartnerSideB=\"{port}\"/>\n"
         ));
     }
-    out.push_str("        <RoleRequirements RefBaseRoleClassPath=\"PlantRoles/Unit\"/>\n      </InternalElement>\n");
+    out.push_str(
+        "        <RoleRequirements RefBaseRoleClassPath=\"PlantRoles/Unit\"/>\n      </InternalElement>\n",
+    );
 }
 
 fn push_device(out: &mut String, id: &str, signal: &str, number: u64) {

@@ -8,10 +8,15 @@ use std::borrow::Cow;
 
 use crate::document::Document;
 use crate::element::Element;
+use crate::hash::SubtreeHash;
 use crate::kind::Kind;
+use crate::tree::{NodeId, Tree};
+use crate::xml;
 
 /// Longest chain of inheritance that is followed; a circle ends here.
 const MAX_CHAIN: usize = 64;
+/// Longest class path in bytes that is looked up, lengths of its names included.
+const MAX_PATH: usize = 2 << 10;
 
 /// The names in a class path, without an alias.
 pub(crate) fn segments(path: &str) -> Vec<&str> {
@@ -46,7 +51,10 @@ pub(crate) enum Family {
     AttributeType,
 }
 
+const FAMILIES: [Family; 4] = [Family::Role, Family::Interface, Family::Unit, Family::AttributeType];
+
 impl Family {
+    /// The kinds of the family's libraries and classes.
     fn kinds(self) -> (Kind, Kind) {
         match self {
             Self::Role => (Kind::RoleClassLib, Kind::RoleClass),
@@ -62,19 +70,48 @@ impl Family {
     }
 }
 
+/// The key under which the index has the class with this path of names, library first; none if the path is longer
+/// than [`MAX_PATH`]. Hashed, so that deep libraries with long names cost no more memory than flat ones.
+fn key<'n>(lib: Kind, names: impl Iterator<Item = &'n str>) -> Option<String> {
+    let mut preimage = lib.tag()?.as_bytes().to_vec();
+    for name in names {
+        preimage.extend_from_slice(&(name.len() as u64).to_le_bytes());
+        preimage.extend_from_slice(name.as_bytes());
+        if preimage.len() > MAX_PATH {
+            return None;
+        }
+    }
+    Some(SubtreeHash(*blake3::hash(&preimage).as_bytes()).to_string())
+}
+
+/// The key of a class in a library of the document; `None` if the node is something else.
+pub(crate) fn key_of(tree: &Tree, node: NodeId) -> Option<String> {
+    let class = tree.node(node).kind;
+    let family = FAMILIES.into_iter().find(|family| family.kinds().1 == class)?;
+    let (lib, _) = family.kinds();
+    let mut names = Vec::new();
+    let mut length = 0;
+    for ancestor in tree.ancestors(node) {
+        let name = xml::attribute(tree.head(ancestor), "Name")?;
+        length += name.len();
+        names.push(name);
+        match tree.node(ancestor).kind {
+            kind if kind == lib => return key(lib, names.iter().rev().map(|name| &**name)),
+            kind if kind == class && length <= MAX_PATH => {}
+            _ => return None,
+        }
+    }
+    None
+}
+
 impl Document {
     /// The class at a path; `None` if there is none, or several.
     pub(crate) fn class(&self, family: Family, path: &str) -> Option<Element<'_>> {
-        let (lib, class) = family.kinds();
-        if split_alias(path).0.is_some() {
-            return None;
-        }
-        let mut names = segments(path).into_iter();
-        let mut at = only(self.root().children_of(lib), names.next()?)?;
-        for name in names {
-            at = only(at.children_of(class), name)?;
-        }
-        (at.kind() == class).then_some(at)
+        let (alias, _) = split_alias(path);
+        let key = key(family.kinds().0, segments(path).into_iter()).filter(|_| alias.is_none())?;
+        let mut found = self.index.with_class_key(&key);
+        let class = found.next().filter(|_| found.next().is_none())?;
+        Some(self.element(class))
     }
 
     /// A class path and the paths of all classes it inherits from, nearest first, as written; with the classes as
@@ -96,11 +133,4 @@ impl Document {
         }
         lineage
     }
-}
-
-/// The only element with this name.
-fn only<'d>(mut elements: impl Iterator<Item = Element<'d>>, name: &str) -> Option<Element<'d>> {
-    let found = elements.find(|element| element.name().is_some_and(|other| other == name))?;
-    let another = elements.any(|element| element.name().is_some_and(|other| other == name));
-    (!another).then_some(found)
 }

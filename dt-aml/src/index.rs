@@ -1,8 +1,9 @@
-//! Which elements carry an ID, and which refer to one.
+//! Which elements carry an ID, which refer to one, and which are the class at a path.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::class;
 use crate::kind::Kind;
 use crate::tree::{NodeId, Tree};
 use crate::xml;
@@ -11,14 +12,12 @@ use crate::xml;
 pub(crate) const LINK_ENDS: [&str; 2] = ["RefPartnerSideA", "RefPartnerSideB"];
 /// The attribute of an InternalElement that names its class, or the element that it mirrors.
 pub(crate) const UNIT: &str = "RefBaseSystemUnitPath";
-/// A link end can be split into ID and name at any of its colons; more than this many do not occur.
-const MAX_COLONS: usize = 16;
-
-/// Elements by ID, and referring elements by the ID they may mean.
+/// Elements by ID, referring elements by the ID they may mean, and classes by their path.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     ids: Multimap,
     references: Multimap,
+    classes: Multimap,
 }
 
 impl Index {
@@ -38,6 +37,9 @@ impl Index {
         for target in targets(tree, node) {
             self.references.insert(&target, node);
         }
+        if let Some(key) = class::key_of(tree, node) {
+            self.classes.insert(&key, node);
+        }
     }
 
     pub(crate) fn remove(&mut self, tree: &Tree, node: NodeId) {
@@ -47,11 +49,19 @@ impl Index {
         for target in targets(tree, node) {
             self.references.remove(&target, node);
         }
+        if let Some(key) = class::key_of(tree, node) {
+            self.classes.remove(&key, node);
+        }
     }
 
     /// The elements with this ID.
     pub(crate) fn with_id(&self, id: &str) -> impl Iterator<Item = NodeId> + '_ {
         self.ids.get(id)
+    }
+
+    /// The classes whose path has this key.
+    pub(crate) fn with_class_key(&self, key: &str) -> impl Iterator<Item = NodeId> + '_ {
+        self.classes.get(key)
     }
 
     /// The links and mirrors that may refer to this ID.
@@ -79,12 +89,13 @@ pub(crate) struct Pointer {
 impl Pointer {
     /// How it can be read, as ID and interface name.
     ///
-    /// CAEX 3.0 writes the interface's ID, CAEX 2.15 writes `{ID}:name` or `ID:name`. IDs need not be GUIDs and may
-    /// hold colons, so there can be several readings.
+    /// CAEX 3.0 writes the interface's ID, CAEX 2.15 writes `{ID}:name` or `ID:name`. IDs need not be GUIDs, and both
+    /// may hold colons, so it can be split at the first and at the last one.
     pub(crate) fn readings(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let value = self.value.as_str();
-        let colons = value.match_indices(':').take(MAX_COLONS);
-        let split = colons.map(move |(at, _)| (&value[..at], Some(&value[at + 1..])));
+        let (first, last) = (value.find(':'), value.rfind(':').filter(|last| value.find(':') != Some(*last)));
+        let colons = first.into_iter().chain(last);
+        let split = colons.map(move |at| (&value[..at], Some(&value[at + 1..])));
         std::iter::once((value, None)).chain(split).flat_map(|(target, name)| {
             let bare = target.strip_prefix('{').and_then(|inner| inner.strip_suffix('}'));
             std::iter::once((target, name)).chain(bare.map(|bare| (bare, name)))

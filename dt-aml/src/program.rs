@@ -9,8 +9,9 @@
 //!    `ProgramRoleClassLib/GenericProgram/GenericCommand`);
 //! 2. its system unit class is, or inherits from, an **MTP service** (VDI/VDE/NAMUR 2658-4): `Service`,
 //!    `ServiceProcedure` or `ServiceStrategy` in `MTPServiceSUCLib`;
-//! 3. it holds a **PLCopen logic reference**: an ExternalInterface whose class path, or that of a class it inherits
-//!    from, names `PLCopenXMLInterface`, and that is not a variable.
+//! 3. it holds a **PLCopen logic reference** and variables beside it: an ExternalInterface whose class path, or that of
+//!    a class it inherits from, names `PLCopenXMLInterface`, and at least one VariableInterface (below). Logic alone is
+//!    not enough: a controller refers to all the logic it runs, and is not to be called.
 //!
 //! A role is one that the element's RoleRequirements or SupportedRoleClass names, or a SupportedRoleClass of its
 //! system unit class. A program nested in another is a program of its own.
@@ -132,7 +133,7 @@ fn program(element: Element<'_>) -> Option<Program> {
         return None;
     }
     let by_role = has_program_role(element);
-    if !by_role && !is_service(element) && !refers_to_logic(element) {
+    if !by_role && !is_service(element) && !is_logic_with_variables(element) {
         return None;
     }
     let parameters = element.children().filter_map(|child| parameter(child, by_role)).collect();
@@ -183,11 +184,16 @@ fn is_mtp_unit(element: Element<'_>, classes: &[&str]) -> bool {
     })
 }
 
-fn refers_to_logic(element: Element<'_>) -> bool {
-    element.children_of(Kind::ExternalInterface).any(|interface| {
-        let names = interface_names(interface);
-        names.iter().any(|name| name == PLCOPEN) && !names.iter().any(|name| name.ends_with(VARIABLE))
-    })
+fn is_logic_with_variables(element: Element<'_>) -> bool {
+    let is_logic = |interface: Element<'_>| {
+        !is_variable(interface) && interface_names(interface).iter().any(|name| name == PLCOPEN)
+    };
+    let interfaces = || element.children_of(Kind::ExternalInterface);
+    interfaces().any(is_logic) && interfaces().any(is_variable)
+}
+
+fn is_variable(interface: Element<'_>) -> bool {
+    interface_names(interface).iter().any(|name| name.ends_with(VARIABLE))
 }
 
 /// The names in the path of an interface's class and in those of the classes it inherits from.
@@ -199,9 +205,7 @@ fn interface_names(interface: Element<'_>) -> Vec<String> {
 
 fn parameter(child: Element<'_>, by_role: bool) -> Option<Parameter> {
     match child.kind() {
-        Kind::ExternalInterface if interface_names(child).iter().any(|name| name.ends_with(VARIABLE)) => {
-            Some(variable(child))
-        }
+        Kind::ExternalInterface if is_variable(child) => Some(variable(child)),
         Kind::Attribute if by_role => {
             let Attribute { address, name, default, unit, data_type, constraints, value } =
                 Attribute::read(child);

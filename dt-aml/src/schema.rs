@@ -144,7 +144,7 @@ const FILE_215: &[Group] = groups![
 ];
 
 const FILE_3: &[Group] = groups![
-    some SuperiorStandardVersion,
+    many SuperiorStandardVersion,
     some SourceDocumentInformation,
     many ExternalReference,
     many InstanceHierarchy,

@@ -68,6 +68,7 @@ impl Batch {
 }
 
 impl Publisher {
+    /// Seals, describes and signs `entries` as what follows on the latest head.
     pub(crate) fn make(
         &self,
         entries: Vec<Entry>,
@@ -108,6 +109,7 @@ impl Publisher {
         Ok(Batch { sealed: sealed.bytes, segment, head, described: false, entries })
     }
 
+    /// The description as a record in this version, checked as anybody will check it.
     pub(crate) fn sign_segment(
         &self,
         segment: Segment,
@@ -123,6 +125,7 @@ impl Publisher {
         })
     }
 
+    /// The one head that follows on the latest and covers `segment`.
     pub(crate) fn sign_head(
         &self,
         segment: &SignedSegment,

@@ -152,6 +152,10 @@ impl core::ops::Deref for SignedHead {
 
 /// Evidence that an owner showed different histories of one feed: two heads that cannot both belong to a log that only grows.
 ///
+/// Two heads of one version always contradict each other, and so do neighbours that are not chained. Heads further apart do so by
+/// themselves only where their trees share a perfect subtree, or sizes or times go back; a reader finds out about the others from the
+/// segments in between, and refuses them with [`ReadError::NotAnExtension`](crate::ReadError::NotAnExtension).
+///
 /// Anybody can check it, without keys and without a network. It travels in the canonical codec, within [`MAX_FORK_BYTES`].
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Fork {

@@ -264,7 +264,7 @@ impl Publisher {
         }
     }
 
-    /// Puts the batch in flight together anew, for another resilience. Only before its segment was sent.
+    /// Puts the batch in flight together anew, for another resilience. Only before its head was sent: it is another attempt.
     pub(crate) fn reblob(
         &mut self,
         resilience: Resilience,

@@ -8,8 +8,10 @@ use thiserror::Error;
 
 use crate::block::CommittedBlock;
 use crate::genesis::Genesis;
-use crate::replica::{BlockError, GENESIS, OpenReplicaError, Replica, Tip, read_meta};
-use crate::store::{LedgerStore, MemoryStore, StoreError, StoreView, Table};
+use crate::opening::{GENESIS, OpenReplicaError, read_meta};
+use crate::replica::{Replica, Tip};
+use crate::store::{LedgerStore, MemoryStore, Row, StoreError, StoreView, Table};
+use crate::successor::BlockError;
 
 /// What an audit found in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +143,6 @@ fn compare(stored: &dyn StoreView, replayed: &dyn StoreView) -> Result<u64, Audi
     Ok(count)
 }
 
-fn all_rows(view: &dyn StoreView, table: Table) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+fn all_rows(view: &dyn StoreView, table: Table) -> Result<Vec<Row>, StoreError> {
     crate::store::scan_prefix(view, table, &[], usize::MAX)
 }

@@ -9,9 +9,10 @@ use thiserror::Error;
 use crate::admission::AdmissionError;
 use crate::block::CommittedBlock;
 use crate::receipt::EventKind;
-use crate::replica::{BlockError, Replica};
+use crate::replica::Replica;
 use crate::state::State;
 use crate::store::StoreError;
+use crate::successor::BlockError;
 use crate::{Call, Reason, Transaction};
 
 /// Where a consensus stands.

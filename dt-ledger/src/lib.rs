@@ -119,6 +119,7 @@ mod call;
 mod certificate;
 mod consensus;
 mod genesis;
+mod opening;
 mod policy;
 mod receipt;
 mod record;
@@ -129,6 +130,7 @@ mod safety;
 mod solo;
 mod state;
 pub mod store;
+mod successor;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transaction;
@@ -145,6 +147,7 @@ pub use call::{
 pub use certificate::Certificate;
 pub use consensus::{Consensus, ConsensusError, ExecuteError, Executed, Status, execute};
 pub use genesis::{Genesis, GenesisError, Organisation};
+pub use opening::OpenReplicaError;
 pub use policy::{AGENT, MAINTAINER, OWNER, Policy, Subject};
 pub use receipt::{Event, EventKind, Outcome, Reason, Receipt, TwinEvent};
 pub use record::{
@@ -153,11 +156,12 @@ pub use record::{
 };
 #[cfg(feature = "redb")]
 pub use redb_store::RedbStore;
-pub use replica::{BlockError, OpenReplicaError, Replica, Tip};
+pub use replica::{Replica, Tip};
 pub use safety::check_call;
 pub use solo::{Clock, Solo};
 pub use state::{CallError, Snapshot, State};
 pub use store::{LedgerStore, MemoryStore, StoreError, StoreView};
+pub use successor::BlockError;
 pub use transaction::{MAX_AML_BYTES, MAX_CALL_BYTES, MAX_CALLS, Transaction};
 pub use transition::{document_id, twin_id};
 pub use tree::StateProof;

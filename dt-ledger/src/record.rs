@@ -76,6 +76,7 @@ impl StateKey {
 pub(crate) enum Sort {
     Party = 2,
     Roles = 6,
+    Specification = 9,
     Document = 12,
     Source = 14,
     Feed = 15,
@@ -355,6 +356,7 @@ mod tests {
         let document = DocumentId::from([0; 32]);
         for (sort, key) in [
             (Sort::Roles, StateKey::Roles(twin, party)),
+            (Sort::Specification, StateKey::Specification(twin)),
             (Sort::Document, StateKey::Document(twin, document)),
             (Sort::Source, StateKey::Source(twin, uri)),
             (Sort::Feed, StateKey::Feed(twin, component)),

@@ -1,11 +1,10 @@
 //! The embedded persistent store: redb, one durable transaction per block.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use redb::{Database, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, TableDefinition};
 
-use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table};
+use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, Visit};
 
 /// A ledger in one file, which survives the end of the process at any moment.
 pub struct RedbStore(Engine);
@@ -113,12 +112,7 @@ impl StoreView for RedbView {
         })
     }
 
-    fn scan(
-        &self,
-        of: Table,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, of: Table, from: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
         guarded(|| {
             let rows = self.0.open_table(table(of)).map_err(engine)?;
             for row in rows.range(from..).map_err(engine)? {

@@ -1,110 +1,22 @@
 //! A ledger's replica: what a consensus adapter drives, and what a participant reads.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
-use dt_aml::{Document, Edit, Limits};
-use dt_model::{Digest, Envelope, PartyId, Signed, Timestamp, TwinId, codec};
-use thiserror::Error;
+use dt_model::{Digest, Envelope, Signed, Timestamp, codec};
 
 use crate::admission::{self, AdmissionError};
-use crate::block::{
-    Block, Commit, CommitCertificate, CommittedBlock, Header, MAX_BLOCK_BYTES, log_root, vote_quorum,
-};
-use crate::genesis::{Genesis, GenesisError};
+use crate::block::{Block, CommitCertificate, CommittedBlock, Header, MAX_BLOCK_BYTES, log_root};
+use crate::genesis::Genesis;
+use crate::opening::{GENESIS, MAX_META_BYTES, OpenReplicaError, TIP, begin, read_meta, rebuild};
 use crate::receipt::Receipt;
-use crate::record::{Resource, Specification, StateKey, TraceEntry};
-use crate::state::{Snapshot, Specifications, State, decode_value};
+use crate::record::{Resource, TraceEntry};
+use crate::state::{Snapshot, Specifications, State};
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, scan_prefix};
-use crate::transaction::MAX_AML_BYTES;
+use crate::successor::{BlockError, check_header, check_votes};
 use crate::transition::{At, Transition, trace_key, transaction_key};
 use crate::{Event, Transaction, tree};
-
-/// Why a block is not the chain's next.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum BlockError {
-    /// It is for another chain.
-    #[error("the block is for another chain")]
-    WrongChain,
-    /// It is not the next.
-    #[error("the next height is {expected}, not {found}")]
-    WrongHeight {
-        /// The next height.
-        expected: u64,
-        /// The block's.
-        found: u64,
-    },
-    /// It does not build on our last block.
-    #[error("the block builds on another predecessor")]
-    WrongPredecessor,
-    /// Its time is before the last block's.
-    #[error("the block's time goes back")]
-    TimeGoesBack,
-    /// Its proposer computed another state from the blocks before: one of us is wrong, and must stop.
-    #[error("the state before the block is another: its proposer has {found}, we have {expected}")]
-    StateDiverges {
-        /// Our root.
-        expected: Digest,
-        /// The block's.
-        found: Digest,
-    },
-    /// Its proposer computed other receipts for the block before.
-    #[error("the receipts before the block are others")]
-    ReceiptsDiverge,
-    /// Its header commits to other transactions.
-    #[error("the transactions are not those of the header")]
-    WrongTransactions,
-    /// It is larger than a block may be.
-    #[error("the block is larger than {MAX_BLOCK_BYTES} bytes")]
-    TooLarge,
-    /// A transaction in it is not admissible.
-    #[error("transaction {index}: {error}")]
-    Transaction {
-        /// Counted from 0.
-        index: usize,
-        /// Why.
-        #[source]
-        error: AdmissionError,
-    },
-    /// Too few validators voted for it, or a vote is not one.
-    #[error("{votes} of {needed} votes commit the block")]
-    Uncommitted {
-        /// Valid votes of distinct validators.
-        votes: usize,
-        /// Votes needed.
-        needed: usize,
-    },
-    /// The store did not answer, or did not write.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why a replica did not come up.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum OpenReplicaError {
-    /// The genesis cannot begin a chain.
-    #[error(transparent)]
-    Genesis(#[from] GenesisError),
-    /// The store holds another chain.
-    #[error("the store holds the chain {}", found.short())]
-    OtherChain {
-        /// That chain.
-        found: Digest,
-    },
-    /// The store holds no chain.
-    #[error("the store holds no chain")]
-    NoChain,
-    /// The specification of a twin cannot be rebuilt from its base and edits.
-    #[error("the specification of twin {} cannot be rebuilt", .0.short())]
-    Specification(TwinId),
-    /// The store did not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// Where the chain stands.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -121,11 +33,6 @@ pub struct Tip {
     pub receipts_root: Digest,
 }
 
-/// Rows of [`Table::Meta`].
-pub(crate) const GENESIS: &[u8] = b"genesis";
-const TIP: &[u8] = b"tip";
-/// Neither row is ever longer.
-const MAX_META_BYTES: usize = 1024 * 1024;
 /// Trace entries that one query returns.
 const MAX_TRACE: usize = 100_000;
 
@@ -414,126 +321,4 @@ impl Replica {
         };
         Ok(Applied { batch, tip, specifications, receipts: effects.receipts, events: effects.events })
     }
-}
-
-fn check_header(chain: Digest, tip: &Tip, block: &Block) -> Result<(), BlockError> {
-    let Block { header, transactions } = block;
-    if header.chain != chain {
-        return Err(BlockError::WrongChain);
-    }
-    if header.height != tip.height + 1 {
-        return Err(BlockError::WrongHeight { expected: tip.height + 1, found: header.height });
-    }
-    if header.previous != tip.block {
-        return Err(BlockError::WrongPredecessor);
-    }
-    if header.time < tip.time {
-        return Err(BlockError::TimeGoesBack);
-    }
-    if header.state_root != tip.state_root {
-        return Err(BlockError::StateDiverges { expected: tip.state_root, found: header.state_root });
-    }
-    if header.receipts_root != tip.receipts_root {
-        return Err(BlockError::ReceiptsDiverge);
-    }
-    if transactions.iter().map(Bytes::len).sum::<usize>() > MAX_BLOCK_BYTES {
-        return Err(BlockError::TooLarge);
-    }
-    if header.transactions_root != log_root(transactions.iter().map(AsRef::as_ref)) {
-        return Err(BlockError::WrongTransactions);
-    }
-    Ok(())
-}
-
-/// Whether more than two thirds of `validators`, each once and nobody else, voted for the block of `header`.
-pub(crate) fn check_votes(
-    validators: &[PartyId],
-    header: &Header,
-    certificate: &CommitCertificate,
-) -> Result<(), BlockError> {
-    let needed = vote_quorum(validators.len());
-    let vote = Commit { chain: header.chain, height: header.height, block: header.digest() };
-    let mut voters: Vec<PartyId> = Vec::with_capacity(needed);
-    // A vote that is none condemns the certificate: what is stored and audited holds nothing that nobody answers for. The first such
-    // vote ends the work, so there are never more signatures to check than validators.
-    for envelope in &certificate.votes {
-        let is_new = validators.contains(&envelope.signer()) && !voters.contains(&envelope.signer());
-        if !is_new || !envelope.clone().open().is_ok_and(|signed| *signed.value() == vote) {
-            return Err(BlockError::Uncommitted { votes: voters.len(), needed });
-        }
-        voters.push(envelope.signer());
-    }
-    if voters.len() < needed {
-        return Err(BlockError::Uncommitted { votes: voters.len(), needed });
-    }
-    Ok(())
-}
-
-/// Writes the state that `genesis` begins with.
-fn begin(store: &dyn LedgerStore, genesis: &Genesis) -> Result<(), StoreError> {
-    let chain = genesis.chain();
-    let mut state = BTreeMap::new();
-    for organisation in &genesis.organisations {
-        state.insert(
-            StateKey::Authority(organisation.authority).to_bytes(),
-            Some(codec::encode(&organisation.name)),
-        );
-    }
-    state.insert(StateKey::Validators.to_bytes(), Some(codec::encode(&genesis.validators)));
-    let mut batch = Batch::default();
-    let state_root = tree::update(&*store.view()?, &state, &mut batch)?;
-    batch.writes.extend(state.into_iter().map(|(key, value)| ((Table::State, key), value)));
-    let receipts_root = log_root([]);
-    let tip = Tip { height: 0, block: chain, time: genesis.time, state_root, receipts_root };
-    batch.put(Table::Meta, GENESIS, codec::encode(genesis));
-    batch.put(Table::Meta, TIP, codec::encode(&tip));
-    store.commit(batch)
-}
-
-pub(crate) fn read_meta<T: BorshSerialize + BorshDeserialize>(
-    view: &dyn StoreView,
-    key: &[u8],
-) -> Result<Option<T>, StoreError> {
-    let Some(bytes) = view.get(Table::Meta, key)? else { return Ok(None) };
-    codec::decode(&bytes, MAX_META_BYTES)
-        .map(Some)
-        .map_err(|_| StoreError::Damaged { table: Table::Meta, key: key.to_vec() })
-}
-
-/// Parses every twin's base, applies its edits, and checks that the result has the root that the state says.
-fn rebuild(view: &dyn StoreView) -> Result<Specifications, OpenReplicaError> {
-    /// The tag of [`StateKey::Specification`], by which all specifications are found.
-    const TAG: [u8; 1] = [9];
-    let mut specifications = Specifications::new();
-    for (key, value) in scan_prefix(view, Table::State, &TAG, usize::MAX)? {
-        let damaged = |_| StoreError::Damaged { table: Table::State, key: key.clone() };
-        let key = codec::decode(&key, MAX_META_BYTES).map_err(damaged)?;
-        let StateKey::Specification(twin) = key else { continue };
-        let stands: Specification = decode_value(&key, &value)?;
-        let document =
-            rebuild_one(view, twin, stands.version)?.ok_or(OpenReplicaError::Specification(twin))?;
-        if document.root_hash().as_bytes() != stands.root.as_bytes() {
-            return Err(OpenReplicaError::Specification(twin));
-        }
-        specifications.insert(twin, Arc::new(document));
-    }
-    Ok(specifications)
-}
-
-fn rebuild_one(view: &dyn StoreView, twin: TwinId, version: u64) -> Result<Option<Document>, StoreError> {
-    let read = |key: &StateKey| view.get(Table::State, &key.to_bytes());
-    let base = StateKey::SpecificationBase(twin);
-    let Some(bytes) = read(&base)? else { return Ok(None) };
-    let aml: Vec<u8> = decode_value(&base, &bytes)?;
-    debug_assert!(aml.len() <= MAX_AML_BYTES, "checked when it was admitted");
-    let Ok(mut document) = Document::parse(&aml, &Limits::default()) else { return Ok(None) };
-    for number in 1..=version {
-        let key = StateKey::SpecificationEdits(twin, number);
-        let Some(bytes) = read(&key)? else { return Ok(None) };
-        let edits: Vec<Edit> = decode_value(&key, &bytes)?;
-        if document.apply(&edits).is_err() {
-            return Ok(None);
-        }
-    }
-    Ok(Some(document))
 }

@@ -41,6 +41,9 @@ impl Table {
 /// A row's key and value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
+/// Who is shown rows, each by key and value, until he breaks off.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// What to write: for each key its value, or `None` to remove it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
@@ -113,12 +116,7 @@ pub trait StoreView: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn scan(
-        &self,
-        table: Table,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError>;
+    fn scan(&self, table: Table, from: &[u8], visit: Visit<'_>) -> Result<(), StoreError>;
 }
 
 /// The rows of `table` whose keys start with `prefix`, at most `limit` of them.
@@ -176,12 +174,7 @@ impl StoreView for MemoryView {
         Ok(self.0.get(&(table, key.to_vec())).cloned())
     }
 
-    fn scan(
-        &self,
-        table: Table,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, table: Table, from: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
         for ((of, key), value) in self.0.range((table, from.to_vec())..) {
             if *of != table || visit(key, value).is_break() {
                 break;

@@ -22,6 +22,20 @@ pub struct Transaction {
 /// The largest specification that a twin can be created with.
 pub const MAX_AML_BYTES: usize = 16 * 1024 * 1024;
 
+/// Under what limits every replica parses and edits specifications. They are part of the rules: with others a replica would judge an edit
+/// otherwise than the rest, so nothing here is left to what another crate takes for a good default.
+pub(crate) const AML_LIMITS: dt_aml::Limits = dt_aml::Limits {
+    bytes: MAX_AML_BYTES as u64,
+    // Real files stay below 20.
+    depth: 256,
+    // One for each 16 bytes: real files have one for 60, and a parsed element takes ten times as much.
+    elements: 1 << 20,
+    // CAEX knows fewer than 20.
+    attributes: 256,
+    namespaces: 64,
+    fragment: MAX_CALL_BYTES as u64,
+};
+
 /// The longest transaction, but for the creation of a twin. Bulk data goes to the DHT (section 4.2).
 pub const MAX_CALL_BYTES: usize = 1024 * 1024;
 

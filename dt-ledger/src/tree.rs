@@ -334,7 +334,8 @@ mod tests {
                 let proof = prove(&*view, &key).unwrap();
                 let value = model.get(&key).map(Vec::as_slice);
                 prop_assert!(proof.verify(&top, &key, value));
-                prop_assert!(!proof.verify(&top, &key, if value.is_some() { None } else { Some(b"") }));
+                let other = if value.is_some() { None } else { Some(&b""[..]) };
+                prop_assert!(!proof.verify(&top, &key, other));
             }
             let before = nodes(&store);
             let one: Changes = [(b"one more".to_vec(), Some(vec![]))].into();

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use dt_feed::{BatchPolicy, Entry, EpochKey, Manifest, PublishError, Publisher};
 use dt_ledger::{
-    CallError, CallRecord, CallResult, CallStatus, ConsensusError, ExecuteError, FeedReference, Reason,
+    Argument, CallError, CallRecord, CallResult, CallStatus, ConsensusError, ExecuteError, FeedReference, Reason,
     State as _, TwinCall, TwinEvent, check_call,
 };
 use dt_model::{ComponentId, DataClass, Digest, Name, Operation, Permission, Text, Timestamp, TwinId, codec};
@@ -83,6 +83,8 @@ pub struct Agent {
     policy: BatchPolicy,
     feeds: BTreeMap<ComponentId, Publisher>,
     anomalous: BTreeSet<ComponentId>,
+    /// What was found since the last pull that came to its end.
+    found: Pulled,
 }
 
 impl Agent {
@@ -98,17 +100,9 @@ impl Agent {
         policy: BatchPolicy,
         now: Timestamp,
     ) -> Result<Self, AgentError> {
-        let feeds =
-            client.ledger().state().and_then(|state| state.feeds(&twin)).map_err(ClientError::from)?;
-        let (publishers, anomalous) = (BTreeMap::new(), BTreeSet::new());
-        let mut agent = Self { client, twin, device, journal, policy, feeds: publishers, anomalous };
-        for (component, feed) in feeds {
-            if feed.reference.publisher == agent.client.party() {
-                let manifest = agent.manifest(&component)?;
-                let publisher = agent.publisher(manifest, &component, now).await?;
-                agent.feeds.insert(component, publisher);
-            }
-        }
+        let (feeds, anomalous, found) = (BTreeMap::new(), BTreeSet::new(), Pulled::default());
+        let mut agent = Self { client, twin, device, journal, policy, feeds, anomalous, found };
+        agent.follow_links(now).await?;
         Ok(agent)
     }
 
@@ -129,54 +123,56 @@ impl Agent {
     /// # Errors
     /// [`AgentError`].
     pub async fn connect(&mut self, components: &[ComponentId], now: Timestamp) -> Result<(), AgentError> {
-        let mut calls = Vec::new();
+        self.follow(now).await?;
+        let (mut calls, mut opened) = (Vec::new(), BTreeMap::new());
         for component in components {
-            if self.feeds.contains_key(component) {
+            if self.feeds.contains_key(component) || opened.contains_key(component) {
                 continue;
             }
             let (publisher, feed) = self.open_feed(component, component, now).await?;
-            self.feeds.insert(component.clone(), publisher);
+            opened.insert(component.clone(), publisher);
             calls.extend(self.anchor_of(&feed, now).await?);
             calls.push(TwinCall::AddSensorFeed { component: component.clone(), feed });
         }
         if !calls.is_empty() {
             self.execute(calls).await?;
         }
+        self.feeds.append(&mut opened);
         Ok(())
     }
 
     /// Takes what the sensors have measured, holds it against the specification, and publishes the batches that are due.
     ///
     /// # Errors
-    /// [`AgentError`]; a reading that was not taken is asked for again.
+    /// [`AgentError`]; a reading that was not taken is asked for again, and what was found already is told by the next pull.
     pub async fn pull(&mut self, now: Timestamp) -> Result<Pulled, AgentError> {
         self.follow(now).await?;
         let specification = self.client.ledger().specification(&self.twin)?;
-        let mut pulled = Pulled::default();
         for (component, publisher) in &mut self.feeds {
             let last = publisher.last_time();
             for reading in self.device.samples(component, last).await? {
+                publisher.append(Entry::new(reading.time, codec::encode(&reading)), now)?;
+                self.found.readings += 1;
                 match anomaly::check(&specification, component, &reading) {
                     Some(anomaly) if self.anomalous.insert(component.clone()) => {
-                        pulled.anomalies.push(anomaly)
+                        self.found.anomalies.push(anomaly);
                     }
-                    None if self.anomalous.remove(component) => pulled.recovered.push(component.clone()),
+                    None if self.anomalous.remove(component) => self.found.recovered.push(component.clone()),
                     _ => {}
                 }
-                publisher.append(Entry::new(reading.time, codec::encode(&reading)), now)?;
-                pulled.readings += 1;
             }
             let mut rng = self.client.rng();
             while publisher.publish(self.client.items().client(), now, &mut rng).await?.is_some() {}
         }
-        Ok(pulled)
+        Ok(std::mem::take(&mut self.found))
     }
 
     /// Publishes what waits, whether or not a batch is full.
     ///
     /// # Errors
-    /// [`AgentError::Publish`].
+    /// [`AgentError`].
     pub async fn flush(&mut self, now: Timestamp) -> Result<(), AgentError> {
+        self.follow(now).await?;
         let mut rng = self.client.rng();
         for publisher in self.feeds.values_mut() {
             publisher.flush(self.client.items().client(), now, &mut rng).await?;
@@ -207,19 +203,21 @@ impl Agent {
     }
 
     /// Brings the specification up to what was exchanged at the asset (section 5.2): for each exchange one transaction that takes the old
-    /// component and its feed out and puts the new ones in its place. Those that the specification shows already are passed over.
+    /// component and its feed, if it has one, out and puts the new ones in its place. Those that the specification shows already are
+    /// passed over.
     ///
     /// # Errors
     /// [`AgentError`].
     pub async fn follow_exchanges(&mut self, now: Timestamp) -> Result<Vec<Exchange>, AgentError> {
+        self.follow(now).await?;
         let mut done = Vec::new();
         for exchange in self.device.exchanges().await? {
             let specification = self.client.ledger().specification(&self.twin)?;
             let Ok(old) = specification.find(exchange.old.as_str()) else { continue };
             let unknown = || DeviceError::UnknownComponent(exchange.old.clone());
             let parent = old.parent().and_then(|parent| parent.address()).ok_or_else(unknown)?;
-            let after = old.previous_sibling().filter(|before| before.kind() == old.kind());
-            let after = after.and_then(|before| before.address());
+            // Where nothing stands before it that could be named, its successor goes to the end of its kind.
+            let after = old.previous_sibling().and_then(|before| before.address());
             let edits = vec![
                 dt_aml::Edit::Remove {
                     address: exchange.old.to_string(),
@@ -228,22 +226,22 @@ impl Agent {
                 dt_aml::Edit::Insert { fragment: exchange.fragment.clone(), parent, after },
             ];
             let expected = Some(Digest::from(*specification.root_hash().as_bytes()));
+            let mut calls = vec![TwinCall::EditAml { edits, expected }];
+            let mut opened = None;
             if let Some(publisher) = self.feeds.get_mut(&exchange.old) {
                 let mut rng = self.client.rng();
                 publisher.flush(self.client.items().client(), now, &mut rng).await?;
+                let (publisher, feed) = self.open_feed(&exchange.new, &exchange.old, now).await?;
+                opened = Some(publisher);
+                // An element cannot go while a feed is linked to it.
+                calls.insert(0, TwinCall::RemoveSensorFeed { component: exchange.old.clone() });
+                calls.push(TwinCall::AddSensorFeed { component: exchange.new.clone(), feed });
+                calls.extend(self.anchor_of(&feed, now).await?);
             }
-            let (publisher, feed) = self.open_feed(&exchange.new, &exchange.old, now).await?;
-            let mut calls = Vec::new();
-            if self.feeds.contains_key(&exchange.old) {
-                calls.push(TwinCall::RemoveSensorFeed { component: exchange.old.clone() });
-            }
-            calls.push(TwinCall::EditAml { edits, expected });
-            calls.push(TwinCall::AddSensorFeed { component: exchange.new.clone(), feed });
-            calls.extend(self.anchor_of(&feed, now).await?);
             self.execute(calls).await?;
             self.feeds.remove(&exchange.old);
             self.anomalous.remove(&exchange.old);
-            self.feeds.insert(exchange.new.clone(), publisher);
+            self.feeds.extend(opened.map(|publisher| (exchange.new.clone(), publisher)));
             done.push(exchange);
         }
         Ok(done)
@@ -258,7 +256,9 @@ impl Agent {
         let mut served = Vec::new();
         let twin = self.twin_record()?;
         if twin.queue.is_empty() {
-            self.journal.in_flight(None)?;
+            if self.journal.memory().in_flight.is_some() {
+                self.journal.in_flight(None)?;
+            }
             return Ok(served);
         }
         let epoch = twin.epoch + 1;
@@ -346,7 +346,11 @@ impl Agent {
             let variable = parameter.address.as_deref().and_then(|address| ComponentId::new(address).ok());
             let Some(variable) = variable else { return CallResult::Unknown };
             let shown = self.device.read(&variable).await.ok().flatten();
-            if !shown.zip(asked).is_some_and(|(shown, asked)| same_value(&shown, asked.value.as_str())) {
+            let is_shown = |(shown, asked): (Reading, &Argument)| {
+                let in_unit = shown.unit.is_none() || shown.unit == asked.unit;
+                in_unit && same_value(&shown, asked.value.as_str())
+            };
+            if !shown.zip(asked).is_some_and(is_shown) {
                 return CallResult::Unknown;
             }
         }
@@ -374,10 +378,17 @@ impl Agent {
         Ok(check_call(&specification, call))
     }
 
-    /// Deals with what happened on the ledger: where the list of a feed's keys has changed, the feed goes on under the current key.
+    /// Deals with what happened on the ledger: feeds that were linked or unlinked, which this agent need not have done itself, or may
+    /// have done without learning that it came to pass; and where the list of a feed's keys has changed, the feed goes on under the
+    /// current key.
     async fn follow(&mut self, now: Timestamp) -> Result<(), AgentError> {
         let mut subscription = self.client.ledger().subscribe(self.twin, self.journal.memory().height);
         let events = subscription.catch_up().await.map_err(from_consensus)?;
+        let is_link =
+            |event: &TwinEvent| matches!(event, TwinEvent::FeedAdded(..) | TwinEvent::FeedRemoved(..));
+        if events.iter().any(|(_, event)| is_link(event)) {
+            self.follow_links(now).await?;
+        }
         let changed: BTreeSet<Digest> = events
             .into_iter()
             .filter_map(
@@ -400,6 +411,26 @@ impl Agent {
         Ok(())
     }
 
+    /// Takes up the feeds that the ledger says this party publishes, and lets go of all others.
+    async fn follow_links(&mut self, now: Timestamp) -> Result<(), AgentError> {
+        let state = self.client.ledger().state().map_err(ClientError::from)?;
+        let mut linked: BTreeMap<_, _> = state.feeds(&self.twin).map_err(ClientError::from)?.into_iter().collect();
+        linked.retain(|_, feed| feed.reference.publisher == self.client.party());
+        self.feeds.retain(|component, publisher| {
+            linked.get(component).is_some_and(|feed| feed.reference == reference(publisher.manifest()))
+        });
+        self.anomalous.retain(|component| linked.contains_key(component));
+        for (component, feed) in linked {
+            let manifest = self.manifest(&component)?;
+            // A feed that another program of this party publishes is left to it.
+            if !self.feeds.contains_key(&component) && reference(&manifest) == feed.reference {
+                let publisher = self.publisher(manifest, now).await?;
+                self.feeds.insert(component, publisher);
+            }
+        }
+        Ok(())
+    }
+
     /// A feed for `component`, readable by whoever may read sensor data at `scope`; what an earlier attempt left is taken up.
     async fn open_feed(
         &self,
@@ -409,20 +440,16 @@ impl Agent {
     ) -> Result<(Publisher, FeedReference), AgentError> {
         let manifest = self.manifest(component)?;
         let feed = reference(&manifest);
-        let publisher = self.publisher(manifest, scope, now).await?;
-        Ok((publisher, feed))
-    }
-
-    async fn publisher(
-        &self,
-        manifest: Manifest,
-        scope: &ComponentId,
-        now: Timestamp,
-    ) -> Result<Publisher, AgentError> {
-        let feed = reference(&manifest);
         let state = self.client.ledger().state().map_err(ClientError::from)?;
         let readers = readers(&state, &self.twin, DataClass::Sensor, Some(scope), &self.client.party(), now)?;
         self.client.ensure_item(feed_keys_name(&feed.feed), &readers, now).await?;
+        let publisher = self.publisher(manifest, now).await?;
+        Ok((publisher, feed))
+    }
+
+    /// The publisher of a feed, which goes on where the feed ends.
+    async fn publisher(&self, manifest: Manifest, now: Timestamp) -> Result<Publisher, AgentError> {
+        let feed = reference(&manifest);
         let keyring = self.client.feed_keyring(&self.twin, &feed, now).await?;
         let key = epoch_key(&keyring)?;
         Ok(Publisher::create(self.client.items().client(), manifest, self.policy, key, now).await?)

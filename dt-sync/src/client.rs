@@ -7,10 +7,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dt_acl::{AclError, AclRef, Grantee, History, ItemId, ItemName, Items, Revocation};
+use dt_acl::{Acl, AclError, AclRef, Grantee, History, ItemId, ItemName, Items, Revocation};
 use dt_ledger::{
     AclAnchor, Call, Certificate, CreateTwin, Document, DocumentId, EventKind, Executed, FeedReference,
-    ProgramCall, Snapshot, State as _, TwinCall, TwinEvent, Uri, Version, document_id, twin_id,
+    ProgramCall, Resource, Snapshot, State as _, TwinCall, TwinEvent, Uri, Version, document_id, twin_id,
 };
 use dt_model::{
     ComponentId, ContentHash, DataClass, Digest, Domain, Envelope, Name, PartyId, Timestamp, TwinId,
@@ -138,10 +138,11 @@ impl Client {
         draft: Draft<'_>,
         now: Timestamp,
     ) -> Result<DocumentId, ClientError> {
-        let (version, anchor) = self.store(twin, draft, now).await?;
-        if let Some(document) = self.registered(twin, &version.item)? {
+        let item = ItemId::new(self.party(), document_name(twin, &draft));
+        if let Some(document) = self.registered(twin, &Digest::from(*item.as_bytes()))? {
             return Ok(document);
         }
+        let (version, anchor) = self.store(twin, draft, now).await?;
         let document = Document {
             title: draft.title.clone(),
             media_type: draft.media_type.clone(),
@@ -156,6 +157,8 @@ impl Client {
 
     /// Shares a new version of a document.
     ///
+    /// Made again, it registers the version once: what the newest version is already is not registered another time.
+    ///
     /// # Errors
     /// [`ClientError`].
     pub async fn write_version(
@@ -168,8 +171,18 @@ impl Client {
         let state = self.ledger.state()?;
         let record = state.document(&twin, &document)?.ok_or(ClientError::UnknownDocument(document))?;
         let (title, media_type, component) = (&record.title, &record.media_type, record.component.as_ref());
-        let (version, anchor) =
-            self.store(twin, Draft { title, media_type, component, content }, now).await?;
+        let draft = Draft { title, media_type, component, content };
+        let item = ItemId::new(self.party(), document_name(twin, &draft));
+        let newest = state.document_version(&twin, &document, record.versions)?;
+        if newest.is_some_and(|newest| newest.version.item.as_bytes() == item.as_bytes()) {
+            // The document's trace has one entry for each version.
+            let trace = self.ledger.history(&Resource::Document(twin, document))?;
+            let entry = trace.iter().find(|entry| entry.number == u64::from(record.versions));
+            if let Some(executed) = entry.map(|entry| self.ledger.executed(entry)).transpose()? {
+                return Ok(executed);
+            }
+        }
+        let (version, anchor) = self.store(twin, draft, now).await?;
         let calls = std::iter::once(TwinCall::AddDocumentVersion { document, version }).chain(anchor);
         Ok(self.ledger.execute_on(twin, calls).await?)
     }
@@ -212,7 +225,7 @@ impl Client {
         let number = number.unwrap_or(record.versions);
         let Some(version) = state.document_version(&twin, &document, number)? else { return Err(unknown) };
         let item = version.version.item;
-        let floor = floor(&state, &twin, &item, &record.author)?;
+        let floor = floor(&state, &twin, &item, &version.author)?;
         let opened = self.items.read(ItemId::from(*item.as_bytes()), floor, now).await?;
         let (hash, size) = (ContentHash::of(&opened.plaintext), opened.plaintext.len() as u64);
         if hash != version.version.content || size != version.version.size {
@@ -239,7 +252,7 @@ impl Client {
     /// `history` says whether it is given what was written before, too.
     ///
     /// # Errors
-    /// [`ClientError`]; made again, it finishes what it began.
+    /// [`ClientError`]: the first of them; the other items are opened nevertheless. Made again, it finishes what it began.
     pub async fn grant(
         &self,
         twin: TwinId,
@@ -251,19 +264,37 @@ impl Client {
         if !self.ledger.state()?.roles(&twin, &party)?.contains(&role) {
             self.ledger.execute_on(twin, [TwinCall::AssignRole { party, role }]).await?;
         }
+        let mut failed = None;
         for shared in self.shared(&twin)? {
-            let state = self.ledger.state()?;
-            let readers =
-                readers(&state, &twin, shared.class, shared.component.as_ref(), &self.party(), now)?;
-            let Some(grantee) = readers.into_iter().find(|grantee| grantee.party == party) else { continue };
-            let Some(acl) = self.managed(shared.item, now).await? else { continue };
-            if acl.entry(&party).is_none() {
-                let mut rng = self.rng();
-                let state = self.items.grant(shared.item, &[grantee], history, now, &mut rng).await?;
-                self.anchor(twin, shared.item, state.acl.reference()).await?;
+            if let Err(error) = self.grant_item(twin, &shared, party, history, now).await {
+                failed.get_or_insert(error);
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Opens one item to `party`, if it may read it; a list that an earlier attempt left unanchored is anchored.
+    async fn grant_item(
+        &self,
+        twin: TwinId,
+        shared: &Shared,
+        party: PartyId,
+        history: History,
+        now: Timestamp,
+    ) -> Result<(), ClientError> {
+        let state = self.ledger.state()?;
+        let readers = readers(&state, &twin, shared.class, shared.component.as_ref(), &self.party(), now)?;
+        let Some(grantee) = readers.into_iter().find(|grantee| grantee.party == party) else { return Ok(()) };
+        let Some(acl) = self.managed(shared, now).await? else { return Ok(()) };
+        let list = if acl.entry_at(&party, now).is_none() {
+            let mut rng = self.rng();
+            self.items.grant(shared.item, &[grantee], history, now, &mut rng).await?.acl
+        } else if acl.signer() == self.party() {
+            acl
+        } else {
+            return Ok(());
+        };
+        self.anchor(twin, shared.item, list.reference()).await
     }
 
     /// Takes all its roles from `party`, and everything out of its reach that this party may manage: each item goes on under a new key,
@@ -272,7 +303,8 @@ impl Client {
     /// What the party has read, or could have read, it keeps: nothing recalls a copy.
     ///
     /// # Errors
-    /// [`ClientError`]; made again, it finishes what it began.
+    /// [`ClientError`]: the first of them; the other items are taken out of its reach nevertheless, so that nobody can stay by keeping
+    /// an item that cannot be read. Made again, it finishes what it began.
     pub async fn revoke(
         &self,
         twin: TwinId,
@@ -286,19 +318,46 @@ impl Client {
                 roles.into_iter().map(|role| TwinCall::UnassignRole { party, role }).collect();
             self.ledger.execute_on(twin, calls).await?;
         }
-        let mut rekeyed = Vec::new();
+        let (mut rekeyed, mut failed) = (Vec::new(), None);
         for shared in self.shared(&twin)? {
-            let Some(acl) = self.managed(shared.item, now).await? else { continue };
-            if acl.owner() == party || acl.entry(&party).is_none() {
-                continue;
+            match self.revoke_item(twin, &shared, party, revocation, now).await {
+                Ok(true) => rekeyed.push(shared.item),
+                Ok(false) => {}
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
             }
-            let revocation = if shared.class == DataClass::Document { revocation } else { Revocation::Lazy };
-            let mut rng = self.rng();
-            let revoked = self.items.revoke(shared.item, party, revocation, now, &mut rng).await?;
-            self.anchor(twin, shared.item, revoked.state.acl.reference()).await?;
-            rekeyed.push(shared.item);
         }
-        Ok(rekeyed)
+        failed.map_or(Ok(rekeyed), Err)
+    }
+
+    /// Takes one item out of reach of `party`; whether it was on the list. What an earlier attempt left undone behind the new list, its
+    /// anchor and the encryption anew, is done.
+    async fn revoke_item(
+        &self,
+        twin: TwinId,
+        shared: &Shared,
+        party: PartyId,
+        revocation: Revocation,
+        now: Timestamp,
+    ) -> Result<bool, ClientError> {
+        let Some(acl) = self.managed(shared, now).await? else { return Ok(false) };
+        if acl.owner() == party {
+            return Ok(false);
+        }
+        let (was_on_list, mut rng) = (acl.entry(&party).is_some(), self.rng());
+        let list = if was_on_list {
+            self.items.revoke(shared.item, party, Revocation::Lazy, now, &mut rng).await?.state.acl
+        } else if acl.signer() == self.party() {
+            acl
+        } else {
+            return Ok(false);
+        };
+        self.anchor(twin, shared.item, list.reference()).await?;
+        if shared.class == DataClass::Document && revocation == Revocation::Eager {
+            self.items.reencrypt(shared.item, now, &mut rng).await?;
+        }
+        Ok(was_on_list)
     }
 
     /// The lists of the twin's items, as the ledger names them.
@@ -306,25 +365,29 @@ impl Client {
         let state = self.ledger.state()?;
         let mut shared = Vec::new();
         for (component, feed) in state.feeds(twin)? {
-            let item = feed_keys(&feed.reference);
-            shared.push(Shared { item, class: DataClass::Sensor, component: Some(component) });
+            let (item, owner) = (feed_keys(&feed.reference), feed.reference.publisher);
+            shared.push(Shared { item, owner, class: DataClass::Sensor, component: Some(component) });
         }
         for (document, record) in state.documents(twin)? {
             for number in 1..=record.versions {
                 let Some(version) = state.document_version(twin, &document, number)? else { continue };
-                let item = ItemId::from(*version.version.item.as_bytes());
-                shared.push(Shared { item, class: DataClass::Document, component: record.component.clone() });
+                let (item, owner) = (ItemId::from(*version.version.item.as_bytes()), version.author);
+                let component = record.component.clone();
+                shared.push(Shared { item, owner, class: DataClass::Document, component });
             }
         }
         Ok(shared)
     }
 
-    /// The list of `item`, if this party may change it.
-    async fn managed(&self, item: ItemId, now: Timestamp) -> Result<Option<dt_acl::Acl>, ClientError> {
-        match self.items.acl(item, None, now).await {
+    /// The list of an item, if this party may change it.
+    ///
+    /// Only if it belongs to whoever registered it: else an author could have others' items opened, by registering them as his own
+    /// in a twin where he lets somebody in.
+    async fn managed(&self, shared: &Shared, now: Timestamp) -> Result<Option<Acl>, ClientError> {
+        match self.items.acl(shared.item, None, now).await {
             Ok(acl) => {
                 let manages = acl.entry_at(&self.party(), now).is_some_and(|entry| entry.rights.manage);
-                Ok(manages.then_some(acl))
+                Ok((manages && acl.owner() == shared.owner).then_some(acl))
             }
             Err(AclError::NotAReader(_) | AclError::NoSuchItem(_)) => Ok(None),
             Err(error) => Err(error.into()),
@@ -347,7 +410,7 @@ impl Client {
         now: Timestamp,
     ) -> Result<(Version, Option<TwinCall>), ClientError> {
         let content = ContentHash::of(draft.content);
-        let name = DOCUMENT.blake3_of(&(twin, draft.component, draft.title, content));
+        let name = document_name(twin, &draft);
         let state = self.ledger.state()?;
         let grantees = readers(&state, &twin, DataClass::Document, draft.component, &self.party(), now)?;
         let list = self.ensure_item(name, &grantees, now).await?;
@@ -357,8 +420,11 @@ impl Client {
             Err(AclError::NoData(_)) => false,
             Err(error) => return Err(error.into()),
         };
-        if !stored {
-            let mut rng = self.rng();
+        let mut rng = self.rng();
+        if stored {
+            // Somebody may have been taken off the list since.
+            self.items.reencrypt(item, now, &mut rng).await?;
+        } else {
             self.items.write(item, draft.content, now, &mut rng).await?;
         }
         let size = draft.content.len() as u64;
@@ -367,20 +433,43 @@ impl Client {
         Ok((version, anchor))
     }
 
-    /// The list of the party's item `name`: a new one with `grantees`, or the one that is there.
+    /// The list of the party's item `name`, to which nothing on the ledger refers yet: a new one with `grantees`, or what an earlier
+    /// attempt left, for those who are to read it now.
     pub(crate) async fn ensure_item(
         &self,
         name: impl Into<ItemName>,
         grantees: &[Grantee],
         now: Timestamp,
-    ) -> Result<dt_acl::Acl, ClientError> {
+    ) -> Result<Acl, ClientError> {
         let name = name.into();
         let mut rng = self.rng();
         match self.items.create(name, grantees, now, &mut rng).await {
             Ok(state) => Ok(state.acl),
-            Err(AclError::AlreadyExists(item)) => Ok(self.items.acl(item, None, now).await?),
+            Err(AclError::AlreadyExists(item)) => self.bring_up_to_date(item, grantees, now).await,
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Makes the list of the party's own `item` one of `grantees` and no others.
+    async fn bring_up_to_date(
+        &self,
+        item: ItemId,
+        grantees: &[Grantee],
+        now: Timestamp,
+    ) -> Result<Acl, ClientError> {
+        let mut acl = self.items.acl(item, None, now).await?;
+        let stays = |party: &PartyId| *party == self.party() || grantees.iter().any(|of| of.party == *party);
+        let members: Vec<_> = acl.entries().iter().filter_map(|entry| entry.member.party().ok()).collect();
+        let mut rng = self.rng();
+        for party in members.into_iter().filter(|party| !stays(party)) {
+            acl = self.items.revoke(item, party, Revocation::Lazy, now, &mut rng).await?.state.acl;
+        }
+        let has = |of: &Grantee| acl.entry_at(&of.party, now).is_some_and(|entry| entry.rights == of.rights);
+        let missing: Vec<Grantee> = grantees.iter().filter(|of| !has(of)).copied().collect();
+        if !missing.is_empty() {
+            acl = self.items.grant(item, &missing, History::Full, now, &mut rng).await?.acl;
+        }
+        Ok(acl)
     }
 
     /// The document that refers to `item`, if one does.
@@ -427,8 +516,15 @@ impl Client {
 /// An item of a twin, and what decides who reads it.
 struct Shared {
     item: ItemId,
+    /// Who put it there by the ledger, and so has to be the owner of its list.
+    owner: PartyId,
     class: DataClass,
     component: Option<ComponentId>,
+}
+
+/// What the party calls the item of a document with this content.
+fn document_name(twin: TwinId, draft: &Draft<'_>) -> Digest {
+    DOCUMENT.blake3_of(&(twin, draft.component, draft.title, ContentHash::of(draft.content)))
 }
 
 /// The rollback floor of an item: the newest list that its author or the twin's owner has anchored.

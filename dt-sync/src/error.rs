@@ -40,6 +40,9 @@ pub enum ClientError {
     /// The component has no feed.
     #[error("{0} has no feed")]
     NoFeed(ComponentId),
+    /// The feed that is linked to the component says that it is another's: what another sensor has measured, or another party says.
+    #[error("the feed that is linked to {0} is another's")]
+    ForeignFeed(ComponentId),
     /// What the DHT gave is not what the ledger says that it is. It is not believed.
     #[error("the content of document {} is not what the ledger registered", .0.short())]
     Mismatch(DocumentId),

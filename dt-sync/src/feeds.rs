@@ -62,7 +62,7 @@ impl Client {
     /// Opens a feed of `component` for reading, with the keys that the party has now and the ledger's anchor as the floor.
     ///
     /// # Errors
-    /// [`ClientError::Item`] if the party was given no keys (or no longer), [`ClientError::Feed`].
+    /// [`ClientError::Item`] if the party was given no keys (or no longer), [`ClientError::ForeignFeed`], [`ClientError::Feed`].
     pub async fn readings(
         &self,
         twin: &TwinId,
@@ -73,6 +73,10 @@ impl Client {
         let keys = FeedKeys(self.feed_keyring(twin, feed, now).await?);
         let id = FeedId::from(*feed.feed.as_bytes());
         let reader = Reader::open(self.items().client(), id, keys, now).await?;
+        let manifest = reader.manifest();
+        if (manifest.twin, &manifest.component, manifest.owner) != (*twin, component, feed.publisher) {
+            return Err(ClientError::ForeignFeed(component.clone()));
+        }
         let anchor = self.ledger().state()?.head_anchor(twin, &feed.feed)?;
         let reader = match anchor {
             Some(anchor) => reader.with_floor(Floor { size: anchor.size, root: anchor.root }),

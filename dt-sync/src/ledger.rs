@@ -93,6 +93,15 @@ impl Ledger {
         self.replica.trace(resource)
     }
 
+    /// The transaction of a trace's entry, as it was told to whoever made it.
+    pub(crate) fn executed(&self, entry: &TraceEntry) -> Result<Executed, StoreError> {
+        let block = self.replica.block(entry.height)?;
+        let events = block.into_iter().flat_map(|block| block.events);
+        let events = events.filter(|event| event.transaction == entry.transaction);
+        let events = events.map(|event| event.kind).collect();
+        Ok(Executed { transaction: entry.transaction, height: entry.height, events })
+    }
+
     /// What happens to `twin`, from the block after `height` on.
     #[must_use]
     pub fn subscribe(&self, twin: TwinId, height: u64) -> Subscription {

@@ -309,7 +309,7 @@ fn removal_keeps_what_the_schema_requires() {
     let error = document.remove(&format!("{constraint}/OrdinalScaledType")).expect_err("the only type");
     assert!(matches!(error, EditError::Schema(SchemaError::Missing { .. })));
     document.remove(&format!("{constraint}/OrdinalScaledType/RequiredMinValue")).expect("a bound may go");
-    let error = parse(PLANT_30).remove("/SuperiorStandardVersion").expect_err("required in 3.0");
+    let error = parse(PLANT_30).remove("/SourceDocumentInformation").expect_err("required in 3.0");
     assert!(matches!(error, EditError::Schema(SchemaError::Missing { .. })));
 }
 

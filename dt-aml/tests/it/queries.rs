@@ -215,6 +215,7 @@ const PROGRAMS: &str = r#"<CAEXFile><InstanceHierarchy Name="H"><InternalElement
       <Attribute Name="type"><Value>int</Value></Attribute>
     </ExternalInterface>
   </InternalElement>
+  <InternalElement Name="OnlyLogic" ID="l1"><ExternalInterface Name="OB2" ID="ob2" RefBaseClassPath="Interfaces/PLCopenXMLInterface"/></InternalElement>
   <InternalElement Name="OnlyVariables" ID="v1"><ExternalInterface Name="V" ID="v" RefBaseClassPath="Interfaces/VariableInterface"/></InternalElement>
   <InternalElement Name="External" ID="x1"><RoleRequirements RefBaseRoleClassPath="Alias@Roles/Recipe"/></InternalElement>
   <InternalElement Name="Circle" ID="c1"><RoleRequirements RefBaseRoleClassPath="Roles/A"/></InternalElement>
@@ -232,7 +233,7 @@ fn programs_are_recognised_in_every_documented_way() {
     let document = parse(PROGRAMS);
     let addresses: Vec<String> = document.programs().into_iter().map(|program| program.address).collect();
     assert_eq!(addresses, ["p1", "p2", "p3", "p4", "p5", "p6"]);
-    for other in ["plc", "t1", "v1", "x1", "c1", "belt", "nowhere", "/"] {
+    for other in ["plc", "t1", "v1", "l1", "x1", "c1", "belt", "nowhere", "/"] {
         assert_eq!(document.program(other), None, "{other}");
     }
     let names = |address: &str| {
@@ -291,4 +292,24 @@ fn the_conveyor_of_the_candy_factory_is_limited() {
     let velocity = program.parameter("ConveyorVelocity").expect("a variable");
     assert!(velocity.check("60").passes());
     assert_eq!(velocity.check("61"), Verdict::Violates(Violation::AboveMax { max: "60".into() }));
+}
+
+#[test]
+fn classes_follow_edits() {
+    let mut document = parse(PROGRAMS);
+    assert!(document.program("p3").is_some());
+    document.remove("/RoleClassLib[Roles]/RoleClass[Recipe]").expect("a class");
+    assert_eq!(document.program("p3"), None, "the role inherits from nothing now");
+    let recipe = "<RoleClass Name='Recipe' RefBaseClassPath='Roles/Program'/>";
+    document.insert(recipe, "/RoleClassLib[Roles]", None).expect("a class");
+    assert!(document.program("p3").is_some());
+    let twice = document.apply(&[
+        dt_aml::Edit::Remove {
+            address: "/RoleClassLib[Roles]".into(),
+            policy: dt_aml::RemovePolicy::Restrict,
+        },
+        dt_aml::Edit::Remove { address: "nowhere".into(), policy: dt_aml::RemovePolicy::Restrict },
+    ]);
+    assert!(twice.is_err());
+    assert!(document.program("p3").is_some(), "nothing happened");
 }

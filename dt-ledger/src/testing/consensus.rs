@@ -173,10 +173,10 @@ async fn all(mut running: Vec<Submission<'_>>) -> Vec<Result<Digest, ConsensusEr
     let mut done: Vec<Option<_>> = running.iter().map(|_| None).collect();
     poll_fn(|context| {
         for (submission, done) in running.iter_mut().zip(&mut done) {
-            if done.is_none() {
-                if let Poll::Ready(answer) = submission.as_mut().poll(context) {
-                    *done = Some(answer);
-                }
+            if done.is_none()
+                && let Poll::Ready(answer) = submission.as_mut().poll(context)
+            {
+                *done = Some(answer);
             }
         }
         if done.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }

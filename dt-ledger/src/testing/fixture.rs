@@ -76,6 +76,20 @@ const BEGINNING: u64 = 1_704_067_200_000;
 /// A chain under a test's control: it makes blocks when told, at the time that it is told.
 ///
 /// All keys follow from small numbers, so that two fixtures of the same shape make the same bytes.
+///
+/// # Examples
+/// ```
+/// use dt_ledger::testing::Fixture;
+/// use dt_ledger::{MAINTAINER, State, TwinCall};
+///
+/// let chain = Fixture::default();
+/// let (owner, maintainer, agent) = (chain.enrol(1), chain.enrol(2), chain.enrol(3));
+/// let twin = chain.twin(&owner, Some(&agent), &[(&maintainer, MAINTAINER)]);
+/// chain.call(&agent, twin, TwinCall::ClaimCalls { epoch: 1 }).unwrap();
+/// let refused = chain.call(&maintainer, twin, TwinCall::ClaimCalls { epoch: 2 }).unwrap_err();
+/// assert_eq!(refused.rule(), "authorization.not-the-agent");
+/// assert_eq!(chain.state().twin(&twin).unwrap().epoch, 1);
+/// ```
 pub struct Fixture {
     replica: Arc<Replica>,
     organisations: u64,
@@ -265,6 +279,9 @@ impl Fixture {
     ///
     /// # Errors
     /// The [`Reason`] for which the contracts refuse it.
+    ///
+    /// # Panics
+    /// If it is not admissible: `signer` does not take part, for example.
     pub fn apply(&self, signer: &Identity, calls: Vec<Call>) -> Result<Receipt, Reason> {
         let committed = self.commit(&[self.sign(signer, calls)]);
         let receipt = committed.receipts.first().expect("one receipt for one transaction").clone();
@@ -275,6 +292,9 @@ impl Fixture {
     ///
     /// # Errors
     /// The [`Reason`] for which the contracts refuse it.
+    ///
+    /// # Panics
+    /// If it is not admissible: `signer` does not take part, for example.
     pub fn call(&self, signer: &Identity, twin: TwinId, call: TwinCall) -> Result<Receipt, Reason> {
         self.apply(signer, vec![Call::Twin { twin, call }])
     }

@@ -43,6 +43,9 @@ pub fn policy() -> impl Strategy<Value = Policy> {
 }
 
 /// Any signed certificate.
+///
+/// # Panics
+/// Never: the keys are in memory.
 pub fn certificate() -> impl Strategy<Value = Envelope<Certificate>> {
     (signer(), digest(), party(), name(), encryption_key(), timestamp(), timestamp()).prop_map(
         |(authority, chain, party, name, encryption_key, not_before, not_after)| {
@@ -175,6 +178,9 @@ pub fn call() -> impl Strategy<Value = Call> {
 }
 
 /// Any signed transaction.
+///
+/// # Panics
+/// Never: the keys are in memory.
 pub fn transaction() -> impl Strategy<Value = Envelope<Transaction>> {
     (signer(), digest(), number(), number(), vec(call(), 0..4)).prop_map(
         |(signer, chain, nonce, valid_until, calls)| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dt_aml::{Document, Limits};
+use dt_aml::Document;
 use dt_model::{Digest, Domain, Name, PartyId, Text, TwinId};
 
 use super::Transition;
@@ -13,7 +13,7 @@ use crate::policy::{AGENT, OWNER};
 use crate::receipt::{EventKind, TwinEvent};
 use crate::record::{CallStatus, Resource, Specification, StateKey, Twin};
 use crate::state::{CallError, State};
-use crate::transaction::MAX_AML_BYTES;
+use crate::transaction::{AML_LIMITS, MAX_AML_BYTES};
 use crate::{CallRecord, Reason};
 
 const TWIN: Domain = Domain::new("dt/ledger/twin/v1");
@@ -37,7 +37,7 @@ impl Transition<'_> {
         if create.aml.len() > MAX_AML_BYTES {
             return Err(Reason::Full.into());
         }
-        let document = Document::parse(&create.aml, &Limits::default())
+        let document = Document::parse(&create.aml, &AML_LIMITS)
             .map_err(|error| Reason::BadSpecification(Text::abridged(&error.to_string())))?;
         let twin = Twin {
             device_name: create.device_name.clone(),

@@ -101,10 +101,10 @@ async fn futures<F: Future + Unpin>(mut tasks: Vec<F>) -> Vec<F::Output> {
     let mut done: Vec<Option<F::Output>> = tasks.iter().map(|_| None).collect();
     std::future::poll_fn(|context| {
         for (task, done) in tasks.iter_mut().zip(&mut done) {
-            if done.is_none() {
-                if let std::task::Poll::Ready(output) = std::pin::Pin::new(task).poll(context) {
-                    *done = Some(output);
-                }
+            if done.is_none()
+                && let std::task::Poll::Ready(output) = std::pin::Pin::new(task).poll(context)
+            {
+                *done = Some(output);
             }
         }
         if done.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }

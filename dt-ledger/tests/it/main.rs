@@ -9,6 +9,7 @@ mod calls;
 mod conformance;
 mod crash;
 mod determinism;
+mod membership;
 mod model;
 mod policies;
 mod proofs;

@@ -222,3 +222,26 @@ fn the_owner_cannot_lock_himself_out() {
     plant.call(owner, TwinCall::SetPolicy { component: None, policy: Policy::paper_default() }).unwrap();
     plant.call(owner, add_document(None)).unwrap();
 }
+
+#[test]
+fn permissions_are_what_the_paper_says_by_default() {
+    let plant = Plant::new();
+    let Plant { owner, maintainer, auditor, agent, .. } = &plant;
+    let of = |who: &Identity| -> Vec<Permission> {
+        let all = [Operation::Read, Operation::Write, Operation::Execute, Operation::Administer];
+        let all =
+            all.iter().flat_map(|operation| DataClass::ALL.map(|class| Permission::new(*operation, class)));
+        all.filter(|p| plant.may(who, p.operation, p.class, Some("motor"))).collect()
+    };
+    use DataClass::{Document, ExternalSource, Policy, Program, Sensor, Specification};
+    let read = || Permission::read_all().collect::<Vec<_>>();
+    let write =
+        [Specification, Document, ExternalSource, Sensor].map(|c| Permission::new(Operation::Write, c));
+    let execute = Permission::new(Operation::Execute, Program);
+    assert_eq!(of(auditor), read());
+    assert_eq!(of(maintainer), [read(), write.to_vec(), vec![execute]].concat());
+    let administer = Permission::new(Operation::Administer, Policy);
+    assert_eq!(of(owner), [read(), write.to_vec(), vec![execute, administer]].concat());
+    let observe = [Specification, Sensor].map(|class| Permission::new(Operation::Write, class));
+    assert_eq!(of(agent), [read(), observe.to_vec()].concat());
+}

@@ -22,6 +22,16 @@ impl Fuse {
         self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
     }
 
+    /// From now on everything works.
+    pub(crate) fn mend(&self) {
+        self.0.store(u64::MAX, Ordering::SeqCst);
+    }
+
+    /// From now on there are so many steps left.
+    pub(crate) fn leave(&self, steps: u64) {
+        self.0.store(steps, Ordering::SeqCst);
+    }
+
     pub(crate) fn left(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }

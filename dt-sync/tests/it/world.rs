@@ -209,7 +209,12 @@ impl World {
     }
 
     pub(crate) async fn agent_as(&self, client: Client, journal: Journal) -> Agent {
-        let policy = BatchPolicy::new(256, 1024 * 1024, Duration::ZERO).unwrap();
+        self.agent_with(client, journal, Duration::ZERO).await
+    }
+
+    /// The agent, which publishes a batch when its first reading has waited for `delay`.
+    pub(crate) async fn agent_with(&self, client: Client, journal: Journal, delay: Duration) -> Agent {
+        let policy = BatchPolicy::new(256, 1024 * 1024, delay).unwrap();
         let device = Arc::clone(&self.asset) as _;
         Agent::start(client, self.twin, device, journal, policy, self.now()).await.unwrap()
     }
@@ -264,6 +269,36 @@ impl World {
     /// Somebody does something to the twin that the client has no function for.
     pub(crate) async fn call(&self, who: Who, call: TwinCall) -> Result<dt_ledger::Executed, dt_ledger::ExecuteError> {
         self.client(who).ledger().execute_on(self.twin, [call]).await
+    }
+
+    /// The item that holds the newest version of a document.
+    pub(crate) fn item(&self, document: dt_ledger::DocumentId) -> dt_acl::ItemId {
+        let state = self.state();
+        let versions = state.document(&self.twin, &document).unwrap().unwrap().versions;
+        let version = state.document_version(&self.twin, &document, versions).unwrap().unwrap();
+        dt_acl::ItemId::from(*version.version.item.as_bytes())
+    }
+
+    /// The item that holds the keys of the temperature's feed.
+    pub(crate) fn keys_item(&self) -> dt_acl::ItemId {
+        let feed = self.state().feed(&self.twin, &component("temperature")).unwrap().unwrap();
+        dt_sync::feed_keys(&feed.reference)
+    }
+
+    /// The list of an item, as its owner or a reader sees it.
+    pub(crate) async fn list(&self, who: Who, item: dt_acl::ItemId) -> dt_acl::Acl {
+        self.client(who).items().acl(item, None, self.now()).await.unwrap()
+    }
+
+    /// The version of an item's list that `who` has anchored; 0 if none.
+    pub(crate) fn anchored(&self, who: Who, item: dt_acl::ItemId) -> u64 {
+        let item = dt_model::Digest::from(*item.as_bytes());
+        let anchor = self.state().acl_anchor(&self.twin, &item, &party(who)).unwrap();
+        anchor.map_or(0, |anchor| anchor.version)
+    }
+
+    pub(crate) fn height(&self) -> u64 {
+        self.consensus().status().height
     }
 
     pub(crate) fn call_record(&self, number: u64) -> CallRecord {

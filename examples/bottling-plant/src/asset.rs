@@ -199,8 +199,10 @@ impl Device for Asset {
     ) -> Result<Text<1024>, DeviceError> {
         let unknown = || DeviceError::UnknownProgram(program.clone());
         let id = self.names.get(program).ok_or_else(unknown)?;
-        let parameters: Vec<(String, String)> =
-            parameters.iter().map(|(name, argument)| (name.to_string(), argument.value.to_string())).collect();
+        let parameters: Vec<(String, String)> = parameters
+            .iter()
+            .map(|(name, argument)| (name.to_string(), argument.value.to_string()))
+            .collect();
         let borrowed: Vec<(&str, &str)> =
             parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let said = self.state().plant.clone().call(id, &borrowed).map_err(|error| refused(&error))?;
@@ -210,12 +212,9 @@ impl Device for Asset {
     }
 
     async fn exchanges(&self) -> Result<Vec<Exchange>, DeviceError> {
-        let is_new = |intervention: &Intervention| {
-            matches!(intervention, Intervention::ConnectSensor { id } if id == ids::LT_201B)
-        };
+        let is_new = |intervention: &Intervention| matches!(intervention, Intervention::ConnectSensor { id } if id == ids::LT_201B);
         let Subject { sensor, replacement, fragment, .. } = &self.subject;
-        let exchange =
-            Exchange { old: sensor.clone(), new: replacement.clone(), fragment: fragment.clone() };
+        let exchange = Exchange { old: sensor.clone(), new: replacement.clone(), fragment: fragment.clone() };
         Ok(if self.has(is_new) { vec![exchange] } else { Vec::new() })
     }
 }

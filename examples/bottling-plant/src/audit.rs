@@ -19,7 +19,11 @@ use crate::world::{Who, node_file, read_settings, steps_done, validators};
 const NODES: usize = 4;
 
 /// Audits the run in `folder`; whether everything is in order. An error means that there is no run to audit.
-pub(crate) async fn audit(folder: &Path, chain: Option<Digest>, narrator: &mut Narrator) -> Result<bool, Failure> {
+pub(crate) async fn audit(
+    folder: &Path,
+    chain: Option<Digest>,
+    narrator: &mut Narrator,
+) -> Result<bool, Failure> {
     let mut sound = true;
     narrator.step("seal", "The seal: every file as it was when the story ended");
     let sealed = seal::check(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -122,7 +126,10 @@ fn node(
         dt_dht::RedbStore::open_read_only(&path)?
     });
     let report = verify_store(&*store)?;
-    narrator.proven(&format!("node {number}: {} records and {} shards, {} bytes", report.records, report.shards, report.bytes));
+    narrator.proven(&format!(
+        "node {number}: {} records and {} shards, {} bytes",
+        report.records, report.shards, report.bytes
+    ));
     Ok(Some(store))
 }
 
@@ -133,7 +140,8 @@ async fn twin(
     stores: Vec<Arc<dyn RecordStore>>,
     narrator: &mut Narrator,
 ) -> Result<(), Failure> {
-    let load = |name: &str| Identity::load(&folder.join("keys").join(format!("{name}.key")), Protection::OwnerOnly);
+    let load =
+        |name: &str| Identity::load(&folder.join("keys").join(format!("{name}.key")), Protection::OwnerOnly);
     let auditor: Arc<dyn Signer> = Arc::new(load(Who::Auditor.name())?);
     let clock = std::fs::read_to_string(folder.join("clock"))?;
     let now = Timestamp::from_millis(clock.trim().parse()?);
@@ -160,14 +168,19 @@ async fn twin(
                 versions += 1;
             }
         }
-        narrator.proven(&format!("twin {}: {} documents, {versions} versions, each with the hash on the ledger", twin.short(), documents.len()));
+        narrator.proven(&format!(
+            "twin {}: {} documents, {versions} versions, each with the hash on the ledger",
+            twin.short(),
+            documents.len()
+        ));
         let mut total = 0;
         let feeds = state.feeds(&twin)?;
         for (component, feed) in &feeds {
             let mut readings = client.readings(&twin, component, &feed.reference, now).await?;
             total += readings.history(Timestamp::from_millis(0)..Timestamp::MAX, now).await?.len();
         }
-        narrator.proven(&format!("{} feeds, {total} readings, each led to its feed's signed root", feeds.len()));
+        narrator
+            .proven(&format!("{} feeds, {total} readings, each led to its feed's signed root", feeds.len()));
     }
     Ok(())
 }

@@ -82,6 +82,9 @@ struct Run {
     /// Take the specification from this AutomationML file instead of the plant's own.
     #[arg(long, value_name = "FILE")]
     aml: Option<PathBuf>,
+    /// Let the new sensor's stream grow to so many readings.
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    readings: u64,
     /// One line of JSON for each step.
     #[arg(long)]
     json: bool,
@@ -96,32 +99,42 @@ fn main() -> ExitCode {
     match args.command {
         Some(Command::Audit { data, chain, json }) => {
             let mut narrator = Narrator::new(format(json));
-            match runtime.block_on(audit::audit(&data, chain, &mut narrator)) {
-                Ok(true) => ExitCode::SUCCESS,
-                Ok(false) => ExitCode::from(FAILED),
-                Err(error) => report(&*error, NOT_THERE),
-            }
+            verdict(runtime.block_on(audit::audit(&data, chain, &mut narrator)))
         }
         None => run(&runtime, args.run),
     }
 }
 
 fn run(runtime: &tokio::runtime::Runtime, args: Run) -> ExitCode {
-    let temporary = match args.data.is_none().then(|| tempfile::Builder::new().prefix("bottling-plant-").tempdir()) {
-        Some(Err(error)) => return report(&error, NOT_THERE),
-        Some(Ok(folder)) => Some(folder),
-        None => None,
-    };
+    let temporary =
+        match args.data.is_none().then(|| tempfile::Builder::new().prefix("bottling-plant-").tempdir()) {
+            Some(Err(error)) => return report(&error, NOT_THERE),
+            Some(Ok(folder)) => Some(folder),
+            None => None,
+        };
     let folder = temporary.as_ref().map(|folder| folder.path().to_owned()).or(args.data);
     let Some(folder) = folder else { return ExitCode::from(NOT_THERE) };
     let mut narrator = Narrator::new(format(args.json));
-    let world = match world::World::open(&folder, args.seed, args.aml.as_deref()) {
+    if seal::is_sealed(&folder) {
+        narrator.step("run", "The story in this folder has ended and is sealed: it is audited instead");
+        return verdict(runtime.block_on(audit::audit(&folder, None, &mut narrator)));
+    }
+    let asked = world::Asked { seed: args.seed, readings: args.readings, aml: args.aml.as_deref() };
+    let world = match world::World::open(&folder, asked) {
         Ok(world) => world,
         Err(error) => return report(&*error, NOT_THERE),
     };
     match runtime.block_on(story::tell(world, &mut narrator)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&*error, FAILED),
+    }
+}
+
+fn verdict(audited: Result<bool, Failure>) -> ExitCode {
+    match audited {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
+        Err(error) => report(&*error, NOT_THERE),
     }
 }
 

@@ -36,6 +36,11 @@ pub(crate) struct Checked {
     pub(crate) wrong: Vec<String>,
 }
 
+/// Whether the folder has been sealed.
+pub(crate) fn is_sealed(folder: &Path) -> bool {
+    folder.join(SEAL).exists()
+}
+
 /// Seals the folder. Nothing in it may be open.
 pub(crate) fn seal(folder: &Path, chain: Digest, auditor: &dyn Signer) -> Result<usize, Failure> {
     let files = digests(folder)?;
@@ -62,7 +67,8 @@ pub(crate) fn check(folder: &Path) -> Result<Option<Checked>, Failure> {
     let Ok(inventory) = envelope.open() else { return broken("the seal's signature does not verify") };
     let found = digests(folder)?;
     let names = inventory.files.keys().chain(found.keys()).collect::<std::collections::BTreeSet<_>>();
-    let wrong = names.into_iter().filter(|name| inventory.files.get(*name) != found.get(*name)).map(Name::to_string);
+    let wrong =
+        names.into_iter().filter(|name| inventory.files.get(*name) != found.get(*name)).map(Name::to_string);
     Ok(Some(Checked { by: Some(inventory.signer()), files: inventory.files.len(), wrong: wrong.collect() }))
 }
 

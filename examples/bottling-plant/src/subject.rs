@@ -61,8 +61,11 @@ impl Subject {
     /// The story's elements in some other file.
     pub(crate) fn of_document(document: &Document) -> Result<Self, Failure> {
         let mut elements: Vec<Element<'_>> = document.internal_elements().collect();
-        // Leaves first: the less hangs on an element, the easier it is exchanged.
-        elements.sort_by_key(|element| element.children_of(Kind::InternalElement).count());
+        // First those that stand after a sibling, and leaves: the less hangs on an element, the easier it is exchanged.
+        elements.sort_by_key(|element| {
+            let sibling = element.previous_sibling().filter(|sibling| sibling.kind() == Kind::InternalElement);
+            (sibling.is_none(), element.children_of(Kind::InternalElement).count())
+        });
         let picked = elements.into_iter().find_map(|element| Self::of_element(document, element));
         picked.map_or_else(|| Self::of_new_element(document), Ok)
     }
@@ -88,21 +91,24 @@ impl Subject {
     /// The story in a file in which nothing can be exchanged: the owner adds the sensor, too.
     fn of_new_element(document: &Document) -> Result<Self, Failure> {
         let id = "dt-story-sensor";
-        let hierarchy = document.root().children_of(Kind::InstanceHierarchy).find_map(|found| found.address());
-        let sensor = format!(
-            r#"<InternalElement Name="LT-201" ID="{id}">{}</InternalElement>"#,
-            measured_value()
-        );
+        let hierarchy =
+            document.root().children_of(Kind::InstanceHierarchy).find_map(|found| found.address());
+        let sensor =
+            format!(r#"<InternalElement Name="LT-201" ID="{id}">{}</InternalElement>"#, measured_value());
         let (preparation, place) = match &hierarchy {
             Some(parent) => {
-                let insert = |fragment: String| Edit::Insert { fragment, parent: parent.clone(), after: None };
+                let insert =
+                    |fragment: String| Edit::Insert { fragment, parent: parent.clone(), after: None };
                 (vec![insert(sensor), insert(program(id))], format!("to {parent}"))
             }
             None => {
                 let content = format!("{sensor}{}", program(id));
                 let fragment = format!(r#"<InstanceHierarchy Name="Story">{content}</InstanceHierarchy>"#);
                 let parent = "/".into();
-                (vec![Edit::Insert { fragment, parent, after: None }], "with an instance hierarchy of its own".into())
+                (
+                    vec![Edit::Insert { fragment, parent, after: None }],
+                    "with an instance hierarchy of its own".into(),
+                )
             }
         };
         let count = document.internal_elements().count();
@@ -117,7 +123,8 @@ impl Subject {
             Version::Caex215 => "2.15",
             Version::Caex30 => "3.0",
         };
-        Err(format!("nothing in this file (CAEX {version}) can be exchanged, and nothing can be added to it").into())
+        Err(format!("nothing in this file (CAEX {version}) can be exchanged, and nothing can be added to it")
+            .into())
     }
 
     fn added(id: &str, name: String, preparation: Vec<Edit>, says: Vec<String>) -> Result<Self, Failure> {

@@ -49,7 +49,8 @@ impl Who {
     pub(crate) const ALL: [Self; 6] =
         [Self::Manufacturer, Self::Owner, Self::Maintainer, Self::Auditor, Self::Agent, Self::Outsider];
     /// The organisations: each has an authority and runs a node. The agent belongs to the owner's.
-    pub(crate) const ORGANISATIONS: [Self; 4] = [Self::Manufacturer, Self::Owner, Self::Maintainer, Self::Auditor];
+    pub(crate) const ORGANISATIONS: [Self; 4] =
+        [Self::Manufacturer, Self::Owner, Self::Maintainer, Self::Auditor];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -83,8 +84,21 @@ pub(crate) struct Settings {
     pub(crate) started: Timestamp,
     /// The AML file that was given; `None` is the plant's own.
     pub(crate) aml: Option<String>,
+    /// How long the new sensor's stream becomes.
+    pub(crate) readings: u64,
     /// How often the run was taken up again.
     pub(crate) resumed: u64,
+}
+
+/// What the command line asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// See [`Settings::seed`].
+    pub(crate) seed: Option<u64>,
+    /// See [`Settings::readings`].
+    pub(crate) readings: u64,
+    /// The AML file.
+    pub(crate) aml: Option<&'a Path>,
 }
 
 /// A step that is done.
@@ -129,9 +143,9 @@ pub(crate) struct Dht {
 
 impl World {
     /// The run in `folder`: a new one, or the one that is there, which then goes on as it was asked for at first.
-    pub(crate) fn open(folder: &Path, seed: Option<u64>, aml: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn open(folder: &Path, asked: Asked<'_>) -> Result<Self, Failure> {
         fs::create_dir_all(folder.join("keys")).map_err(|error| at(folder, &error))?;
-        let (settings, aml) = settle(folder, seed, aml)?;
+        let (settings, aml) = settle(folder, asked)?;
         let document = Document::parse(&aml, &Limits::default())?;
         let subject = match &settings.aml {
             None => Subject::of_plant()?,
@@ -149,7 +163,8 @@ impl World {
         for who in Who::ORGANISATIONS {
             authorities.insert(who, identity(&who.authority_file())?);
         }
-        let nodes = (1..=4).map(|number| identity(&format!("node-{number}"))).collect::<Result<Vec<_>, _>>()?;
+        let nodes =
+            (1..=4).map(|number| identity(&format!("node-{number}"))).collect::<Result<Vec<_>, _>>()?;
         let validator = identity("validator")?;
 
         let store: Arc<dyn LedgerStore> = Arc::new(RedbStore::open(&folder.join("ledger.redb"))?);
@@ -260,7 +275,12 @@ impl World {
         for (number, node) in (1..).zip(&self.nodes) {
             let store = dt_dht::RedbStore::open(node_file(&self.folder, number))?;
             let signer = Arc::clone(node) as Arc<dyn Signer>;
-            replicas.push(Arc::new(dt_dht::Replica::new(signer, Arc::new(store), membership.clone(), validators())));
+            replicas.push(Arc::new(dt_dht::Replica::new(
+                signer,
+                Arc::new(store),
+                membership.clone(),
+                validators(),
+            )));
         }
         let clock = Arc::clone(&self.clock);
         let network = InProcess::new(replicas.iter().cloned(), Arc::new(move || clock.now()));
@@ -296,7 +316,8 @@ impl World {
         let done = Done { step: step.to_owned(), at: self.now() };
         let mut line = serde_json::to_string(&done)?;
         line.push('\n');
-        let mut file = fs::OpenOptions::new().create(true).append(true).open(self.folder.join("story.jsonl"))?;
+        let mut file =
+            fs::OpenOptions::new().create(true).append(true).open(self.folder.join("story.jsonl"))?;
         file.write_all(line.as_bytes())?;
         file.sync_all()?;
         self.done.push(done);
@@ -333,14 +354,14 @@ fn read_done(folder: &Path) -> Result<Vec<Done>, Failure> {
     if whole < text.len() {
         fs::write(&path, &text[..whole])?;
     }
-    text[..whole].lines().map(|line| Ok(serde_json::from_str(line).map_err(|error| at(&path, &error))?)).collect()
+    text[..whole].lines().map(|line| serde_json::from_str(line).map_err(|error| at(&path, &error))).collect()
 }
 
 /// What a run in `folder` was asked for.
 pub(crate) fn read_settings(folder: &Path) -> Result<Settings, Failure> {
     let path = folder.join("run.json");
     let text = fs::read(&path).map_err(|error| at(&path, &error))?;
-    Ok(serde_json::from_slice(&text).map_err(|error| at(&path, &error))?)
+    serde_json::from_slice(&text).map_err(|error| at(&path, &error))
 }
 
 fn at(path: &Path, error: &dyn std::fmt::Display) -> Failure {
@@ -348,7 +369,8 @@ fn at(path: &Path, error: &dyn std::fmt::Display) -> Failure {
 }
 
 /// The settings and the AML of the run: those that were written down, or new ones.
-fn settle(folder: &Path, seed: Option<u64>, aml: Option<&Path>) -> Result<(Settings, Vec<u8>), Failure> {
+fn settle(folder: &Path, asked: Asked<'_>) -> Result<(Settings, Vec<u8>), Failure> {
+    let Asked { seed, readings, aml } = asked;
     let path = folder.join("run.json");
     let specification = folder.join("specification.aml");
     let settings = if path.exists() {
@@ -366,8 +388,10 @@ fn settle(folder: &Path, seed: Option<u64>, aml: Option<&Path>) -> Result<(Setti
             return Err(at(aml.unwrap_or(&specification), &error));
         }
         file::write_private(&specification, &content).map_err(|error| at(&specification, &error))?;
-        let name = |path: &Path| path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Settings { seed, started: start(seed), aml: aml.map(name), resumed: 0 }
+        let name = |path: &Path| {
+            path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+        };
+        Settings { seed, started: start(seed), aml: aml.map(name), readings, resumed: 0 }
     };
     // Written before anything is drawn: no run draws the same twice.
     file::write_private(&path, &serde_json::to_vec_pretty(&settings)?).map_err(|error| at(&path, &error))?;

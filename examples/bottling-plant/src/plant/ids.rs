@@ -3,12 +3,16 @@
 //! A sensor's or a program's identifier is the `ID` of its InternalElement. Equipment carries GUIDs, as engineering tools
 //! write them; the programs carry the names that the controller's own tool gave them. A unit test finds each one in the model.
 
+#[cfg(test)]
 /// The whole plant, root of the instance hierarchy.
 pub(crate) const PLANT: &str = "1dc19a1b-fbc2-4a64-971f-ee48041ae37a";
+#[cfg(test)]
 /// The main conveyor.
 pub(crate) const CONVEYOR: &str = "65ea76bc-b23f-4212-b240-1ac89307051d";
+#[cfg(test)]
 /// The filler carousel, parent of the fill-level sensor.
 pub(crate) const FILLER: &str = "3cc7343d-7503-49ea-835a-56122de991df";
+#[cfg(test)]
 /// The line controller, below which the programs hang.
 pub(crate) const PLC: &str = "4316f6b0-6950-46e3-8894-f6510edaeff3";
 

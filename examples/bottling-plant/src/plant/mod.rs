@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The plant MUST be a pure function of its seed, the interventions and the time: no clock, no float, no carried random state.
-//! So a run that was cut off is rebuilt by [`Plant::replay`] from what it had written down.
+//! So a run that was cut off is rebuilt from what it had written down, intervention by intervention ([`Plant::apply`]).
 //!
 //! Time is in milliseconds since the plant's start and moves in ticks of 100 ms. An intervention at time t acts between the
 //! tick that ended at or before t and the next one.
@@ -28,12 +28,15 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
 use bowl::Bowl;
+#[cfg(test)]
 pub(crate) use line::Counters;
 use line::Line;
 use probe::{Mount, Probe};
 pub(crate) use programs::CallError;
 use programs::Command;
-pub(crate) use sensors::{Reading, Sensor};
+pub(crate) use sensors::Reading;
+#[cfg(test)]
+pub(crate) use sensors::Sensor;
 use utilities::Utilities;
 
 /// Length of a tick, in milliseconds.
@@ -80,6 +83,7 @@ pub(crate) enum SensorError {
     Occupied,
 }
 
+#[cfg(test)]
 /// Why a log of interventions is not one that this plant can have written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -140,6 +144,7 @@ impl Plant {
         }
     }
 
+    #[cfg(test)]
     /// The plant as it was at `to_ms`, from its seed and the interventions before then.
     ///
     /// # Errors
@@ -203,6 +208,7 @@ impl Plant {
         &self.interventions
     }
 
+    #[cfg(test)]
     /// The instruments that are wired now. After a replacement the list names the new device.
     pub(crate) fn sensors(&self) -> impl Iterator<Item = &'static Sensor> {
         sensors::wired(self)
@@ -252,6 +258,7 @@ impl Plant {
         Ok(())
     }
 
+    #[cfg(test)]
     /// Takes `old_id` out and puts `new_id` in within one instant, so that the line does not trip.
     ///
     /// # Errors
@@ -320,11 +327,13 @@ impl Plant {
         self.interventions.push((self.now_ms, intervention));
     }
 
+    #[cfg(test)]
     /// Whether the line has been started and not stopped or tripped since.
     pub(crate) fn is_running(&self) -> bool {
         self.line.running
     }
 
+    #[cfg(test)]
     /// Whether a cleaning programme runs.
     pub(crate) fn is_cleaning(&self) -> bool {
         self.utilities.cleaning().is_some()
@@ -335,6 +344,7 @@ impl Plant {
         decimal(self.line.speed_mm_min(), 3)
     }
 
+    #[cfg(test)]
     /// What has been counted since the start.
     pub(crate) fn counters(&self) -> Counters {
         self.line.counters

@@ -271,7 +271,10 @@ fn a_log_that_cannot_be_true_is_refused() {
         ReplayError::Refused { index: 1, source: SensorError::Occupied.into() }
     );
     let call = Intervention::Call { program: "?".to_owned(), parameters: Vec::new() };
-    assert_eq!(replay(&[(0, call)]), ReplayError::Refused { index: 0, source: CallError::UnknownProgram.into() });
+    assert_eq!(
+        replay(&[(0, call)]),
+        ReplayError::Refused { index: 0, source: CallError::UnknownProgram.into() }
+    );
 }
 
 #[test]

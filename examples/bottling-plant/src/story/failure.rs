@@ -15,8 +15,6 @@ const LOOK_MS: u64 = 2_000;
 const FLOOD_MS: u64 = 12_000;
 /// How long the maintainer takes.
 const REPAIR_MS: u64 = 30_000;
-/// Readings of the new sensor that must flow.
-const READINGS: u64 = 20_000;
 /// Between two pulls of the agent.
 const PULL_MS: u64 = 51_200;
 
@@ -30,7 +28,9 @@ pub(super) async fn failure(world: &mut World, narrator: &mut Narrator) -> Resul
     for _ in 0..10 {
         let now = world.advance(LOOK_MS)?;
         let pulled = world.agent().await?.pull(now).await?;
-        seen = seen.or_else(|| pulled.anomalies.into_iter().find(|anomaly| anomaly.component == world.subject.sensor));
+        seen = seen.or_else(|| {
+            pulled.anomalies.into_iter().find(|anomaly| anomaly.component == world.subject.sensor)
+        });
         if seen.is_some() {
             break;
         }
@@ -73,7 +73,9 @@ pub(super) async fn exchange(world: &mut World, narrator: &mut Narrator) -> Resu
     state.authorize(&twin, &world.party(Who::Maintainer), permission, Some(&subject.sensor), world.now())?;
     let before = maintainer.ledger().specification(&twin)?;
     let former = before.find(subject.sensor.as_str()).ok();
-    let neighbour = former.and_then(|old| old.previous_sibling()).filter(|next| next.kind() == dt_aml::Kind::InternalElement);
+    let neighbour = former
+        .and_then(|old| old.previous_sibling())
+        .filter(|next| next.kind() == dt_aml::Kind::InternalElement);
     let neighbour = neighbour.and_then(|next| next.address());
     let now = world.advance(REPAIR_MS)?;
     world.asset.replace_sensor()?;
@@ -83,42 +85,50 @@ pub(super) async fn exchange(world: &mut World, narrator: &mut Narrator) -> Resu
     let exchanged = agent.follow_exchanges(now).await?;
     let height = world.replica.tip().height;
     let specification = maintainer.ledger().specification(&twin)?;
-    prove(specification.find(subject.sensor.as_str()).is_err(), "the old sensor is out of the specification")?;
+    prove(
+        specification.find(subject.sensor.as_str()).is_err(),
+        "the old sensor is out of the specification",
+    )?;
     let new = specification.find(subject.replacement.as_str())?;
     let state = world.replica.snapshot()?;
     prove(state.feed(&twin, &subject.sensor)?.is_none(), "the old feed is no longer linked")?;
     let feed = state.feed(&twin, &subject.replacement)?.ok_or("not proven: the new feed is linked")?;
     let place = new.previous_sibling().filter(|next| next.kind() == dt_aml::Kind::InternalElement);
+    let after_whom = place.and_then(|next| next.name());
     let place = place.and_then(|next| next.address());
-    if !exchanged.is_empty() {
+    if !exchanged.is_empty() && neighbour.is_some() {
         prove(place == neighbour, "the new sensor stands after its sibling")?;
     }
     narrator.proven(&format!(
         "one atomic transaction in block {height}: old sensor out, new sensor in{}, feed reference swapped to {}",
-        place.map_or_else(String::new, |sibling| format!(" after its sibling {sibling}")),
+        after_whom.map_or_else(String::new, |sibling| format!(" after its sibling {sibling}")),
         feed.reference.feed.short(),
     ));
     let trace = maintainer.ledger().history(&Resource::Element(twin, subject.sensor.clone()))?;
     let last = trace.last().ok_or("not proven: the exchange is traced")?;
     prove(last.author == world.party(Who::Agent), "the agent made the exchange")?;
-    narrator.proven(&format!("the old sensor's trace ends with it: {} links, each signed and chained", trace.len()));
+    narrator.proven(&format!(
+        "the old sensor's trace ends with it: {} links, each signed and chained",
+        trace.len()
+    ));
     narrator.fact("height", height);
     Ok(())
 }
 
 pub(super) async fn stream(world: &mut World, narrator: &mut Narrator) -> Result<(), Failure> {
     let (twin, sensor) = (world.twin()?, world.subject.replacement.clone());
-    let bar = narrator.progress(READINGS, "readings sealed, chained and stored");
+    let wanted = world.settings.readings;
+    let bar = narrator.progress(wanted, "readings sealed, chained and stored");
     loop {
         let published = world.agent().await?.published(&sensor).unwrap_or(0);
-        bar.set_position(published.min(READINGS));
-        if published >= READINGS {
+        bar.set_position(published.min(wanted));
+        if published >= wanted {
             break;
         }
         let now = world.advance(PULL_MS)?;
         let agent = world.agent().await?;
         agent.pull(now).await?;
-        if agent.published(&sensor).unwrap_or(0) + 256 > READINGS {
+        if agent.published(&sensor).unwrap_or(0) + 256 > wanted {
             agent.flush(now).await?;
         }
     }
@@ -132,7 +142,7 @@ pub(super) async fn stream(world: &mut World, narrator: &mut Narrator) -> Result
     let feed = auditor.feed(&twin, &sensor)?;
     let mut readings = auditor.readings(&twin, &sensor, &feed, now).await?;
     let head = readings.head(now).await?.ok_or("not proven: the stream has a head")?;
-    prove(head.size() == published && published >= READINGS, "20,000 readings of the new sensor are stored")?;
+    prove(head.size() == published && published >= wanted, "the readings of the new sensor are stored")?;
     let anchored = world.replica.snapshot()?.head_anchor(&twin, &feed.feed)?;
     prove(anchored.is_some_and(|anchor| anchor.size == head.size()), "the head is anchored on the ledger")?;
     narrator.proven(&format!(

@@ -10,10 +10,10 @@ mod sharing;
 
 use dt_sync::ClientError;
 
+use crate::Failure;
 use crate::narrator::Narrator;
 use crate::seal;
 use crate::world::{Who, World};
-use crate::Failure;
 
 /// The steps, in order: a name for machines and a title for people.
 const STEPS: [(&str, &str); 12] = [
@@ -62,10 +62,13 @@ pub(crate) async fn tell(mut world: World, narrator: &mut Narrator) -> Result<()
 fn introduce(world: &World, narrator: &mut Narrator) {
     narrator.step("run", "A bottling plant's digital twin, shared by parties that do not trust each other");
     let settings = &world.settings;
-    let seed = settings.seed.map_or_else(|| "keys drawn by chance".to_owned(), |seed| format!("all from seed {seed}"));
+    let seed = settings
+        .seed
+        .map_or_else(|| "keys drawn by chance".to_owned(), |seed| format!("all from seed {seed}"));
     narrator.says(&format!("{}; the plant's time starts at {}", seed, settings.started));
     if settings.resumed > 0 {
-        let done: Vec<&str> = STEPS.iter().map(|(name, _)| *name).filter(|name| world.is_done(name)).collect();
+        let done: Vec<&str> =
+            STEPS.iter().map(|(name, _)| *name).filter(|name| world.is_done(name)).collect();
         let done = if done.is_empty() { "no step".to_owned() } else { done.join(", ") };
         narrator.says(&format!("taken up again in {}: {done} done before", world.folder.display()));
     }
@@ -84,13 +87,12 @@ fn end(world: World, narrator: &mut Narrator) -> Result<(), Failure> {
     let tip = world.replica.tip();
     let auditor = world.people[&Who::Auditor].clone();
     let (folder, chain) = (world.folder.clone(), world.replica.chain());
-    let is_sealed = world.is_done("sealed");
     // Everything is closed before it is sealed.
     drop(world);
     let files = seal::seal(&folder, chain, &*auditor)?;
-    if !is_sealed {
-        narrator.proven(&format!("the auditor signed the digests of all {files} files: any bit that changes will show"));
-    }
+    narrator.proven(&format!(
+        "the auditor signed the digests of all {files} files: any bit that changes will show"
+    ));
     narrator.says(&format!("chain {chain}, {} blocks, state {}", tip.height, tip.state_root));
     narrator.fact("chain", chain.to_string());
     narrator.fact("height", tip.height);
@@ -102,6 +104,11 @@ fn end(world: World, narrator: &mut Narrator) -> Result<(), Failure> {
 /// Fails the story unless `holds`: a claim that is not proven is not told.
 fn prove(holds: bool, claim: &str) -> Result<(), Failure> {
     if holds { Ok(()) } else { Err(format!("not proven: {claim}").into()) }
+}
+
+/// `count` things, in the singular where there is one.
+fn plural(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
 /// The refusal by the contracts that `result` must be, by its rule's name.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dt_ledger::{Call, Certificate, CreateTwin, MAINTAINER, Policy, State as _, TwinCall, Uri};
-use dt_model::{Name, Permission, Operation, DataClass, Signed, Signer, Timestamp};
+use dt_model::{DataClass, Name, Operation, Permission, Signed, Signer, Timestamp};
 
 use super::{prove, refused};
 use crate::Failure;
@@ -17,10 +17,15 @@ const HEALTHY_MS: u64 = 60_000;
 
 pub(super) async fn set_up(world: &mut World, narrator: &mut Narrator) -> Result<(), Failure> {
     let organisations = Who::ORGANISATIONS.map(Who::name).join(", ");
-    narrator.proven(&format!("the chain {} begins with four organisations: {organisations}", world.replica.chain().short()));
+    narrator.proven(&format!(
+        "the chain {} begins with four organisations: {organisations}",
+        world.replica.chain().short()
+    ));
     enrol(world, narrator).await?;
     world.open_dht()?;
-    narrator.proven("four DHT nodes are registered on the ledger, one of each organisation: 3k + 1 for k = 1 liar");
+    narrator.proven(
+        "four DHT nodes are registered on the ledger, one of each organisation: 3k + 1 for k = 1 liar",
+    );
     create(world, narrator).await
 }
 
@@ -41,13 +46,16 @@ async fn enrol(world: &mut World, narrator: &mut Narrator) -> Result<(), Failure
             let certificate = certify(world, authority, &*identity, &name)?;
             ledger.execute(vec![Call::Register { certificate }]).await?;
         }
-        if name.starts_with("node-") && !world.replica.snapshot()?.nodes()?.nodes.contains_key(&identity.party()) {
+        if name.starts_with("node-")
+            && !world.replica.snapshot()?.nodes()?.nodes.contains_key(&identity.party())
+        {
             let endpoints = vec![Uri::new(format!("inproc:{name}"))?];
             ledger.execute(vec![Call::RegisterNode { endpoints }]).await?;
         }
     }
     // The outsider has keys, and nobody who certifies them.
-    let forged = certify_by(&*world.people[&Who::Outsider], world, &*world.people[&Who::Outsider], "outsider")?;
+    let forged =
+        certify_by(&*world.people[&Who::Outsider], world, &*world.people[&Who::Outsider], "outsider")?;
     let stranger = world.ledger(Who::Outsider).execute(vec![Call::Register { certificate: forged }]).await;
     prove(stranger.is_err(), "a certificate of one's own making is not accepted")?;
     narrator.proven("four parties and the device agent are enrolled by certificates of their organisations; one forged by an outsider is refused");
@@ -161,8 +169,12 @@ pub(super) async fn connect(world: &mut World, narrator: &mut Narrator) -> Resul
     let latest = owner.readings(&twin, &sensor, &feed, now).await?.latest(now).await?;
     let latest = latest.last().ok_or("not proven: the owner reads the sensor's stream")?;
     let unit = latest.unit.as_ref().map_or("", |unit| unit.as_str());
-    narrator.proven(&format!("{} feeds linked on the ledger; readings within the specification", sensors.len()));
-    narrator.proven(&format!("the owner reads {} {unit} of {}, decrypted and verified up to the agent's signature", latest.value, latest.time));
+    narrator
+        .proven(&format!("{} feeds linked on the ledger; readings within the specification", sensors.len()));
+    narrator.proven(&format!(
+        "the owner reads {} {unit} of {}, decrypted and verified up to the agent's signature",
+        latest.value, latest.time
+    ));
     Ok(())
 }
 
