@@ -70,6 +70,13 @@ fn publish(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("feed/publish 256 readings");
     group.throughput(Throughput::Elements(BATCH));
     group.bench_function("peer: ed25519 sign, each reading", |b| b.iter(|| bare.sign(256)));
+    // A blob and two records, each at four replicas: see the comments in dht.rs.
+    group.bench_function("peer: 34 signatures and 40 verifications, of its three quorum writes", |b| {
+        b.iter(|| {
+            bare.sign(34);
+            bare.verify(40);
+        });
+    });
     group.bench_function("ours: Publisher::batch (sealed, signed, not sent)", |b| {
         b.iter_batched(
             || {

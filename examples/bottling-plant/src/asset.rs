@@ -218,3 +218,53 @@ impl Device for Asset {
         Ok(if self.has(is_new) { vec![exchange] } else { Vec::new() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dt_sync::testing::{Subject as Tested, device_suite};
+
+    use super::*;
+
+    fn open(folder: &Path, now: u64) -> Arc<Asset> {
+        let subject = Subject::of_plant().unwrap();
+        let (start, now) = (Timestamp::from_millis(5_000), Timestamp::from_millis(5_000 + now));
+        Asset::open(folder, subject, 7, start, now).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_plant_is_a_device() {
+        let folder = tempfile::tempdir().unwrap();
+        let asset = open(folder.path(), 60_000);
+        let subject = &asset.subject;
+        let argument =
+            Argument { value: Text::new("12.5").unwrap(), unit: Some(Name::new("m/min").unwrap()) };
+        let tested = Tested {
+            sensor: subject.sensor.clone(),
+            program: subject.program.clone(),
+            accepted: BTreeMap::from([(subject.parameter.clone(), argument)]),
+            effect: Some((subject.variable.clone(), subject.parameter.clone())),
+        };
+        device_suite(&*asset, &tested).await;
+    }
+
+    #[tokio::test]
+    async fn a_plant_that_was_cut_off_is_rebuilt_with_all_its_readings() {
+        let folder = tempfile::tempdir().unwrap();
+        let asset = open(folder.path(), 30_000);
+        asset.break_sensor().unwrap();
+        asset.advance(Timestamp::from_millis(50_000)).unwrap();
+        asset.replace_sensor().unwrap();
+        asset.advance(Timestamp::from_millis(95_000)).unwrap();
+        // A line that was being written when the power failed.
+        let mut log = OpenOptions::new().append(true).open(folder.path().join("asset.log")).unwrap();
+        log.write_all(b"[99000,{\"Break").unwrap();
+        let rebuilt = open(folder.path(), 90_000);
+        for component in [&asset.subject.sensor, &asset.subject.replacement] {
+            let beginning = Timestamp::from_millis(0);
+            let before = asset.samples(component, beginning).await.unwrap();
+            assert_eq!(rebuilt.samples(component, beginning).await.unwrap(), before);
+        }
+        assert_eq!(rebuilt.flooded(), asset.flooded());
+        assert_eq!(rebuilt.exchanges().await.unwrap(), asset.exchanges().await.unwrap());
+    }
+}

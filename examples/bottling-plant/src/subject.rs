@@ -63,7 +63,8 @@ impl Subject {
         let mut elements: Vec<Element<'_>> = document.internal_elements().collect();
         // First those that stand after a sibling, and leaves: the less hangs on an element, the easier it is exchanged.
         elements.sort_by_key(|element| {
-            let sibling = element.previous_sibling().filter(|sibling| sibling.kind() == Kind::InternalElement);
+            let sibling =
+                element.previous_sibling().filter(|sibling| sibling.kind() == Kind::InternalElement);
             (sibling.is_none(), element.children_of(Kind::InternalElement).count())
         });
         let picked = elements.into_iter().find_map(|element| Self::of_element(document, element));
