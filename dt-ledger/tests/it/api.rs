@@ -306,6 +306,28 @@ fn a_sensor_is_swapped_in_one_transaction() {
 }
 
 #[test]
+fn a_refused_transaction_leaves_nothing_to_the_next_in_its_block() {
+    let plant = Plant::new();
+    let Plant { chain, owner, maintainer, auditor, twin, .. } = &plant;
+    let root = plant.specification_root();
+    let half = vec![
+        plant.on(edit([insert("pump", "tank")])),
+        plant.on(add_document(None)),
+        plant.on(TwinCall::Decommission),
+    ];
+    let after = [plant.on(TwinCall::AssignRole { party: auditor.party(), role: name("inspector") })];
+    let committed = chain.commit(&[chain.sign(maintainer, half), chain.sign(owner, after.to_vec())]);
+    assert!(matches!(committed.receipts[0].outcome, Outcome::Rejected { call: 2, .. }));
+    assert_eq!(committed.receipts[1].outcome, Outcome::Applied);
+    assert_eq!(committed.events.len(), 1);
+    assert_eq!(plant.specification_root(), root);
+    let state = chain.state();
+    assert!(state.specification(twin).unwrap().find("pump").is_err());
+    assert!(state.documents(twin).unwrap().is_empty());
+    assert!(chain.replica().trace(&Resource::Element(*twin, component("pump"))).unwrap().is_empty());
+}
+
+#[test]
 fn versions_of_a_document_are_never_lost() {
     let plant = Plant::new();
     let Plant { chain, owner, maintainer, twin, .. } = &plant;

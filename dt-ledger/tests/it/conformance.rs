@@ -250,3 +250,52 @@ fn readers_see_one_block_while_another_is_committed() {
         });
     });
 }
+
+/// A store that is flushed, and then takes its time to say so.
+#[derive(Default)]
+struct Lingering {
+    store: MemoryStore,
+    /// Two meet here after each flush, and again before it is told; unless nobody waits.
+    meeting: std::sync::Mutex<Option<Arc<std::sync::Barrier>>>,
+}
+
+impl LedgerStore for Lingering {
+    fn view(&self) -> Result<Box<dyn dt_ledger::StoreView>, StoreError> {
+        self.store.view()
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.store.commit(batch)?;
+        let meeting = self.meeting.lock().unwrap().take();
+        if let Some(meeting) = meeting {
+            meeting.wait();
+            meeting.wait();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn who_reads_between_the_flush_and_the_announcement_sees_one_block() {
+    use dt_ledger::State as _;
+    let store = Arc::new(Lingering::default());
+    let plant = Plant::over(Fixture::new(Arc::clone(&store) as Arc<dyn LedgerStore>, 2, 1));
+    let before = plant.chain.replica().tip();
+    let meeting = Arc::new(std::sync::Barrier::new(2));
+    *store.meeting.lock().unwrap() = Some(Arc::clone(&meeting));
+    std::thread::scope(|scope| {
+        scope.spawn(|| plant.call(&plant.owner, edit([insert("pump", "tank")])).unwrap());
+        meeting.wait();
+        assert_eq!(plant.chain.replica().tip(), before, "not announced yet, and nobody waits to learn that");
+        let reader = scope.spawn(|| {
+            let state = plant.chain.state();
+            let stored = state.specification_state(&plant.twin).unwrap().root;
+            let parsed = state.specification(&plant.twin).unwrap().root_hash();
+            assert_eq!(stored.as_bytes(), parsed.as_bytes(), "view and specifications are of one block");
+        });
+        // Long enough for a reader that does not wait to be done.
+        std::thread::sleep(Duration::from_millis(100));
+        meeting.wait();
+        reader.join().unwrap();
+    });
+}
