@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use dt_feed::{BatchPolicy, Entry, EpochKey, Manifest, PublishError, Publisher};
 use dt_ledger::{
-    Argument, CallError, CallRecord, CallResult, CallStatus, ConsensusError, ExecuteError, FeedReference, Reason,
-    State as _, TwinCall, TwinEvent, check_call,
+    Argument, CallError, CallRecord, CallResult, CallStatus, ConsensusError, ExecuteError, FeedReference,
+    Reason, State as _, TwinCall, TwinEvent, check_call,
 };
 use dt_model::{ComponentId, DataClass, Digest, Name, Operation, Permission, Text, Timestamp, TwinId, codec};
 use thiserror::Error;
@@ -414,7 +414,8 @@ impl Agent {
     /// Takes up the feeds that the ledger says this party publishes, and lets go of all others.
     async fn follow_links(&mut self, now: Timestamp) -> Result<(), AgentError> {
         let state = self.client.ledger().state().map_err(ClientError::from)?;
-        let mut linked: BTreeMap<_, _> = state.feeds(&self.twin).map_err(ClientError::from)?.into_iter().collect();
+        let mut linked: BTreeMap<_, _> =
+            state.feeds(&self.twin).map_err(ClientError::from)?.into_iter().collect();
         linked.retain(|_, feed| feed.reference.publisher == self.client.party());
         self.feeds.retain(|component, publisher| {
             linked.get(component).is_some_and(|feed| feed.reference == reference(publisher.manifest()))

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use dt_ledger::{Argument, CallResult, CallStatus, ExecuteError, Reason, Resource, State as _, TwinCall, TwinEvent};
+use dt_ledger::{
+    Argument, CallResult, CallStatus, ExecuteError, Reason, Resource, State as _, TwinCall, TwinEvent,
+};
 use dt_model::Text;
 use dt_sync::testing::{Subject, device_suite};
 use dt_sync::{ClientError, READING_MEDIA_TYPE};
@@ -30,7 +32,10 @@ async fn readings_flow_to_every_lifecycle_party() {
     let sensors = [component("temperature"), component("pressure")];
     agent.connect(&sensors, world.now()).await.unwrap();
     let linked = world.state().feeds(&world.twin).unwrap();
-    assert_eq!(linked.iter().map(|(component, _)| component.clone()).collect::<Vec<_>>(), [sensors[1].clone(), sensors[0].clone()]);
+    assert_eq!(
+        linked.iter().map(|(component, _)| component.clone()).collect::<Vec<_>>(),
+        [sensors[1].clone(), sensors[0].clone()]
+    );
     assert!(linked.iter().all(|(_, feed)| feed.reference.publisher == party(Who::Agent)));
 
     let first = world.measure(&mut agent, "20.5").await;
@@ -75,7 +80,8 @@ async fn what_is_connected_already_is_left_as_it_is() {
     let mut agent = world.agent().await;
     assert_eq!(agent.published(&component("temperature")), Some(1));
     world.measure(&mut agent, "21").await;
-    let values: Vec<_> = world.temperatures(Owner).await.unwrap().into_iter().map(|of| of.value.to_string()).collect();
+    let values: Vec<_> =
+        world.temperatures(Owner).await.unwrap().into_iter().map(|of| of.value.to_string()).collect();
     assert_eq!(values, ["20", "21"]);
 }
 
@@ -148,7 +154,11 @@ async fn a_version_made_again_is_registered_once() {
     let versions = || world.state().document(&world.twin, &document).unwrap().unwrap().versions;
     assert_eq!(versions(), 2);
     maintainer.write_version(world.twin, document, b"first", world.now()).await.unwrap();
-    assert_eq!((versions(), world.read(Auditor, document).await.unwrap().as_str()), (3, "first"), "back to what it was");
+    assert_eq!(
+        (versions(), world.read(Auditor, document).await.unwrap().as_str()),
+        (3, "first"),
+        "back to what it was"
+    );
 }
 
 #[tokio::test]

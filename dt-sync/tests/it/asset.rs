@@ -62,7 +62,11 @@ impl Asset {
 
     /// The sensor measures `value` at `time`.
     pub(crate) fn measures(&self, sensor: &str, time: Timestamp, value: &str, unit: Option<&str>) -> Reading {
-        let reading = Reading { time, value: Text::new(value).unwrap(), unit: unit.map(|unit| Name::new(unit).unwrap()) };
+        let reading = Reading {
+            time,
+            value: Text::new(value).unwrap(),
+            unit: unit.map(|unit| Name::new(unit).unwrap()),
+        };
         self.inside().samples.entry(component(sensor)).or_default().push(reading.clone());
         reading
     }

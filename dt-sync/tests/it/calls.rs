@@ -26,11 +26,9 @@ fn completed(status: &CallStatus) -> &CallResult {
 async fn what_the_machine_says_is_what_the_ledger_says() {
     let refused = CallResult::Failed(dt_model::Text::abridged("the asset refused: the guard is open"));
     let found = CallResult::Succeeded(dt_model::Text::abridged("found in effect at the asset"));
-    for (mood, expected, actuated) in [
-        (Mood::Refuses, refused, 0),
-        (Mood::LostBefore, CallResult::Unknown, 0),
-        (Mood::LostAfter, found, 1),
-    ] {
+    for (mood, expected, actuated) in
+        [(Mood::Refuses, refused, 0), (Mood::LostBefore, CallResult::Unknown, 0), (Mood::LostAfter, found, 1)]
+    {
         let world = World::new().await;
         let mut agent = world.agent().await;
         world.asset.mood(mood);
@@ -120,7 +118,11 @@ async fn an_agent_that_dies_in_the_middle_of_a_call_does_not_repeat_it() {
         world.asset.mood(Mood::Works);
         let mut agent = world.agent_as(world.client(Agent), journal(&world, &path)).await;
         let served = agent.serve_calls(world.now()).await.unwrap();
-        assert_eq!(matches!(completed(&served[0].status), CallResult::Succeeded(_)), actuated == 1, "{mood:?}");
+        assert_eq!(
+            matches!(completed(&served[0].status), CallResult::Succeeded(_)),
+            actuated == 1,
+            "{mood:?}"
+        );
         assert_eq!(world.asset.actuated().len(), actuated, "{mood:?}");
     }
 }
@@ -256,7 +258,10 @@ async fn a_call_is_rejected_if_what_it_rests_on_has_changed() {
     let number = maintainer.call_program(world.twin, world.force("49")).await.unwrap();
     let narrow = r#"<Constraint Name="Worn"><OrdinalScaledType>
         <RequiredMaxValue>20</RequiredMaxValue></OrdinalScaledType></Constraint>"#;
-    owner.edit_specification(world.twin, vec![insert(narrow, "set-force.force/Attribute[Force]")]).await.unwrap();
+    owner
+        .edit_specification(world.twin, vec![insert(narrow, "set-force.force/Attribute[Force]")])
+        .await
+        .unwrap();
     agent.serve_calls(world.now()).await.unwrap();
     assert_eq!(now_void(&world, number), "program.parameter-limit");
 

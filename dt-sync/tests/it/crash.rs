@@ -35,7 +35,8 @@ async fn a_version_whose_writing_was_cut_off_is_there_once() {
         let (mortal, fuse) = world.mortal(Manufacturer, steps);
         let role = name(dt_ledger::MAINTAINER);
         world.call(Owner, TwinCall::AssignRole { party: party(Manufacturer), role }).await.unwrap();
-        let write = async |client: &Client| client.write_version(world.twin, document, b"second", world.now()).await;
+        let write =
+            async |client: &Client| client.write_version(world.twin, document, b"second", world.now()).await;
         let outcome = write(&mortal).await;
         let executed = write(&world.client(Manufacturer)).await.unwrap();
         let trace = mortal.ledger().history(&Resource::Document(world.twin, document)).unwrap();

@@ -20,14 +20,16 @@ async fn a_revoked_party_reads_nothing_that_is_written_afterwards() {
     let world = World::new().await;
     let mut agent = world.connected().await;
     let before = world.measure(&mut agent, "20").await;
-    let manual = world.share(&world.client(manufacturer_who_maintains(&world).await), "manual", "old").await.unwrap();
+    let manual =
+        world.share(&world.client(manufacturer_who_maintains(&world).await), "manual", "old").await.unwrap();
     let (client, sensor) = (world.client(Maintainer), component("temperature"));
     let feed = client.feed(&world.twin, &sensor).unwrap();
     let kept = client.feed_keyring(&world.twin, &feed, world.now()).await.unwrap();
     assert_eq!(world.read(Maintainer, manual).await.unwrap(), "old");
 
     let owner = world.client(Owner);
-    let mut rekeyed = owner.revoke(world.twin, party(Maintainer), Revocation::Lazy, world.now()).await.unwrap();
+    let mut rekeyed =
+        owner.revoke(world.twin, party(Maintainer), Revocation::Lazy, world.now()).await.unwrap();
     let mut expected = vec![world.keys_item(), world.item(manual)];
     rekeyed.sort();
     expected.sort();
@@ -207,7 +209,10 @@ async fn a_grant_that_was_cut_off_is_finished_by_repeating_it() {
         let (mortal, fuse) = world.mortal(Owner, steps);
         let grant = |client| {
             let (twin, now) = (world.twin, world.now());
-            async move { dt_sync::Client::grant(client, twin, party(Stranger), name("auditor"), History::Full, now).await }
+            async move {
+                dt_sync::Client::grant(client, twin, party(Stranger), name("auditor"), History::Full, now)
+                    .await
+            }
         };
         let outcome = grant(&mortal).await;
         grant(&world.client(Owner)).await.unwrap();
@@ -267,7 +272,8 @@ async fn a_revocation_goes_on_past_items_that_cannot_be_read() {
             world.corrupt(half, Fault::Silent);
             world.corrupt(half + 1, Fault::Silent);
             let mut rng = SeedRng::new(half as u64);
-            let first = AclRecord::first(&*key(Maintainer), ItemName::from("broken"), &[owner], &mut rng).unwrap();
+            let first =
+                AclRecord::first(&*key(Maintainer), ItemName::from("broken"), &[owner], &mut rng).unwrap();
             let record = Record { key: item.acl_key(), version: 1, body: codec::encode(&first).into() };
             let signed = Signed::new(record, &*key(Maintainer)).unwrap();
             Acl::open(&signed).unwrap();

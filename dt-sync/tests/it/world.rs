@@ -10,8 +10,8 @@ use dt_dht::testing::{Fault, Faulty};
 use dt_dht::{InProcess, Membership, MemoryStore, Replica as DhtReplica, Resilience, Transport, Validator};
 use dt_feed::BatchPolicy;
 use dt_ledger::{
-    Argument, Call, CallRecord, Certificate, Consensus, CreateTwin, Genesis, MAINTAINER, Organisation, Policy,
-    ProgramCall, Replica, Snapshot, Solo, State as _, TwinCall, Uri,
+    Argument, Call, CallRecord, Certificate, Consensus, CreateTwin, Genesis, MAINTAINER, Organisation,
+    Policy, ProgramCall, Replica, Snapshot, Solo, State as _, TwinCall, Uri,
 };
 use dt_model::testing::{SeedRng, identity};
 use dt_model::{ComponentId, Envelope, Identity, Name, PartyId, Signed, Signer, Timestamp, TwinId};
@@ -130,8 +130,7 @@ impl World {
         let time = Arc::clone(&clock);
         let now: dt_ledger::Clock = Arc::new(move || Timestamp::from_millis(time.load(Ordering::SeqCst)));
         let replica = Arc::new(Replica::open(Arc::new(dt_ledger::MemoryStore::default()), &genesis).unwrap());
-        let solo =
-            Arc::new(Solo::new(Arc::clone(&replica), Arc::new(identity(VALIDATOR)), Arc::clone(&now)));
+        let solo = Arc::new(Solo::new(Arc::clone(&replica), Arc::new(identity(VALIDATOR)), Arc::clone(&now)));
         let nodes: Vec<_> = (0..4).map(|number| Arc::new(identity(NODES + number))).collect();
         for (number, node) in (0..).zip(&nodes) {
             let certificate = certify(&replica, node, number);
@@ -267,7 +266,11 @@ impl World {
     }
 
     /// Somebody does something to the twin that the client has no function for.
-    pub(crate) async fn call(&self, who: Who, call: TwinCall) -> Result<dt_ledger::Executed, dt_ledger::ExecuteError> {
+    pub(crate) async fn call(
+        &self,
+        who: Who,
+        call: TwinCall,
+    ) -> Result<dt_ledger::Executed, dt_ledger::ExecuteError> {
         self.client(who).ledger().execute_on(self.twin, [call]).await
     }
 

@@ -112,9 +112,8 @@ impl Subject {
                 )
             }
         };
-        let count = document.internal_elements().count();
         let says = vec![format!(
-            "of the file's {count} InternalElements none has an ID and can be exchanged: the owner adds sensor and program {place}"
+            "the file has no InternalElement with an ID of its own that can be exchanged: the owner adds sensor and program {place}"
         )];
         let subject = Self::added(id, "LT-201".into(), preparation, says)?;
         if subject.is_possible(document) {

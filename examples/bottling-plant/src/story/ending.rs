@@ -82,7 +82,7 @@ pub(super) async fn outsider(world: &mut World, narrator: &mut Narrator) -> Resu
         let read = outsider.read_document(twin, *document, None, now).await;
         prove(read.is_err(), "the outsider reads no document")?;
     }
-    narrator.proven(&format!("no reading: {stream}; no document of {}", documents.len()));
+    narrator.proven(&format!("no reading: {stream}; nor any of {}", plural(documents.len(), "document")));
     // A lying node may hand over what it stores: it is sealed for others.
     let auditor = world.client(Who::Auditor)?;
     let list = auditor.items().acl(feed_keys(&feed), None, now).await?;

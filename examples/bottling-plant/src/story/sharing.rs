@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use dt_acl::ItemId;
 use dt_ledger::{Argument, CallResult, CallStatus, ProgramCall, Resource, State as _};
 use dt_model::{ContentHash, Name, Text, Timestamp};
 use dt_sync::{Draft, check_reading};
 
-use super::{prove, refused};
+use super::{plural, prove, refused};
 use crate::Failure;
 use crate::narrator::Narrator;
 use crate::world::{Who, World};
@@ -50,9 +51,13 @@ pub(super) async fn report(world: &mut World, narrator: &mut Narrator) -> Result
     let trace = owner.ledger().history(&Resource::Element(twin, sensor))?;
     let on_trace = trace.last().is_some_and(|last| last.author == world.party(Who::Maintainer));
     prove(on_trace, "the report is linked to the sensor")?;
+    let version =
+        world.replica.snapshot()?.document_version(&twin, &document, 1)?.ok_or("the report's version")?;
+    let list = owner.items().acl(ItemId::from(*version.version.item.as_bytes()), None, now).await?;
     narrator.proven(&format!(
-        "{} bytes, sealed for five readers, in shards on four nodes; on the ledger by SHA-256 {}, linked to the new sensor",
+        "{} bytes, sealed for {}, stored by a quorum of the nodes; on the ledger by SHA-256 {}, linked to the new sensor",
         content.len(),
+        plural(list.entries().len(), "reader"),
         read.hash.short(),
     ));
     narrator.proven("the owner reads it: decrypted, and equal to what the ledger registered");

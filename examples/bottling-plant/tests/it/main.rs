@@ -1,5 +1,7 @@
 //! The program from outside: what it prints, what it leaves on disk, what it survives, what its audit finds.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod damage;
 mod files;
 mod program;
