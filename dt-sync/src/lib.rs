@@ -152,6 +152,7 @@ mod feeds;
 mod journal;
 mod ledger;
 mod rights;
+mod sharing;
 #[cfg(feature = "testing")]
 pub mod testing;
 

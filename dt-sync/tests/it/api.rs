@@ -278,7 +278,7 @@ async fn an_exchange_is_one_transaction_and_the_past_is_kept() {
         let client = world.client(who);
         let feed = client.feed(&world.twin, &new).unwrap();
         let mut readings = client.readings(&world.twin, &new, &feed, now).await.unwrap();
-        assert_eq!(readings.latest(now).await.unwrap(), [after.clone()], "{who:?}");
+        assert_eq!(readings.latest(now).await.unwrap(), std::slice::from_ref(&after), "{who:?}");
         let former = client.feeds_ever(&world.twin, &old).unwrap();
         let mut readings = client.readings(&world.twin, &old, &former[0], now).await.unwrap();
         assert_eq!((former.len(), readings.latest(now).await.unwrap()), (1, vec![before.clone()]), "{who:?}");

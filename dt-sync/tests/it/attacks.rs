@@ -232,7 +232,11 @@ async fn a_payload_that_is_no_reading_is_said_to_be_none() {
         assert!(is_told(&readings.range(entry..entry + 1, now).await.unwrap_err()));
         let times = Timestamp::default()..Timestamp::MAX;
         assert!(matches!(readings.history(times, now).await, Err(ClientError::NotAReading { .. })));
-        assert_eq!(readings.range(0..1, now).await.unwrap(), [reading.clone()], "the others can be read");
+        assert_eq!(
+            readings.range(0..1, now).await.unwrap(),
+            std::slice::from_ref(&reading),
+            "the others can be read"
+        );
         assert_eq!(readings.range(entry - 1..entry, now).await.unwrap().len(), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! A participant dies between any two steps, and does the same again: everything is there, once.
 
-use dt_ledger::{Resource, State as _, TwinCall};
+use dt_ledger::{Resource, TwinCall};
 use dt_sync::{Client, Journal};
 
 use crate::api::SPARE;

@@ -6,7 +6,7 @@ use dt_acl::{Acl, AclError, AclRecord, Grantee, History, ItemName, Revocation, R
 use dt_dht::Record;
 use dt_dht::testing::Fault;
 use dt_feed::{FeedId, ReadError, Reader};
-use dt_ledger::{Document, State as _, TwinCall, Version};
+use dt_ledger::{Document, TwinCall, Version};
 use dt_model::testing::SeedRng;
 use dt_model::{ContentHash, Digest, Signed, codec};
 use dt_sync::{ClientError, Journal};
@@ -151,7 +151,7 @@ async fn a_newcomer_is_given_the_past_or_not() {
                 let (client, sensor) = (world.client(Stranger), component("temperature"));
                 let feed = client.feed(&world.twin, &sensor).unwrap();
                 let mut readings = client.readings(&world.twin, &sensor, &feed, world.now()).await.unwrap();
-                assert_eq!(readings.range(1..2, world.now()).await.unwrap(), [after.clone()]);
+                assert_eq!(readings.range(1..2, world.now()).await.unwrap(), std::slice::from_ref(&after));
             }
         }
         assert_eq!(world.temperatures(Auditor).await.unwrap(), [before, after], "the others lose nothing");
