@@ -260,7 +260,19 @@ pub struct Provenance {
 }
 
 /// Where a sensor's stream lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
+)]
 pub struct FeedReference {
     /// The feed's address on the DHT.
     pub feed: Digest,

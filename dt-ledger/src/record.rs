@@ -50,8 +50,9 @@ pub enum StateKey {
     Call(TwinId, u64),
     /// An item's access control list, as a party has anchored it → [`AclAnchor`].
     AclAnchor(TwinId, Digest, PartyId),
-    /// A feed's anchored head → [`HeadAnchor`].
-    HeadAnchor(TwinId, Digest),
+    /// A feed's head, as its publisher has anchored it → [`HeadAnchor`]. A feed's address under another publisher is another key, so that
+    /// nobody can raise the floor of a feed that is not his.
+    HeadAnchor(TwinId, FeedReference),
     /// A traced thing → [`TraceHead`].
     Trace(Digest),
 }

@@ -16,7 +16,7 @@ use crate::record::{
 use crate::store::{StoreError, StoreView, Table, scan_prefix};
 use crate::transaction::{MAX_AML_BYTES, MAX_CALL_BYTES};
 use crate::tree::{self, StateProof};
-use crate::{DocumentId, Reason, Uri};
+use crate::{DocumentId, FeedReference, Reason, Uri};
 
 /// Why a question to the contracts was not answered with yes.
 #[derive(Debug, Error)]
@@ -177,7 +177,7 @@ pub trait State: Sized {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn head_anchor(&self, twin: &TwinId, feed: &Digest) -> Result<Option<HeadAnchor>, StoreError> {
+    fn head_anchor(&self, twin: &TwinId, feed: &FeedReference) -> Result<Option<HeadAnchor>, StoreError> {
         self.read(&StateKey::HeadAnchor(*twin, *feed))
     }
 

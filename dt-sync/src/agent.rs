@@ -189,7 +189,7 @@ impl Agent {
         let mut calls = Vec::new();
         for (component, publisher) in &self.feeds {
             let Some(head) = publisher.head() else { continue };
-            let feed = Digest::from(*publisher.feed().as_bytes());
+            let feed = reference(publisher.manifest());
             let anchored = state.head_anchor(&self.twin, &feed).map_err(ClientError::from)?;
             if anchored.is_none_or(|anchor| anchor.size < head.size()) {
                 let (component, size, root) = (component.clone(), head.size(), head.root());

@@ -77,7 +77,7 @@ impl Client {
         if (manifest.twin, &manifest.component, manifest.owner) != (*twin, component, feed.publisher) {
             return Err(ClientError::ForeignFeed(component.clone()));
         }
-        let anchor = self.ledger().state()?.head_anchor(twin, &feed.feed)?;
+        let anchor = self.ledger().state()?.head_anchor(twin, feed)?;
         let reader = match anchor {
             Some(anchor) => reader.with_floor(Floor { size: anchor.size, root: anchor.root }),
             None => reader,

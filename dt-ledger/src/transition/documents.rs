@@ -216,7 +216,7 @@ impl Transition<'_> {
         if feed.reference.publisher != sender {
             return Err(Reason::NotYours.into());
         }
-        let feed = feed.reference.feed;
+        let feed = feed.reference;
         if let Some(anchor) = self.head_anchor(&id, &feed)?.filter(|anchor| size <= anchor.size) {
             return Err(Reason::AnchorGoesBack { current: anchor.size }.into());
         }

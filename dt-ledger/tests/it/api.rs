@@ -201,7 +201,14 @@ fn anchors(tried: &Tried) {
     tried.refuses(agent, head(10), "anchor.goes-back");
     tried.refuses(agent, head(9), "anchor.goes-back");
     let state = tried.plant.chain.state();
-    assert_eq!(state.head_anchor(&tried.plant.twin, &digest(77)).unwrap().unwrap().size, 10);
+    let feed =
+        |publisher: &Identity| dt_ledger::FeedReference { feed: digest(77), publisher: publisher.party() };
+    assert_eq!(state.head_anchor(&tried.plant.twin, &feed(agent)).unwrap().unwrap().size, 10);
+    assert_eq!(
+        state.head_anchor(&tried.plant.twin, &feed(owner)).unwrap(),
+        None,
+        "a floor is its publisher's own"
+    );
     let anchor = |by: &Identity| state.acl_anchor(&tried.plant.twin, &digest(5), &by.party()).unwrap();
     assert_eq!(anchor(maintainer).unwrap().version, 5, "one party's anchor does not shift another's");
     assert!(anchor(owner).is_none());

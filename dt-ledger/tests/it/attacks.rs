@@ -398,3 +398,19 @@ fn use_all(
         let _ = state.authorize(&twin, &party.party(), read, Some(&component("valve")), plant.chain.now());
     }
 }
+
+/// Linking somebody's stream under a publisher of one's own gives no hold on the floor of the real one.
+#[test]
+fn nobody_raises_the_floor_of_another_publishers_feed() {
+    let plant = Plant::new();
+    let head = |size| TwinCall::AnchorHead { component: component("level"), size, root: digest(8) };
+    let (maintainer, agent) = (&plant.maintainer, &plant.agent);
+    plant.call(maintainer, add_feed("level", maintainer)).unwrap();
+    plant.call(maintainer, head(u64::MAX)).unwrap();
+    plant.call(maintainer, TwinCall::RemoveSensorFeed { component: component("level") }).unwrap();
+    plant.call(&plant.owner, add_feed("level", agent)).unwrap();
+    plant.call(agent, head(10)).unwrap();
+    let feed = dt_ledger::FeedReference { feed: digest(77), publisher: agent.party() };
+    let anchored = plant.chain.state().head_anchor(&plant.twin, &feed).unwrap();
+    assert_eq!(anchored.map(|anchor| anchor.size), Some(10));
+}

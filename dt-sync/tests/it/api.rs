@@ -59,7 +59,7 @@ async fn readings_flow_to_every_lifecycle_party() {
 
     // The head is anchored once, and the chain is no longer for having it anchored twice.
     agent.anchor().await.unwrap();
-    let anchor = world.state().head_anchor(&world.twin, &feed.feed).unwrap().unwrap();
+    let anchor = world.state().head_anchor(&world.twin, &feed).unwrap().unwrap();
     assert_eq!(anchor.size, 2);
     let height = world.consensus().status().height;
     agent.anchor().await.unwrap();

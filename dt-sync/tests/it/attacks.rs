@@ -135,6 +135,23 @@ async fn lists_below_the_anchor_are_refused() {
     assert_eq!(world.read(Maintainer, document).await.unwrap(), "text");
 }
 
+/// All nodes together show a feed as it was first: what the ledger has anchored of it is missed.
+#[tokio::test]
+async fn heads_below_the_anchor_are_refused() {
+    let world = World::new().await;
+    let mut agent = world.connected().await;
+    world.measure(&mut agent, "20").await;
+    world.measure(&mut agent, "21").await;
+    (0..4).for_each(|node| world.corrupt(node, Fault::Stale));
+    assert_eq!(world.temperatures(Auditor).await.unwrap().len(), 1, "without an anchor nobody can tell");
+    (0..4).for_each(|node| world.heal(node));
+    agent.anchor().await.unwrap();
+    (0..4).for_each(|node| world.corrupt(node, Fault::Stale));
+    let read = world.temperatures(Auditor).await;
+    let is_rollback = matches!(&read, Err(ClientError::Feed(dt_feed::ReadError::RolledBack { size: 1, .. })));
+    assert!(is_rollback, "{read:?}");
+}
+
 /// A version's item belongs to whoever wrote that version, and so does the anchor that protects it.
 #[tokio::test]
 async fn a_version_is_protected_by_its_own_authors_anchor() {

@@ -136,7 +136,7 @@ async fn everything_is_there(world: &mut World, transport: Arc<dyn Transport>) -
     let feed = owner.feed(&twin, &sensor)?;
     let mut readings = owner.readings(&twin, &sensor, &feed, now).await?;
     let size = readings.head(now).await?.ok_or("the stream has a head")?.size();
-    let anchored = world.replica.snapshot()?.head_anchor(&twin, &feed.feed)?.map_or(0, |anchor| anchor.size);
+    let anchored = world.replica.snapshot()?.head_anchor(&twin, &feed)?.map_or(0, |anchor| anchor.size);
     prove(size == anchored, "the stream has its full length")?;
     let sample = SAMPLE.min(size);
     let read = readings.range(size - sample..size, now).await?;

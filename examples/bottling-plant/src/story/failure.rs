@@ -143,7 +143,7 @@ pub(super) async fn stream(world: &mut World, narrator: &mut Narrator) -> Result
     let mut readings = auditor.readings(&twin, &sensor, &feed, now).await?;
     let head = readings.head(now).await?.ok_or("not proven: the stream has a head")?;
     prove(head.size() == published && published >= wanted, "the readings of the new sensor are stored")?;
-    let anchored = world.replica.snapshot()?.head_anchor(&twin, &feed.feed)?;
+    let anchored = world.replica.snapshot()?.head_anchor(&twin, &feed)?;
     prove(anchored.is_some_and(|anchor| anchor.size == head.size()), "the head is anchored on the ledger")?;
     narrator.proven(&format!(
         "{} readings in {} sealed segments, one signed head, root {}; anchored on the ledger, so that no node can roll it back",
