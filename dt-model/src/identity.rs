@@ -18,8 +18,21 @@ use crate::{Domain, EncryptionKey, PartyId, Secret, Signature, Signer, SignerErr
 ///
 /// Secrets are wiped from memory when the value is dropped, and `Debug` shows only the public key.
 pub struct Identity {
+    party: PartyId,
     signing: SigningKey,
-    encryption: Vec<StaticSecret>,
+    encryption: Vec<EncryptionPair>,
+}
+
+/// A secret and its public key, which is not computed anew at each use.
+struct EncryptionPair {
+    public: EncryptionKey,
+    secret: StaticSecret,
+}
+
+impl From<StaticSecret> for EncryptionPair {
+    fn from(secret: StaticSecret) -> Self {
+        Self { public: EncryptionKey::from(PublicKey::from(&secret).to_bytes()), secret }
+    }
 }
 
 impl Identity {
@@ -27,27 +40,32 @@ impl Identity {
     pub fn generate(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
         let mut seed = Zeroizing::new([0; 32]);
         rng.fill_bytes(&mut *seed);
-        Self { signing: SigningKey::from_bytes(&seed), encryption: vec![StaticSecret::random_from_rng(rng)] }
+        Self::from_keys(SigningKey::from_bytes(&seed), vec![StaticSecret::random_from_rng(rng).into()])
+    }
+
+    #[expect(clippy::expect_used, reason = "a clamped secret scalar never gives a point of small order")]
+    fn from_keys(signing: SigningKey, encryption: Vec<EncryptionPair>) -> Self {
+        let party = PartyId::from_bytes(signing.verifying_key().to_bytes())
+            .expect("the key of a secret is a valid key");
+        Self { party, signing, encryption }
     }
 
     /// Makes a new encryption key the current one. Former keys stay, so that what was wrapped for them still opens.
     ///
     /// Returns the new public key, which must be registered on the ledger before anybody wraps for it.
     pub fn rotate_encryption_key(&mut self, rng: &mut (impl CryptoRng + ?Sized)) -> EncryptionKey {
-        self.encryption.insert(0, StaticSecret::random_from_rng(rng));
+        self.encryption.insert(0, StaticSecret::random_from_rng(rng).into());
         self.encryption_key()
     }
 }
 
 impl Signer for Identity {
-    #[expect(clippy::expect_used, reason = "a clamped secret scalar never gives a point of small order")]
     fn party(&self) -> PartyId {
-        PartyId::from_bytes(self.signing.verifying_key().to_bytes())
-            .expect("the key of a secret is a valid key")
+        self.party
     }
 
     fn encryption_key(&self) -> EncryptionKey {
-        EncryptionKey::from(PublicKey::from(&self.encryption[0]).to_bytes())
+        self.encryption[0].public
     }
 
     fn sign(&self, message: &[u8]) -> Result<Signature, SignerError> {
@@ -55,9 +73,9 @@ impl Signer for Identity {
     }
 
     fn agree(&self, own: &EncryptionKey, peer: &EncryptionKey) -> Result<Secret, SignerError> {
-        let is_own = |secret: &&StaticSecret| PublicKey::from(*secret).as_bytes() == own.as_bytes();
-        let secret = self.encryption.iter().find(is_own).ok_or(SignerError::UnknownEncryptionKey(*own))?;
-        let shared = secret.diffie_hellman(&PublicKey::from(*peer.as_bytes()));
+        let pair = self.encryption.iter().find(|pair| pair.public == *own);
+        let pair = pair.ok_or(SignerError::UnknownEncryptionKey(*own))?;
+        let shared = pair.secret.diffie_hellman(&PublicKey::from(*peer.as_bytes()));
         if !shared.was_contributory() {
             return Err(SignerError::NonContributory);
         }
@@ -156,7 +174,11 @@ impl Identity {
     ) -> Result<(), IdentityError> {
         let keys = Keys {
             signing: Secret::from_bytes(self.signing.to_bytes()),
-            encryption: self.encryption.iter().map(|secret| Secret::from_bytes(secret.to_bytes())).collect(),
+            encryption: self
+                .encryption
+                .iter()
+                .map(|pair| Secret::from_bytes(pair.secret.to_bytes()))
+                .collect(),
         };
         let file = match protection {
             #[cfg(not(unix))]
@@ -214,10 +236,9 @@ impl Identity {
         if keys.encryption.is_empty() {
             return Err(damaged());
         }
-        Ok(Self {
-            signing: SigningKey::from_bytes(keys.signing.expose()),
-            encryption: keys.encryption.iter().map(|secret| StaticSecret::from(*secret.expose())).collect(),
-        })
+        let encryption =
+            keys.encryption.iter().map(|secret| StaticSecret::from(*secret.expose()).into()).collect();
+        Ok(Self::from_keys(SigningKey::from_bytes(keys.signing.expose()), encryption))
     }
 }
 
