@@ -12,21 +12,23 @@
 //! - Immediately before actuation, expiry, the caller's rights, the guard and the limits are judged again, here and by the contract.
 //! - A feed goes on under a new key as soon as the ledger says that its list has changed.
 
+mod calls;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dt_feed::{BatchPolicy, Entry, EpochKey, Manifest, PublishError, Publisher};
-use dt_ledger::{
-    Argument, CallError, CallRecord, CallResult, CallStatus, ConsensusError, ExecuteError, FeedReference,
-    Reason, State as _, TwinCall, TwinEvent, check_call,
-};
-use dt_model::{ComponentId, DataClass, Digest, Name, Operation, Permission, Text, Timestamp, TwinId, codec};
+use dt_ledger::{ConsensusError, FeedReference, State as _, TwinCall, TwinEvent};
+use dt_model::{ComponentId, DataClass, Digest, Name, Timestamp, TwinId, codec};
 use thiserror::Error;
+
+pub use self::calls::Served;
+pub(crate) use self::calls::same_value;
 
 use crate::anomaly::{self, Anomaly};
 use crate::client::anchor_call;
-use crate::device::{Device, DeviceError, Exchange, READING_MEDIA_TYPE, Reading};
-use crate::journal::{InFlight, Journal, JournalError};
+use crate::device::{Device, DeviceError, Exchange, READING_MEDIA_TYPE};
+use crate::journal::{Journal, JournalError};
 use crate::rights::{feed_keys, feed_keys_name, readers};
 use crate::{Client, ClientError};
 
@@ -63,15 +65,6 @@ pub struct Pulled {
     pub anomalies: Vec<Anomaly>,
     /// Sensors that are back within it.
     pub recovered: Vec<ComponentId>,
-}
-
-/// A call that the agent dealt with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Served {
-    /// Its number.
-    pub call: u64,
-    /// What became of it.
-    pub status: CallStatus,
 }
 
 /// The party that acts for a device.
@@ -247,137 +240,6 @@ impl Agent {
         Ok(done)
     }
 
-    /// Takes the calls that wait on the ledger to the asset, and the results back.
-    ///
-    /// # Errors
-    /// [`AgentError`]; made again, it first settles what it was at.
-    pub async fn serve_calls(&mut self, now: Timestamp) -> Result<Vec<Served>, AgentError> {
-        self.follow(now).await?;
-        let mut served = Vec::new();
-        let twin = self.twin_record()?;
-        if twin.queue.is_empty() {
-            if self.journal.memory().in_flight.is_some() {
-                self.journal.in_flight(None)?;
-            }
-            return Ok(served);
-        }
-        let epoch = twin.epoch + 1;
-        self.execute(vec![TwinCall::ClaimCalls { epoch }]).await?;
-        for call in self.twin_record()?.queue {
-            let record = self.call_record(call)?;
-            let status = match record.status {
-                CallStatus::Claimed(of) if of == epoch => self.perform(call, &record, epoch, now).await?,
-                CallStatus::Started(of) if of == epoch => self.settle(call, &record, epoch).await?,
-                status => status,
-            };
-            served.push(Served { call, status });
-        }
-        Ok(served)
-    }
-
-    /// One claimed call: judged again, started on the ledger, actuated, and its result committed.
-    async fn perform(
-        &mut self,
-        call: u64,
-        record: &CallRecord,
-        epoch: u64,
-        now: Timestamp,
-    ) -> Result<CallStatus, AgentError> {
-        if let Err(reason) = self.judge(record, now)? {
-            return self.reject(call, epoch, &reason).await;
-        }
-        self.journal.in_flight(Some(InFlight { call, result: None }))?;
-        match self.execute(vec![TwinCall::StartCall { call, epoch }]).await {
-            Err(AgentError::Client(ClientError::Ledger(ExecuteError::Refused(reason)))) => {
-                self.journal.in_flight(None)?;
-                return self.reject(call, epoch, &reason).await;
-            }
-            started => started?,
-        }
-        let result = match self.device.call(&record.call.program, &record.call.parameters).await {
-            Ok(said) => CallResult::Succeeded(said),
-            Err(DeviceError::Lost) => self.look(record).await,
-            Err(error) => CallResult::Failed(Text::abridged(&error.to_string())),
-        };
-        self.complete(call, epoch, result).await
-    }
-
-    /// A call that was started under an earlier claim: its result is in the journal, or is found by looking at the asset.
-    async fn settle(&mut self, call: u64, record: &CallRecord, epoch: u64) -> Result<CallStatus, AgentError> {
-        let known = self.journal.memory().in_flight.clone().filter(|in_flight| in_flight.call == call);
-        let result = match known.and_then(|in_flight| in_flight.result) {
-            Some(result) => result,
-            None => self.look(record).await,
-        };
-        self.complete(call, epoch, result).await
-    }
-
-    async fn complete(
-        &mut self,
-        call: u64,
-        epoch: u64,
-        result: CallResult,
-    ) -> Result<CallStatus, AgentError> {
-        self.journal.in_flight(Some(InFlight { call, result: Some(result.clone()) }))?;
-        self.execute(vec![TwinCall::CompleteCall { call, epoch, result: result.clone() }]).await?;
-        self.journal.in_flight(None)?;
-        Ok(CallStatus::Completed(result))
-    }
-
-    async fn reject(&mut self, call: u64, epoch: u64, reason: &Reason) -> Result<CallStatus, AgentError> {
-        let rule = Name::new(reason.rule()).map_err(ClientError::from)?;
-        self.execute(vec![TwinCall::RejectCall { call, epoch, rule: rule.clone() }]).await?;
-        Ok(CallStatus::Rejected(rule))
-    }
-
-    /// Whether the asset shows that a call was carried out: every parameter's variable has the value that was asked for.
-    async fn look(&self, record: &CallRecord) -> CallResult {
-        let Ok(specification) = self.client.ledger().specification(&self.twin) else {
-            return CallResult::Unknown;
-        };
-        let Some(program) = specification.program(record.call.program.as_str()) else {
-            return CallResult::Unknown;
-        };
-        if program.parameters.is_empty() {
-            return CallResult::Unknown;
-        }
-        for parameter in &program.parameters {
-            let asked = record.call.parameters.get(parameter.name.as_str());
-            let variable = parameter.address.as_deref().and_then(|address| ComponentId::new(address).ok());
-            let Some(variable) = variable else { return CallResult::Unknown };
-            let shown = self.device.read(&variable).await.ok().flatten();
-            let is_shown = |(shown, asked): (Reading, &Argument)| {
-                let in_unit = shown.unit.is_none() || shown.unit == asked.unit;
-                in_unit && same_value(&shown, asked.value.as_str())
-            };
-            if !shown.zip(asked).is_some_and(is_shown) {
-                return CallResult::Unknown;
-            }
-        }
-        CallResult::Succeeded(Text::abridged("found in effect at the asset"))
-    }
-
-    /// The same judgement that the contract made when it admitted the call, on what is true now.
-    fn judge(&self, record: &CallRecord, now: Timestamp) -> Result<Result<(), Reason>, AgentError> {
-        let state = self.client.ledger().state().map_err(ClientError::from)?;
-        let call = &record.call;
-        if call.valid_until <= now {
-            return Ok(Err(Reason::CallExpired(call.valid_until)));
-        }
-        let execute = Permission::new(Operation::Execute, DataClass::Program);
-        match state.authorize(&self.twin, &record.caller, execute, Some(&call.program), now) {
-            Ok(()) => {}
-            Err(CallError::Refused(reason)) => return Ok(Err(reason)),
-            Err(CallError::Store(error)) => return Err(ClientError::from(error).into()),
-        }
-        let specification = self.client.ledger().specification(&self.twin)?;
-        let found = Digest::from(*specification.root_hash().as_bytes());
-        if call.guard.is_some_and(|guard| guard != found) {
-            return Ok(Err(Reason::SpecificationChanged { found }));
-        }
-        Ok(check_call(&specification, call))
-    }
-
     /// Deals with what happened on the ledger: feeds that were linked or unlinked, which this agent need not have done itself, or may
     /// have done without learning that it came to pass; and where the list of a feed's keys has changed, the feed goes on under the
     /// current key.
@@ -479,16 +341,6 @@ impl Agent {
         self.client.ledger().execute_on(self.twin, calls).await.map_err(ClientError::from)?;
         Ok(())
     }
-
-    fn twin_record(&self) -> Result<dt_ledger::Twin, AgentError> {
-        let state = self.client.ledger().state().map_err(ClientError::from)?;
-        Ok(state.twin(&self.twin).map_err(ClientError::from)?)
-    }
-
-    fn call_record(&self, call: u64) -> Result<CallRecord, AgentError> {
-        let state = self.client.ledger().state().map_err(ClientError::from)?;
-        Ok(state.call(&self.twin, call).map_err(ClientError::from)?)
-    }
 }
 
 fn from_consensus(error: ConsensusError) -> AgentError {
@@ -503,13 +355,4 @@ fn epoch_key(keyring: &dt_acl::Keyring) -> Result<EpochKey, AgentError> {
     let epoch = keyring.epoch();
     let key = keyring.key(epoch).map_err(|error| ClientError::Item(error.into()))?;
     Ok(EpochKey::new(epoch, key))
-}
-
-/// Whether a variable shows the value that was asked for: the same number, or else the same text.
-pub(crate) fn same_value(shown: &Reading, asked: &str) -> bool {
-    let number = dt_aml::value::decimal;
-    match (number(shown.value.as_str()), number(asked)) {
-        (Some(shown), Some(asked)) => shown == asked,
-        _ => shown.value.as_str() == asked,
-    }
 }

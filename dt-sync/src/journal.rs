@@ -41,6 +41,8 @@ pub struct Memory {
 pub struct InFlight {
     /// Its number.
     pub call: u64,
+    /// Whether the asset showed the values that the call asks for before anything was done: then seeing them later proves nothing.
+    pub shown_before: bool,
     /// What came of it; `None` while nobody knows: then it may or may not have been actuated.
     pub result: Option<CallResult>,
 }

@@ -25,6 +25,8 @@ pub(crate) enum Mood {
     LostBefore,
     /// It does it, and the connection breaks.
     LostAfter,
+    /// The connection breaks, and afterwards it shows 7.0 in this unit.
+    LostShowing(Option<&'static str>),
     /// It does nothing and never answers: the agent dies meanwhile.
     HangsBefore,
     /// It does it and never answers.
@@ -126,6 +128,10 @@ impl Device for Asset {
         match mood {
             Mood::Refuses => return Err(DeviceError::Refused(Text::abridged("the guard is open"))),
             Mood::LostBefore => return Err(DeviceError::Lost),
+            Mood::LostShowing(unit) => {
+                self.shows(VARIABLE, "7.0", unit);
+                return Err(DeviceError::Lost);
+            }
             Mood::HangsBefore => {
                 self.hangs.notify_one();
                 return std::future::pending().await;

@@ -46,9 +46,9 @@ async fn what_the_machine_says_is_what_the_ledger_says() {
 async fn a_value_in_another_unit_is_no_proof_of_success() {
     let world = World::new().await;
     let mut agent = world.agent().await;
-    world.asset.mood(Mood::LostBefore);
     for (unit, is_found) in [(Some("N"), false), (Some("kN"), true), (None, true)] {
-        world.asset.shows(VARIABLE, "7.0", unit);
+        world.asset.shows(VARIABLE, "1.0", unit);
+        world.asset.mood(Mood::LostShowing(unit));
         world.client(Maintainer).call_program(world.twin, world.force("7")).await.unwrap();
         let served = agent.serve_calls(world.now()).await.unwrap();
         assert_eq!(*completed(&served[0].status) != CallResult::Unknown, is_found, "{unit:?}");
@@ -112,7 +112,10 @@ async fn an_agent_that_dies_in_the_middle_of_a_call_does_not_repeat_it() {
             () = world.asset.hangs.notified() => {}
         }
         drop(agent);
-        assert_eq!(journal(&world, &path).memory().in_flight, Some(InFlight { call: number, result: None }));
+        assert_eq!(
+            journal(&world, &path).memory().in_flight,
+            Some(InFlight { call: number, shown_before: false, result: None })
+        );
         assert_eq!(world.call_record(number).status, CallStatus::Started(1));
 
         world.asset.mood(Mood::Works);
@@ -134,7 +137,7 @@ async fn a_journal_that_is_damaged_or_foreign_is_refused() {
     let path = folder.path().join("journal");
     let mut fresh = Journal::open(&path, world.twin, 7).unwrap();
     assert_eq!((fresh.memory().height, path.exists()), (7, false), "a new one");
-    let in_flight = InFlight { call: 3, result: Some(CallResult::Unknown) };
+    let in_flight = InFlight { call: 3, shown_before: true, result: Some(CallResult::Unknown) };
     fresh.in_flight(Some(in_flight.clone())).unwrap();
     fresh.followed(9).unwrap();
     let reopened = Journal::open(&path, world.twin, 0).unwrap();
@@ -303,4 +306,19 @@ async fn only_the_agent_of_the_twin_serves_its_calls() {
     let refused = ExecuteError::Refused(Reason::NotTheAgent).to_string();
     assert_eq!(outcome.unwrap_err().to_string(), refused);
     assert_eq!(world.asset.actuated().len(), 0);
+}
+
+/// The asset showed the value all along: that it still does says nothing about a call that was lost on the way.
+#[tokio::test]
+async fn a_value_that_was_there_before_proves_nothing() {
+    let world = World::new().await;
+    let client = world.client(Maintainer);
+    let mut agent = world.agent_as(world.client(Agent), Journal::in_memory(world.twin, 0)).await;
+    for (mood, known) in [(Mood::Works, true), (Mood::LostAfter, false)] {
+        world.asset.mood(mood);
+        let number = client.call_program(world.twin, world.force("7")).await.unwrap();
+        agent.serve_calls(world.now()).await.unwrap();
+        let status = world.call_record(number).status;
+        assert_eq!(matches!(completed(&status), CallResult::Succeeded(_)), known, "{mood:?}: {status:?}");
+    }
 }
