@@ -33,9 +33,6 @@ pub struct Tip {
     pub receipts_root: Digest,
 }
 
-/// Trace entries that one query returns.
-const MAX_TRACE: usize = 100_000;
-
 /// One copy of the ledger.
 ///
 /// # Invariants
@@ -256,7 +253,7 @@ impl Replica {
         let digest = resource.digest();
         let Some(head) = snapshot.trace_head(&digest)? else { return Ok(Vec::new()) };
         let first = trace_key(&digest, 0);
-        let rows = scan_prefix(&*snapshot.view, Table::Index, &first[..first.len() - 8], MAX_TRACE)?;
+        let rows = scan_prefix(&*snapshot.view, Table::Index, &first[..first.len() - 8], usize::MAX)?;
         let mut entries: Vec<TraceEntry> = Vec::with_capacity(rows.len());
         let mut last = Digest::ZERO;
         for (key, value) in rows {

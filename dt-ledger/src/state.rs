@@ -31,8 +31,6 @@ pub enum CallError {
 
 /// No value in the state is longer: the largest is a specification's base.
 const MAX_VALUE_BYTES: usize = MAX_AML_BYTES + MAX_CALL_BYTES;
-/// The most rows that one query returns.
-const MAX_ROWS: usize = 100_000;
 /// How many removed elements are followed upwards to one that stands: twice what can be nested. Beyond, nothing is permitted.
 const MAX_FORMER: usize = 512;
 
@@ -304,7 +302,7 @@ impl Snapshot {
             let value = decode_value(&decoded, &value)?;
             Ok((decoded, value))
         };
-        scan_prefix(&*self.view, Table::State, prefix, MAX_ROWS)?.into_iter().map(decode).collect()
+        scan_prefix(&*self.view, Table::State, prefix, usize::MAX)?.into_iter().map(decode).collect()
     }
 
     /// Every registered party.

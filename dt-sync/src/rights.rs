@@ -33,7 +33,9 @@ pub fn readers(
         }
         let Some(record) = state.party(&party)? else { continue };
         let rights = if party == owner { Rights::ALL } else { Rights::READ };
-        readers.push(Grantee::new(party, record.encryption_key, rights).until(record.not_after));
+        // A list counts to the last moment, a certificate to the first that it no longer covers.
+        let last = Timestamp::from_millis(record.not_after.as_millis().saturating_sub(1));
+        readers.push(Grantee::new(party, record.encryption_key, rights).until(last));
     }
     Ok(readers)
 }
