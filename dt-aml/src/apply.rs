@@ -1,5 +1,7 @@
 //! Carries edits out on the arena, and takes them back if a later one is refused.
 
+use std::collections::BTreeMap;
+
 use crate::address;
 use crate::check;
 use crate::document::Document;
@@ -221,12 +223,30 @@ impl<'d> Transaction<'d> {
         found.extend(self.references_to_interface(top));
         found.sort_by(|a, b| (a.0, a.1.attribute).cmp(&(b.0, b.1.attribute)));
         found.dedup_by(|a, b| (a.0, a.1.attribute) == (b.0, b.1.attribute));
+        let found = self.in_document_order(found);
         let reference = |(from, pointer): (NodeId, index::Pointer)| Reference {
             from: address::address_of(self.document, from),
             attribute: pointer.attribute.to_owned(),
             target: pointer.value,
         };
         found.into_iter().take(limit).map(reference).collect()
+    }
+
+    /// What was found, in the order of the document: the numbers of nodes tell what happened before, which a replica that has just parsed
+    /// the bytes does not know.
+    fn in_document_order(&self, found: Vec<(NodeId, index::Pointer)>) -> Vec<(NodeId, index::Pointer)> {
+        if found.len() < 2 {
+            return found;
+        }
+        let mut by_node: BTreeMap<NodeId, Vec<index::Pointer>> = BTreeMap::new();
+        for (node, pointer) in found {
+            by_node.entry(node).or_default().push(pointer);
+        }
+        let tree = self.tree();
+        let ordered = tree.preorder(tree.root).filter_map(|node| Some((node, by_node.remove(&node)?)));
+        ordered
+            .flat_map(|(node, pointers)| pointers.into_iter().map(move |pointer| (node, pointer)))
+            .collect()
     }
 
     /// The references to an interface by its name and its owner's ID, `{ID}:name`.

@@ -361,3 +361,21 @@ fn edits_travel() {
     let bytes = borsh::to_vec(&edits).expect("borsh");
     assert_eq!(borsh::from_slice::<Vec<Edit>>(&bytes).expect("borsh"), edits);
 }
+
+/// What is reported follows the document, not the order in which things came into it: a replica that has just parsed the bytes MUST report
+/// the same.
+#[test]
+fn references_are_reported_in_document_order() {
+    let mut document = parse(
+        "<CAEXFile><InstanceHierarchy Name='H'><InternalElement Name='a' ID='a'><InternalElement Name='b' ID='b'/></InternalElement></InstanceHierarchy></CAEXFile>",
+    );
+    let link = "<InternalLink Name='l' RefPartnerSideA='b' RefPartnerSideB='x'/>";
+    let later = format!("<InternalElement Name='c' ID='c'>{link}</InternalElement>");
+    document.insert(&later, "/InstanceHierarchy[H]", None).unwrap();
+    document.insert(link, "a", None).unwrap();
+    let refused = document.remove("b").unwrap_err();
+    let EditError::Referenced { by } = &refused else { panic!("{refused:?}") };
+    let from: Vec<_> = by.iter().map(|reference| reference.from.as_deref()).collect();
+    assert_eq!(from, [Some("a/InternalLink[l]"), Some("c/InternalLink[l]")]);
+    assert_eq!(parse(document.to_bytes()).remove("b"), Err(refused));
+}

@@ -180,3 +180,29 @@ fn program(id: &str) -> String {
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
+
+#[cfg(test)]
+mod tests {
+    use dt_aml::Limits;
+
+    use super::*;
+
+    #[test]
+    fn the_plants_own_file_is_in_order() {
+        let document = Document::parse(PLANT_AML, &Limits::default()).unwrap();
+        assert_eq!(document.issues(), []);
+        let programs: Vec<String> = document.programs().into_iter().map(|program| program.address).collect();
+        let expected = [
+            ids::SET_CONVEYOR_SPEED,
+            ids::SET_FILL_VOLUME,
+            ids::SET_CAP_TORQUE,
+            ids::START_LINE,
+            ids::STOP_LINE,
+            ids::START_CLEANING,
+        ];
+        assert_eq!(programs.len(), expected.len(), "{programs:?}");
+        assert!(expected.iter().all(|id| programs.iter().any(|program| program == id)), "{programs:?}");
+        assert!(document.ids().count() > 200, "a plant of some 200 elements");
+        assert!(Subject::of_plant().unwrap().is_possible(&document), "the story can be told");
+    }
+}
