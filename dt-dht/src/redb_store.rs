@@ -1,10 +1,12 @@
 //! The embedded persistent store: one redb file, one table, one synced commit per batch.
 
+use std::io;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use bytes::Bytes;
+use dt_model::file;
 use redb::{
     Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, TableDefinition, TableError,
     TransactionError,
@@ -27,17 +29,15 @@ enum Engine {
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
 
 impl RedbStore {
-    /// Opens the file at `path`, or makes it. A store that was not closed properly is repaired.
+    /// Opens the file at `path`, or makes it, whole or not at all. A store that was not closed properly is repaired.
     ///
     /// # Errors
     /// [`StoreError`]; a file is open in one place at a time.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         guarded(|| {
-            let database = Database::create(path)?;
-            let transaction = database.begin_write()?;
-            transaction.open_table(ROWS)?;
-            transaction.commit()?;
-            Ok(Self(Some(Engine::ReadWrite(database))))
+            let path = path.as_ref();
+            file::make_whole(path, |path| create(path).map_err(io::Error::other)).map_err(redb::Error::Io)?;
+            Ok(Self(Some(Engine::ReadWrite(Database::open(path)?))))
         })
     }
 
@@ -130,6 +130,14 @@ impl RecordStore for RedbStore {
     }
 }
 
+/// An empty store in a new file.
+fn create(path: &Path) -> Result<(), redb::Error> {
+    let database = Database::create(path)?;
+    let transaction = database.begin_write()?;
+    transaction.open_table(ROWS)?;
+    Ok(transaction.commit()?)
+}
+
 /// What may go wrong inside [`guarded`].
 enum Failure {
     ReadOnly,
@@ -145,7 +153,14 @@ macro_rules! failure_from {
         }
     )*};
 }
-failure_from!(redb::DatabaseError, TransactionError, TableError, redb::StorageError, redb::CommitError);
+failure_from!(
+    redb::Error,
+    redb::DatabaseError,
+    TransactionError,
+    TableError,
+    redb::StorageError,
+    redb::CommitError
+);
 
 /// Runs `work`, and makes any failure of redb an error of ours: on altered bytes redb may panic, which must not reach our caller.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, StoreError> {

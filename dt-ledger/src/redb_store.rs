@@ -1,7 +1,9 @@
 //! The embedded persistent store: redb, one durable transaction per block.
 
+use std::io;
 use std::path::Path;
 
+use dt_model::file;
 use redb::{Database, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, TableDefinition};
 
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, Visit};
@@ -23,19 +25,16 @@ fn engine(error: impl Into<redb::Error>) -> StoreError {
 }
 
 impl RedbStore {
-    /// Opens the ledger in `path`, or begins one there.
+    /// Opens the ledger in `path`, or begins one there, whole or not at all.
     ///
     /// # Errors
     /// [`StoreError::Engine`]: the file is no ledger, is damaged, or is in use by another process.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         guarded(|| {
-            let database = Database::create(path).map_err(engine)?;
-            let write = database.begin_write().map_err(engine)?;
-            for each in Table::ALL {
-                write.open_table(table(each)).map_err(engine)?;
-            }
-            write.commit().map_err(engine)?;
-            Ok(Self(Engine::Writable(database)))
+            file::make_whole(path, |path| create(path).map_err(io::Error::other))
+                .map_err(redb::Error::Io)
+                .map_err(engine)?;
+            Database::open(path).map(|database| Self(Engine::Writable(database))).map_err(engine)
         })
     }
 
@@ -57,6 +56,16 @@ impl RedbStore {
         }
         .map_err(engine)
     }
+}
+
+/// A ledger without rows in a new file.
+fn create(path: &Path) -> Result<(), redb::Error> {
+    let database = Database::create(path)?;
+    let write = database.begin_write()?;
+    for each in Table::ALL {
+        write.open_table(table(each))?;
+    }
+    Ok(write.commit()?)
 }
 
 /// The file was opened for reading only.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dt_dht::{InProcess, RecordStore, Resilience, verify_store};
-use dt_ledger::{LedgerStore, Replica, Solo};
+use dt_ledger::{AuditError, LedgerStore, OpenReplicaError, Replica, Solo};
 use dt_model::{Digest, Identity, Protection, Signer, Timestamp};
 use dt_sync::{Client, Ledger};
 use rand_chacha::ChaCha20Rng;
@@ -45,11 +45,19 @@ pub(crate) async fn audit(
     // A file that is known to have changed is still looked into: what is wrong in it is worth knowing.
     narrator.step("ledger", "The ledger: every block re-executed, every stored row compared");
     let writable = sealed.is_none();
-    let ledger = ledger(folder, chain, writable, narrator);
-    sound &= ledger.is_ok();
-    if let Err(error) = &ledger {
-        narrator.wrong(&format!("ledger.redb: {error}"));
-    }
+    let ledger = match ledger(folder, chain, writable, narrator) {
+        Ok(ledger) => ledger,
+        // A run that was cut off may not have begun its chain yet; a sealed one has.
+        Err(LedgerError::NoChain) if writable => {
+            narrator.says("the run was cut off before its chain began: there is nothing to audit yet");
+            None
+        }
+        Err(error) => {
+            sound = false;
+            narrator.wrong(&format!("ledger.redb: {error}"));
+            None
+        }
+    };
     narrator.step("nodes", "The DHT's nodes: every record's signature, every shard's digest");
     let mut stores = Vec::new();
     for number in 1..=NODES {
@@ -64,14 +72,14 @@ pub(crate) async fn audit(
     }
     narrator.step("twin", "The twin: every document and every reading, as the ledger registered them");
     match ledger {
-        Ok(replica) if stores.len() == NODES => match twin(folder, replica, stores, narrator).await {
+        Some(replica) if stores.len() == NODES => match twin(folder, replica, stores, narrator).await {
             Ok(()) => {}
             Err(error) => {
                 sound = false;
                 narrator.wrong(&error.to_string());
             }
         },
-        _ => narrator.says("not read: that takes a sound ledger and all nodes"),
+        _ => narrator.says("not read: that takes a ledger and all nodes"),
     }
     narrator.step("verdict", if sound { "Everything is in order" } else { "NOT in order" });
     narrator.fact("sound", sound);
@@ -79,23 +87,43 @@ pub(crate) async fn audit(
     Ok(sound)
 }
 
+/// Why a ledger is not in order.
+#[derive(Debug, thiserror::Error)]
+enum LedgerError {
+    /// There is none.
+    #[error("there is no chain")]
+    NoChain,
+    /// It is another one.
+    #[error("it is of the chain {0}")]
+    OtherChain(Digest),
+    /// It cannot be read.
+    #[error(transparent)]
+    Open(#[from] OpenReplicaError),
+    /// It is not what its blocks make it.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
 fn ledger(
     folder: &Path,
     chain: Option<Digest>,
     writable: bool,
     narrator: &mut Narrator,
-) -> Result<Arc<Replica>, Failure> {
+) -> Result<Option<Arc<Replica>>, LedgerError> {
     let path = folder.join("ledger.redb");
     if !path.exists() {
-        return Err("there is no ledger".into());
+        return Err(LedgerError::NoChain);
     }
     // What was not closed properly must be recovered first, which writes; what was sealed is not touched.
     let open = if writable { dt_ledger::RedbStore::open } else { dt_ledger::RedbStore::open_read_only };
-    let store: Arc<dyn LedgerStore> = Arc::new(open(&path)?);
-    let replica = Replica::load(Arc::clone(&store))?;
+    let store: Arc<dyn LedgerStore> = Arc::new(open(&path).map_err(OpenReplicaError::from)?);
+    let replica = match Replica::load(Arc::clone(&store)) {
+        Err(OpenReplicaError::NoChain) => return Err(LedgerError::NoChain),
+        replica => replica?,
+    };
     let found = replica.chain();
     if chain.is_some_and(|expected| expected != found) {
-        return Err(format!("it is of the chain {found}").into());
+        return Err(LedgerError::OtherChain(found));
     }
     let bar = narrator.progress(replica.tip().height, "blocks");
     let report = dt_ledger::audit(&*store, replica.genesis(), &mut |height| bar.set_position(height))?;
@@ -107,7 +135,7 @@ fn ledger(
     narrator.fact("chain", found.to_string());
     narrator.fact("height", report.tip.height);
     narrator.fact("state_root", report.tip.state_root.to_string());
-    Ok(Arc::new(replica))
+    Ok(Some(Arc::new(replica)))
 }
 
 fn node(

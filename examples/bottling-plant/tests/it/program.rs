@@ -45,17 +45,14 @@ fn a_seeded_story_is_the_same_every_time() {
 #[test]
 fn a_run_that_is_killed_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    for kill in 1..=8u32 {
+    for kill in [0, 3, 10, 20, 40, 80, 160, 320, 640, 1280, 2560] {
         let mut child = command(&["--data", text(folder.path()), "--readings", "600"]).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(60) * kill * kill);
+        std::thread::sleep(Duration::from_millis(kill));
         child.kill().unwrap();
         child.wait().unwrap();
         let audited = audit(folder.path());
-        // Killed before there was anything to audit, it says so; whatever there is, is in order.
-        assert!([0, 1, 3].contains(&code(&audited)), "{}", said(&audited));
-        if code(&audited) == 1 {
-            assert!(said(&audited).contains("there is no ledger"), "{}", said(&audited));
-        }
+        // Killed before anything was written down, it is told that there is no run; else whatever there is is in order.
+        assert!([0, 3].contains(&code(&audited)), "{}", said(&audited));
     }
     let ended = story(folder.path(), &[]);
     assert_eq!(code(&ended), 0, "{}", said(&ended));
