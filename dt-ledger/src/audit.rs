@@ -10,7 +10,7 @@ use crate::block::CommittedBlock;
 use crate::genesis::Genesis;
 use crate::opening::{GENESIS, OpenReplicaError, read_meta};
 use crate::replica::{Replica, Tip};
-use crate::store::{LedgerStore, MemoryStore, Row, StoreError, StoreView, Table};
+use crate::store::{LedgerStore, MemoryStore, Row, StoreError, StoreView, Table, hex};
 use crate::successor::BlockError;
 
 /// What an audit found in order.
@@ -68,10 +68,6 @@ pub enum AuditError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Replays the chain that `store` holds from `genesis`, the one thing that the auditor trusts, and compares all that is stored with what

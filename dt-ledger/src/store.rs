@@ -71,7 +71,7 @@ pub enum StoreError {
     #[error("the store failed")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What is stored is not what was written.
-    #[error("table {} is damaged at key {}", table.name(), data_encoding_hex(key))]
+    #[error("table {} is damaged at key {}", table.name(), hex(key))]
     Damaged {
         /// The table.
         table: Table,
@@ -80,7 +80,8 @@ pub enum StoreError {
     },
 }
 
-fn data_encoding_hex(key: &[u8]) -> String {
+/// A row's key, as messages show it.
+pub(crate) fn hex(key: &[u8]) -> String {
     key.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

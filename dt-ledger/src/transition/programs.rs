@@ -27,11 +27,7 @@ impl Transition<'_> {
         if call.valid_until <= self.at.time {
             return Err(Reason::CallExpired(call.valid_until).into());
         }
-        if let Some(guard) = call.guard {
-            self.require_root(&id, guard)?;
-        }
-        let document = self.specification(&id).ok_or(Reason::UnknownTwin(id))?;
-        check_call(document, call)?;
+        self.require_safe(id, call)?;
         if twin.queue.len() >= MAX_QUEUE {
             return Err(Reason::Full.into());
         }
@@ -122,11 +118,7 @@ impl Transition<'_> {
             return Err(Reason::CallExpired(record.call.valid_until).into());
         }
         self.require(record.caller, &id, Operation::Execute, DataClass::Program, Some(&record.call.program))?;
-        if let Some(guard) = record.call.guard {
-            self.require_root(&id, guard)?;
-        }
-        let document = self.specification(&id).ok_or(Reason::UnknownTwin(id))?;
-        check_call(document, &record.call)?;
+        self.require_safe(id, &record.call)?;
         let started = CallRecord { status: CallStatus::Started(epoch), since: self.at.time, ..record };
         self.put(&StateKey::Call(id, number), &started);
         self.tell(id, TwinEvent::CallStarted(number));
@@ -165,6 +157,15 @@ impl Transition<'_> {
         let record = self.claimed(id, &twin, number, epoch)?;
         self.tell(id, TwinEvent::CallRejected(number, rule.clone()));
         self.end(id, twin, number, record, CallStatus::Rejected(rule.clone()))
+    }
+
+    /// Whether the specification, as it is now, is the one that the caller saw (if he said which) and allows the call.
+    fn require_safe(&self, id: TwinId, call: &ProgramCall) -> Result<(), CallError> {
+        if let Some(guard) = call.guard {
+            self.require_root(&id, guard)?;
+        }
+        let document = self.specification(&id).ok_or(Reason::UnknownTwin(id))?;
+        Ok(check_call(document, call)?)
     }
 
     /// The call, if it was claimed under `epoch` and that is still the newest.

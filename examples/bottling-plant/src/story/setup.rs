@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dt_ledger::{Call, Certificate, CreateTwin, MAINTAINER, Policy, State as _, TwinCall, Uri};
-use dt_model::{DataClass, Name, Operation, Permission, Signed, Signer, Timestamp};
+use dt_model::{DataClass, Digest, Name, Operation, Permission, Signed, Signer, Timestamp};
 
 use super::{prove, refused};
 use crate::Failure;
@@ -120,7 +120,7 @@ async fn create(world: &mut World, narrator: &mut Narrator) -> Result<(), Failur
         "the owner's twin {} is on the ledger: {} bytes of AML with {ids} IDs, root {}",
         twin.short(),
         specification.len(),
-        hex(&specification.root_hash().as_bytes()[..4]),
+        Digest::from(*specification.root_hash().as_bytes()).short(),
     ));
     default_rights(world, narrator).await
 }
@@ -176,8 +176,4 @@ pub(super) async fn connect(world: &mut World, narrator: &mut Narrator) -> Resul
         latest.value, latest.time
     ));
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
