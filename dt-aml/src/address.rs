@@ -63,7 +63,7 @@ pub(crate) fn find(document: &Document, address: &str) -> Result<NodeId, FindErr
     let (id, steps) = split(address);
     let mut node = match id {
         "" => tree.root,
-        id => one(document.index.with_id(id))?,
+        id => one(document.index.with_id(&document.tree, id))?,
     };
     for step in steps {
         node = one(tree.children(node).filter(|child| matches(tree, *child, &step)))?;
@@ -102,7 +102,7 @@ pub(crate) fn is_unusable(id: &str) -> bool {
 /// The ID of an element if it addresses this element and no other.
 fn own_id(document: &Document, node: NodeId) -> Option<String> {
     let id = index::id_of(&document.tree, node)?;
-    (document.index.with_id(&id).count() == 1 && !is_unusable(&id)).then(|| id.into_owned())
+    (document.index.with_id(&document.tree, &id).count() == 1 && !is_unusable(&id)).then(|| id.into_owned())
 }
 
 /// The step from `parent` to `child`, if it leads to no other child.

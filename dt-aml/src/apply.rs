@@ -6,16 +6,16 @@ use crate::address;
 use crate::check;
 use crate::document::Document;
 use crate::edit::{Change, Edit, EditError, MAX_REPORTED, Reference, RemovePolicy};
-use crate::grow::{self, Barren, Grown, Scope, Soil};
-use crate::hash::Preimage;
+use crate::grow::Seedling;
 use crate::index;
+use crate::key::Key;
 use crate::kind::Kind;
 use crate::limits::{Limit, LimitExceeded, Position};
 use crate::place::{self, Lone, Place};
-use crate::scan::{self, Fault};
 use crate::schema;
 use crate::tree::{Node, NodeId, Span, Tree};
 use crate::xml::{self, WHITE};
+use crate::xml::{Refusal, Shape, XmlFault};
 
 /// Edits under way. MUST be ended by [`Transaction::commit`] or [`Transaction::roll_back`].
 pub(crate) struct Transaction<'d> {
@@ -57,6 +57,7 @@ impl<'d> Transaction<'d> {
     }
 
     pub(crate) fn commit(self) {
+        self.document.tree.pristine = false;
         self.document.root_hash = self.document.tree.document_hash();
         self.document.compact_if_worthwhile();
     }
@@ -71,6 +72,7 @@ impl<'d> Transaction<'d> {
         }
         for (id, node) in self.saved.into_iter().rev() {
             *tree.node_mut(id) = node;
+            tree.forget_runs(id);
         }
         tree.nodes.truncate(self.before.nodes);
         tree.buffers.truncate(self.before.buffers);
@@ -102,20 +104,20 @@ impl<'d> Transaction<'d> {
             return Err(EditError::NotAChild { after: after.to_owned(), parent: parent.to_owned() });
         }
         let grown = self.grow(fragment.trim_matches(WHITE), parent_node)?;
-        check::fragment(&self.document.tree, &self.document.index, parent_node, grown.root)?;
+        check::fragment(&self.document.tree, &self.document.index, parent_node, grown.roots[0])?;
         let place = match after_node {
-            Some(after) => Place::after(self.tree(), parent_node, grown.root, after)?,
-            None => Place::at_end_of_group(self.tree(), parent_node, grown.root),
+            Some(after) => Place::after(self.tree(), parent_node, grown.roots[0], after)?,
+            None => Place::at_end_of_group(self.tree(), parent_node, grown.roots[0]),
         };
-        let inserted = self.ids_in(grown.root);
-        self.attach(grown.root, parent_node, place);
-        self.index(grown.root, Indexed::Added);
+        let inserted = self.ids_in(grown.roots[0]);
+        self.attach(grown.roots[0], parent_node, place);
+        self.index(grown.roots[0], Indexed::Added);
         self.document.tree.elements += grown.elements;
         LimitExceeded::unless(self.tree().elements.into(), limits.elements.into(), Limit::Elements)?;
         limits.check_bytes(self.tree().bytes)?;
-        self.rehash_from(parent_node);
+        self.rehash_from(parent_node, place.prev, place.next);
         Ok(Change {
-            address: address::address_of(self.document, grown.root),
+            address: address::address_of(self.document, grown.roots[0]),
             parent: self.canonical(parent_node, parent),
             inserted,
             removed: Vec::new(),
@@ -141,8 +143,11 @@ impl<'d> Transaction<'d> {
         self.index(node, Indexed::Removed);
         let elements = self.tree().preorder(node).count();
         self.document.tree.elements -= u32::try_from(elements).unwrap_or(u32::MAX);
+        let Node { prev, next, .. } = *self.tree().node(node);
         self.detach(node, parent);
-        self.rehash_from(parent);
+        // The next sibling's gap may have grown.
+        let behind = next.and_then(|next| self.tree().node(next).next);
+        self.rehash_from(parent, prev, behind);
         Ok(change)
     }
 
@@ -166,32 +171,10 @@ impl<'d> Transaction<'d> {
     }
 
     /// Grows a fragment beside the document, in the scope of `parent`.
-    fn grow(&mut self, fragment: &str, parent: NodeId) -> Result<Grown, EditError> {
+    fn grow(&mut self, fragment: &str, parent: NodeId) -> Result<Seedling, EditError> {
         let limits = self.document.limits;
         let tree = &mut self.document.tree;
-        let scope = Scope::inside(tree, parent);
-        let (open, close) = (format!("<_{}>", scope.to_attributes()), "</_>");
-        let soil = Soil {
-            scope,
-            depth: u32::try_from(tree.ancestors(parent).count()).unwrap_or(u32::MAX),
-            version: Some(tree.version),
-            free: grow::is_free(tree.node(parent).kind),
-        };
-        let buffer = tree.add_buffer(fragment).buffer;
-        let grown = grow::grow(tree, buffer, soil, &limits).map_err(|barren| refuse(fragment, barren))?;
-        if tree.node(grown.root).head.start != 0 || !grown.epilog.is_empty() {
-            return Err(EditError::NotOneRoot);
-        }
-        scan::check_well_formed(&[open.as_str(), fragment, close].concat()).map_err(
-            |(mut position, cause)| {
-                if position.line == 1 {
-                    let shift = u32::try_from(open.chars().count()).unwrap_or(u32::MAX);
-                    position.column = position.column.saturating_sub(shift).max(1);
-                }
-                EditError::NotWellFormed { position, cause }
-            },
-        )?;
-        Ok(grown)
+        tree.grow_in(fragment, Shape::Element, parent, &limits).map_err(|refusal| refuse(fragment, refusal))
     }
 
     /// Refuses to take the last child away that the schema requires.
@@ -215,7 +198,9 @@ impl<'d> Transaction<'d> {
         let mut found: Vec<(NodeId, index::Pointer)> = Vec::new();
         for node in tree.preorder(top) {
             let Some(id) = index::id_of(tree, node) else { continue };
-            for from in self.document.index.referring_to(&id).filter(|from| !tree.is_within(*from, top)) {
+            for from in
+                self.document.index.candidates(Key::reference(&id)).filter(|from| !tree.is_within(*from, top))
+            {
                 let meant = index::pointers(tree, from).into_iter().filter(|pointer| pointer.may_mean(&id));
                 found.extend(meant.map(|pointer| (from, pointer)));
             }
@@ -259,7 +244,7 @@ impl<'d> Transaction<'d> {
             return Vec::new();
         };
         let mut found = Vec::new();
-        for from in self.document.index.referring_to(&owner) {
+        for from in self.document.index.candidates(Key::reference(&owner)) {
             let pointers = index::pointers(tree, from).into_iter();
             found.extend(
                 pointers
@@ -401,24 +386,25 @@ impl<'d> Transaction<'d> {
     }
 
     /// Hashes an element and its ancestors anew; all other hashes stay.
-    fn rehash_from(&mut self, node: NodeId) {
-        let path: Vec<NodeId> = self.tree().ancestors(node).collect();
-        let mut preimage = Preimage::default();
-        for ancestor in path {
-            let hash = self.tree().compute_hash(ancestor, &mut preimage);
+    fn rehash_from(&mut self, node: NodeId, left: Option<NodeId>, right: Option<NodeId>) {
+        let (mut left, mut right) = (left, right);
+        let mut next = Some(node);
+        while let Some(ancestor) = next {
+            let hash = self.document.tree.rehash(ancestor, left, right);
             self.change(ancestor, |node| node.hash = hash);
+            let node = self.tree().node(ancestor);
+            (left, right, next) = (node.prev, node.next, node.parent);
         }
     }
 }
 
-fn refuse(fragment: &str, barren: Barren) -> EditError {
-    match barren {
-        Barren::Limit(limit) => EditError::Limit(limit),
-        Barren::Fault(Fault::Dtd(_)) => EditError::Dtd,
-        Barren::Fault(Fault::NotOneRoot(_)) => EditError::NotOneRoot,
-        Barren::Fault(fault) => {
-            let (offset, cause) = fault.explain();
-            EditError::NotWellFormed { position: Position::at(fragment, offset), cause }
-        }
+fn refuse(fragment: &str, refusal: Refusal) -> EditError {
+    match refusal {
+        Refusal::Limit(limit) => EditError::Limit(limit),
+        Refusal::Fault(fault) => match fault.cause {
+            XmlFault::Dtd => EditError::Dtd,
+            XmlFault::NotOneRoot => EditError::NotOneRoot,
+            cause => EditError::NotWellFormed { position: Position::at(fragment, fault.offset), cause },
+        },
     }
 }

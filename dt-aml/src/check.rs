@@ -196,7 +196,7 @@ fn ids(tree: &Tree, index: &Index, fragment: NodeId) -> Result<(), EditError> {
         if crate::address::is_unusable(&id) {
             return Err(EditError::UnusableId { id: id.into_owned() });
         }
-        if index.with_id(&id).next().is_some() || seen.contains(&id) {
+        if index.with_id(tree, &id).next().is_some() || seen.contains(&id) {
             return Err(EditError::DuplicateId { id: id.into_owned() });
         }
         seen.insert(id);

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use crate::document::Document;
 use crate::element::Element;
-use crate::hash::SubtreeHash;
+use crate::key::Key;
 use crate::kind::Kind;
 use crate::tree::{NodeId, Tree};
 use crate::xml;
@@ -70,22 +70,13 @@ impl Family {
     }
 }
 
-/// The key under which the index has the class with this path of names, library first; none if the path is longer
-/// than [`MAX_PATH`]. Hashed, so that deep libraries with long names cost no more memory than flat ones.
-fn key<'n>(lib: Kind, names: impl Iterator<Item = &'n str>) -> Option<String> {
-    let mut preimage = lib.tag()?.as_bytes().to_vec();
-    for name in names {
-        preimage.extend_from_slice(&(name.len() as u64).to_le_bytes());
-        preimage.extend_from_slice(name.as_bytes());
-        if preimage.len() > MAX_PATH {
-            return None;
-        }
-    }
-    Some(SubtreeHash(*blake3::hash(&preimage).as_bytes()).to_string())
+/// Whether elements of this kind are classes in a library.
+pub(crate) fn is_class(kind: Kind) -> bool {
+    FAMILIES.into_iter().any(|family| family.kinds().1 == kind)
 }
 
 /// The key of a class in a library of the document; `None` if the node is something else.
-pub(crate) fn key_of(tree: &Tree, node: NodeId) -> Option<String> {
+pub(crate) fn key_of(tree: &Tree, node: NodeId) -> Option<Key> {
     let class = tree.node(node).kind;
     let family = FAMILIES.into_iter().find(|family| family.kinds().1 == class)?;
     let (lib, _) = family.kinds();
@@ -96,7 +87,7 @@ pub(crate) fn key_of(tree: &Tree, node: NodeId) -> Option<String> {
         length += name.len();
         names.push(name);
         match tree.node(ancestor).kind {
-            kind if kind == lib => return key(lib, names.iter().rev().map(|name| &**name)),
+            kind if kind == lib => return Some(Key::class(lib, names.iter().rev().map(|name| &**name))),
             kind if kind == class && length <= MAX_PATH => {}
             _ => return None,
         }
@@ -104,12 +95,29 @@ pub(crate) fn key_of(tree: &Tree, node: NodeId) -> Option<String> {
     None
 }
 
+/// Whether `node` is the class with this path of names, library first.
+fn is_at(tree: &Tree, node: NodeId, family: Family, names: &[&str]) -> bool {
+    let (lib, class) = family.kinds();
+    let mut ancestors = tree.ancestors(node);
+    names.iter().enumerate().rev().all(|(level, name)| {
+        ancestors.next().is_some_and(|at| {
+            tree.node(at).kind == if level == 0 { lib } else { class }
+                && xml::attribute(tree.head(at), "Name").is_some_and(|other| other == *name)
+        })
+    })
+}
+
 impl Document {
     /// The class at a path; `None` if there is none, or several.
     pub(crate) fn class(&self, family: Family, path: &str) -> Option<Element<'_>> {
         let (alias, _) = split_alias(path);
-        let key = key(family.kinds().0, segments(path).into_iter()).filter(|_| alias.is_none())?;
-        let mut found = self.index.with_class_key(&key);
+        let names = segments(path);
+        if alias.is_some() || names.len() < 2 || path.len() > MAX_PATH {
+            return None;
+        }
+        let key = Key::class(family.kinds().0, names.iter().copied());
+        let candidates = self.index.candidates(key);
+        let mut found = candidates.filter(|class| is_at(&self.tree, *class, family, &names));
         let class = found.next().filter(|_| found.next().is_none())?;
         Some(self.element(class))
     }

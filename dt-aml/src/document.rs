@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use crate::address::{self, FindError};
 use crate::element::Element;
-use crate::grow::{self, Barren, Scope, Soil};
+use crate::grow::{self, Grown, Soil};
 use crate::hash::SubtreeHash;
 use crate::index::Index;
 use crate::kind::{Kind, Version};
 use crate::limits::{LimitExceeded, Limits, Position};
-use crate::scan::{self, Fault, XmlFault};
+use crate::pages::{Pages, PagesBuilder};
 use crate::tree::{NodeId, Span, Tree};
-use crate::xml;
+use crate::xml::{self, Refusal, Scope, Shape, XmlFault};
 
 /// An AutomationML document that can be queried and edited, and knows its own bytes.
 ///
@@ -23,7 +23,10 @@ use crate::xml;
 ///   years and one that has just parsed its bytes answer alike. Hence the tree remembers nothing that its bytes do
 ///   not show.
 ///
-/// A clone is an independent snapshot; the texts are shared, the tree is copied.
+/// # Snapshots
+///
+/// A clone is an independent snapshot, and costs next to nothing: both share all memory until one of them is edited,
+/// and then all but what the edit touches. So readers keep the version they began with while edits go on.
 #[derive(Clone, Debug)]
 pub struct Document {
     pub(crate) tree: Tree,
@@ -95,25 +98,31 @@ impl Document {
         limits.check_bytes(bytes.len() as u64)?;
         let text = std::str::from_utf8(bytes).map_err(|e| ParseError::NotUtf8 { offset: e.valid_up_to() })?;
         check_encoding(text)?;
-        let mut tree = Tree::bare(Arc::from(text));
-        let soil = Soil { scope: Scope::default(), depth: 0, version: None, free: false };
-        let grown = grow::grow(&mut tree, 0, soil, limits).map_err(|barren| refuse(text, barren))?;
-        scan::check_well_formed(text)
-            .map_err(|(position, cause)| ParseError::NotWellFormed { position, cause })?;
-        tree.root = grown.root;
-        tree.epilog = grown.epilog;
-        tree.elements = grown.elements;
-        tree.version = match grown.version {
-            Some(version) if tree.node(grown.root).kind == Kind::CaexFile => version,
-            _ => return Err(ParseError::NotCaex { root: xml::tag_name(tree.head(grown.root)).to_owned() }),
+        let soil = Soil {
+            shape: Shape::Document,
+            scope: Scope::default(),
+            depth: 0,
+            version: None,
+            free: false,
+            buffer: 0,
+            first: 0,
         };
-        let index = Index::of(&tree);
+        let mut grown = grow::grow(text, soil, limits).map_err(|refusal| refuse(text, refusal))?;
+        let (keys, classes) = (std::mem::take(&mut grown.keys), std::mem::take(&mut grown.classes));
+        let tree = Tree::of(text, grown);
+        if tree.node(tree.root).kind != Kind::CaexFile {
+            return Err(ParseError::NotCaex { root: xml::tag_name(tree.head(tree.root)).to_owned() });
+        }
+        let index = Index::of(&tree, keys, &classes);
         let root_hash = tree.document_hash();
         Ok(Self { tree, index, limits: *limits, root_hash })
     }
 
     /// The document's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
+        if self.tree.pristine {
+            return self.tree.buffers.get(0).as_bytes().to_vec();
+        }
         let mut bytes = Vec::with_capacity(usize::try_from(self.len()).unwrap_or(0));
         for piece in self.pieces() {
             bytes.extend_from_slice(self.tree.text(piece).as_bytes());
@@ -126,6 +135,9 @@ impl Document {
     /// # Errors
     /// What `writer` answers.
     pub fn write_to(&self, writer: &mut impl Write) -> io::Result<()> {
+        if self.tree.pristine {
+            return writer.write_all(self.tree.buffers.get(0).as_bytes());
+        }
         self.pieces().try_for_each(|piece| writer.write_all(self.tree.text(piece).as_bytes()))
     }
 
@@ -202,13 +214,38 @@ pub(crate) fn coalesce(pieces: impl Iterator<Item = Span>) -> impl Iterator<Item
     })
 }
 
-fn refuse(text: &str, barren: Barren) -> ParseError {
-    match barren {
-        Barren::Limit(limit) => ParseError::Limit(limit),
-        Barren::Fault(Fault::Dtd(offset)) => ParseError::Dtd { position: Position::at(text, offset) },
-        Barren::Fault(fault) => {
-            let (offset, cause) = fault.explain();
-            ParseError::NotWellFormed { position: Position::at(text, offset), cause }
+fn refuse(text: &str, refusal: Refusal) -> ParseError {
+    match refusal {
+        Refusal::Limit(limit) => ParseError::Limit(limit),
+        Refusal::Fault(fault) => {
+            let position = Position::at(text, fault.offset);
+            match fault.cause {
+                XmlFault::Dtd => ParseError::Dtd { position },
+                cause => ParseError::NotWellFormed { position, cause },
+            }
+        }
+    }
+}
+
+impl Tree {
+    /// The tree of a whole document.
+    fn of(text: &str, grown: Grown) -> Self {
+        let mut buffers = PagesBuilder::new();
+        buffers.push(Arc::from(text));
+        let nodes: Pages<_> = grown.nodes.build();
+        let elements = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+        let runs = grown.runs.into_iter().map(|(node, runs)| (node, Arc::new(runs))).collect();
+        Self {
+            buffers: buffers.build(),
+            nodes,
+            runs: Arc::new(runs),
+            root: NodeId::FIRST,
+            version: grown.version.unwrap_or(Version::Caex215),
+            epilog: grown.epilog,
+            bytes: text.len() as u64,
+            held: text.len() as u64,
+            elements,
+            pristine: true,
         }
     }
 }

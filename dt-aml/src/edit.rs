@@ -10,7 +10,7 @@ use crate::apply::Transaction;
 use crate::check::SchemaError;
 use crate::document::Document;
 use crate::limits::{LimitExceeded, Position};
-use crate::scan::XmlFault;
+use crate::xml::XmlFault;
 
 /// A change to a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]

@@ -1,143 +1,73 @@
-//! Grows the arena from a text: a whole document, or a fragment in the scope of its parent.
+//! Grows nodes from a text: a whole document, or a fragment in the scope of its parent.
 
-use std::sync::Arc;
-
-use crate::hash::{Preimage, SubtreeHash};
+use crate::class;
+use crate::hash::{Children, ElementHasher, Runs, SubtreeHash};
+use crate::index;
 use crate::kind::{Kind, Version};
-use crate::limits::{Limit, LimitExceeded, Limits};
-use crate::scan::{Fault, Scanner, Tag};
+use crate::limits::Limits;
+use crate::pages::PagesBuilder;
+use crate::postings::Posting;
 use crate::tree::{Node, NodeId, Span, Tree};
-use crate::xml;
-
-/// Namespace declarations in force, innermost last.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Scope(Vec<Declaration>);
-
-#[derive(Clone, Debug)]
-struct Declaration {
-    /// Empty for the default namespace.
-    prefix: Box<str>,
-    namespace: Box<str>,
-    depth: u32,
-}
-
-impl Scope {
-    /// The declarations in force inside an element of the tree.
-    pub(crate) fn inside(tree: &Tree, id: NodeId) -> Self {
-        let mut scope = Self::default();
-        let path: Vec<_> = tree.ancestors(id).collect();
-        for ancestor in path.iter().rev() {
-            scope.declare(tree.head(*ancestor), 0);
-        }
-        scope
-    }
-
-    /// Adds the declarations of a start tag; returns the number of all its attributes.
-    fn declare(&mut self, head: &str, depth: u32) -> u64 {
-        let mut count = 0;
-        for (name, raw) in xml::attributes(head) {
-            count += 1;
-            let prefix = if name == "xmlns" { Some("") } else { name.strip_prefix("xmlns:") };
-            if let Some(prefix) = prefix {
-                let namespace = xml::attribute_value(raw).into();
-                self.0.push(Declaration { prefix: prefix.into(), namespace, depth });
-            }
-        }
-        count
-    }
-
-    /// Ends the declarations made at `depth` and below.
-    fn leave(&mut self, depth: u32) {
-        while self.0.last().is_some_and(|declaration| declaration.depth >= depth) {
-            self.0.pop();
-        }
-    }
-
-    /// The namespace that `prefix` stands for; none is the empty string.
-    fn resolve(&self, prefix: &str) -> Option<&str> {
-        let found = self.0.iter().rev().find(|declaration| *declaration.prefix == *prefix);
-        match found {
-            Some(declaration) => Some(&declaration.namespace),
-            None => prefix.is_empty().then_some(""),
-        }
-    }
-
-    /// The declarations in force, each prefix once, as they would stand in a start tag.
-    pub(crate) fn to_attributes(&self) -> String {
-        let mut out = String::new();
-        for (index, declaration) in self.0.iter().enumerate() {
-            if self.0[index + 1..].iter().any(|later| later.prefix == declaration.prefix) {
-                continue;
-            }
-            let colon = if declaration.prefix.is_empty() { "" } else { ":" };
-            let value = xml::escape(&declaration.namespace);
-            out.push_str(&format!(" xmlns{colon}{}=\"{value}\"", declaration.prefix));
-        }
-        out
-    }
-}
+use crate::xml::{Fault, Reader, Refusal, Scope, Shape, Tag, XmlFault};
 
 /// Where a text is grown.
 pub(crate) struct Soil {
-    /// Namespaces in force around the text.
+    /// What the text has to be.
+    pub(crate) shape: Shape,
+    /// Namespaces in force around it.
     pub(crate) scope: Scope,
-    /// Levels above the text.
+    /// Levels above it.
     pub(crate) depth: u32,
     /// The version whose elements are of CAEX; `None`: the root element tells.
     pub(crate) version: Option<Version>,
     /// Below an `AdditionalInformation` everything is free.
     pub(crate) free: bool,
+    /// The number of the buffer that holds the text.
+    pub(crate) buffer: u32,
+    /// The number of the first node that grows.
+    pub(crate) first: usize,
 }
 
-/// What grew: one element, and the pieces around it.
+/// What grew.
 pub(crate) struct Grown {
-    pub(crate) root: NodeId,
+    /// The nodes, in document order; the first has the number that the soil asked for.
+    pub(crate) nodes: PagesBuilder<Node>,
+    /// Those that have no parent among them.
+    pub(crate) roots: Vec<NodeId>,
+    /// What stands behind the last root; what stands before a root is its gap.
     pub(crate) epilog: Span,
     pub(crate) version: Option<Version>,
-    pub(crate) elements: u32,
+    /// The runs of elements with many children.
+    pub(crate) runs: Vec<(NodeId, Runs)>,
+    /// What the elements are looked up by, as far as their attributes tell.
+    pub(crate) keys: Vec<Posting>,
+    /// The elements that are classes.
+    pub(crate) classes: Vec<NodeId>,
 }
 
-/// Why nothing grew.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Barren {
-    Fault(Fault),
-    Limit(LimitExceeded),
-}
-
-impl From<Fault> for Barren {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl From<LimitExceeded> for Barren {
-    fn from(limit: LimitExceeded) -> Self {
-        Self::Limit(limit)
-    }
-}
-
-/// Appends the elements of buffer number `buffer` to the arena, with their hashes, attached to nothing.
-///
-/// On error the arena may hold more nodes than before; the caller truncates it.
-pub(crate) fn grow(tree: &mut Tree, buffer: u32, soil: Soil, limits: &Limits) -> Result<Grown, Barren> {
-    let text = Arc::clone(&tree.buffers[buffer as usize]);
-    let mut scanner = Scanner::new(&text);
+/// Nodes for the elements of `text`, with their hashes, attached to nothing.
+pub(crate) fn grow(text: &str, soil: Soil, limits: &Limits) -> Result<Grown, Refusal> {
+    let mut reader = Reader::new(text, soil.shape, soil.scope, soil.depth, limits)?;
     let mut gardener = Gardener {
-        tree,
-        text: &text,
-        buffer,
-        limits,
-        soil,
+        text,
+        buffer: soil.buffer,
+        first: soil.first,
+        version: soil.version,
+        free: soil.free,
+        nodes: PagesBuilder::new(),
         open: Vec::new(),
+        beds: vec![Bed::default()],
         last_end: 0,
-        root: None,
-        elements: 0,
-        preimage: Preimage::default(),
+        roots: Vec::new(),
+        runs: Vec::new(),
+        keys: Vec::new(),
+        classes: Vec::new(),
+        hasher: ElementHasher::default(),
     };
-    while let Some(tag) = scanner.next_tag()? {
+    while let Some(tag) = reader.next_tag()? {
         match tag {
-            Tag::Start { range, empty } => {
-                gardener.start(range.start, range.end)?;
+            Tag::Start { range, local, version, empty } => {
+                gardener.start(range.start, range.end, local, version, reader.attributes());
                 if empty {
                     gardener.finish(range.end, range.end)?;
                 }
@@ -145,36 +75,68 @@ pub(crate) fn grow(tree: &mut Tree, buffer: u32, soil: Soil, limits: &Limits) ->
             Tag::End { range } => gardener.finish(range.start, range.end)?,
         }
     }
-    gardener.harvest()
+    Ok(gardener.harvest())
 }
 
 struct Gardener<'a> {
-    tree: &'a mut Tree,
     text: &'a str,
     buffer: u32,
-    limits: &'a Limits,
-    soil: Soil,
+    first: usize,
+    version: Option<Version>,
+    free: bool,
+    nodes: PagesBuilder<Node>,
     /// The elements that are open, outermost first.
     open: Vec<NodeId>,
+    /// For each level what is known of the children so far: of those of the text itself, and of each open element.
+    /// Never shrinks, so that its memory is used again.
+    beds: Vec<Bed>,
     /// Where the last tag ended.
     last_end: usize,
-    root: Option<NodeId>,
-    elements: u32,
-    preimage: Preimage,
+    roots: Vec<NodeId>,
+    runs: Vec<(NodeId, Runs)>,
+    keys: Vec<Posting>,
+    classes: Vec<NodeId>,
+    hasher: ElementHasher,
+}
+
+/// The children of an element that is open.
+#[derive(Default)]
+struct Bed {
+    last: Option<NodeId>,
+    count: usize,
+    children: Children,
+    /// The last child of each run.
+    ends: Vec<NodeId>,
+}
+
+impl Bed {
+    fn clear(&mut self) {
+        self.last = None;
+        self.count = 0;
+        self.children.clear();
+        self.ends.clear();
+    }
 }
 
 impl Gardener<'_> {
-    fn start(&mut self, start: usize, end: usize) -> Result<(), Barren> {
-        if self.open.is_empty() && self.root.is_some() {
-            return Err(Fault::NotOneRoot(start).into());
-        }
-        let head = &self.text[start..end];
-        self.enter(head)?;
+    fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        self.nodes.get_mut(id.index() - self.first)
+    }
+
+    fn start<'t>(
+        &mut self,
+        start: usize,
+        end: usize,
+        local: &str,
+        version: Option<Version>,
+        attributes: impl Iterator<Item = (&'t str, &'t str)>,
+    ) {
         let parent = self.open.last().copied();
-        let kind = self.kind(head, parent);
-        let id = NodeId::from_index(self.tree.nodes.len());
-        let prev = parent.and_then(|parent| self.tree.node(parent).last);
-        self.tree.nodes.push(Node {
+        let kind = self.kind(local, version, parent);
+        let id = NodeId::from_index(self.first + self.nodes.len());
+        let level = self.open.len();
+        let prev = self.beds[level].last.replace(id).filter(|_| parent.is_some());
+        self.nodes.push(Node {
             kind,
             parent,
             first: None,
@@ -187,72 +149,109 @@ impl Gardener<'_> {
             end: Span::default(),
             hash: SubtreeHash::UNSET,
         });
-        if let Some(prev) = prev {
-            self.tree.node_mut(prev).next = Some(id);
+        match (prev, parent) {
+            (Some(prev), _) => self.node_mut(prev).next = Some(id),
+            (None, Some(parent)) => self.node_mut(parent).first = Some(id),
+            (None, None) => self.roots.push(id),
         }
-        if let Some(parent) = parent {
-            let parent = self.tree.node_mut(parent);
-            parent.first = parent.first.or(Some(id));
-            parent.last = Some(id);
+        index::attribute_keys(kind, parent, attributes, &mut |key| self.keys.push((key, id)));
+        if class::is_class(kind) {
+            self.classes.push(id);
         }
         self.open.push(id);
-        self.root = self.root.or(Some(id));
+        if self.beds.len() == self.open.len() {
+            self.beds.push(Bed::default());
+        }
+        self.beds[level + 1].clear();
         self.last_end = end;
-        Ok(())
     }
 
-    /// The level of the innermost open element; the next one to open stands one deeper.
-    fn depth(&self) -> u32 {
-        self.soil.depth.saturating_add(u32::try_from(self.open.len()).unwrap_or(u32::MAX))
-    }
-
-    /// Checks the limits that a start tag can exceed, and takes its namespaces into scope.
-    fn enter(&mut self, head: &str) -> Result<(), LimitExceeded> {
-        let depth = self.depth().saturating_add(1);
-        LimitExceeded::unless(depth.into(), self.limits.depth.into(), Limit::Depth)?;
-        self.elements += 1;
-        LimitExceeded::unless(self.elements.into(), self.limits.elements.into(), Limit::Elements)?;
-        let attributes = self.soil.scope.declare(head, depth);
-        LimitExceeded::unless(attributes, self.limits.attributes.into(), Limit::Attributes)?;
-        let namespaces = self.soil.scope.0.len() as u64;
-        LimitExceeded::unless(namespaces, self.limits.namespaces.into(), Limit::Namespaces)
-    }
-
-    /// The kind of the element below `parent` that starts with `head`.
-    fn kind(&mut self, head: &str, parent: Option<NodeId>) -> Kind {
-        let free = parent.map_or(self.soil.free, |parent| is_free(self.tree.node(parent).kind));
-        let (prefix, local) = xml::split_name(xml::tag_name(head));
-        let version = self.soil.scope.resolve(prefix).and_then(Version::of_namespace);
+    /// The kind of the element below `parent` with this name in the namespace of this version.
+    fn kind(&mut self, local: &str, version: Option<Version>, parent: Option<NodeId>) -> Kind {
+        let free = match parent {
+            Some(parent) => is_free(self.node_mut(parent).kind),
+            None => self.free,
+        };
         if parent.is_none() {
-            self.soil.version = self.soil.version.or(version);
+            self.version = self.version.or(version);
         }
-        if free || version.is_none() || version != self.soil.version {
-            Kind::Other
-        } else {
-            Kind::of_tag(local)
-        }
+        if free || version.is_none() || version != self.version { Kind::Other } else { Kind::of_tag(local) }
     }
 
     /// Ends the innermost open element with the end tag `start..end`, which is empty if the start tag closed itself.
-    fn finish(&mut self, start: usize, end: usize) -> Result<(), Barren> {
-        self.soil.scope.leave(self.depth());
-        let id = self.open.pop().ok_or(Fault::Unopened(start))?;
-        let node = self.tree.node_mut(id);
-        node.tail = Span::new(self.buffer, self.last_end, start);
-        node.end = Span::new(self.buffer, start, end);
-        self.tree.node_mut(id).hash = self.tree.compute_hash(id, &mut self.preimage);
+    fn finish(&mut self, start: usize, end: usize) -> Result<(), Fault> {
+        let id = self.open.pop().ok_or(Fault::at(start, XmlFault::Unopened))?;
+        let level = self.open.len();
+        let (tail, end_tag) = (self.last_end..start, start..end);
+        let bed = &self.beds[level + 1];
+        let node = self.nodes.get_mut(id.index() - self.first);
+        node.last = bed.last;
+        node.tail = Span::new(self.buffer, tail.start, tail.end);
+        node.end = Span::new(self.buffer, end_tag.start, end_tag.end);
+        let head = &self.text[node.head.start as usize..node.head.end as usize];
+        node.hash = self.hasher.hash(head, &bed.children, &self.text[tail], &self.text[end_tag]);
+        let (hash, gap) = (node.hash, node.gap);
+        self.runs.extend(Runs::worth_keeping(&bed.ends, &bed.children, bed.count).map(|runs| (id, runs)));
+        let outer = &mut self.beds[level];
+        outer.count += 1;
+        if outer.children.push(&self.text[gap.start as usize..gap.end as usize], hash) {
+            outer.ends.push(id);
+        }
         self.last_end = end;
         Ok(())
     }
 
-    fn harvest(self) -> Result<Grown, Barren> {
-        if let Some(open) = self.open.last() {
-            return Err(Fault::Unclosed(self.tree.node(*open).head.start as usize).into());
-        }
-        let root = self.root.ok_or(Fault::NotOneRoot(0))?;
+    fn harvest(self) -> Grown {
         let epilog = Span::new(self.buffer, self.last_end, self.text.len());
-        Ok(Grown { root, epilog, version: self.soil.version, elements: self.elements })
+        let Self { nodes, roots, version, runs, keys, classes, .. } = self;
+        Grown { nodes, roots, epilog, version, runs, keys, classes }
     }
+}
+
+/// What grew beside a document, attached to nothing yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Seedling {
+    /// The elements at the top, in order, each with what stands before it as its gap.
+    pub(crate) roots: Vec<NodeId>,
+    /// What stands behind the last of them.
+    pub(crate) epilog: Span,
+    /// Elements at all levels.
+    pub(crate) elements: u32,
+}
+
+impl Tree {
+    /// Grows `text` beside the document, in the scope of `parent`.
+    pub(crate) fn grow_in(
+        &mut self,
+        text: &str,
+        shape: Shape,
+        parent: NodeId,
+        limits: &Limits,
+    ) -> Result<Seedling, Refusal> {
+        let soil = Soil {
+            shape,
+            scope: Scope::inside(self, parent),
+            depth: u32::try_from(self.ancestors(parent).count()).unwrap_or(u32::MAX),
+            version: Some(self.version),
+            free: is_free(self.node(parent).kind),
+            buffer: u32::try_from(self.buffers.len()).unwrap_or(u32::MAX),
+            first: self.nodes.len(),
+        };
+        let grown = grow(text, soil, limits)?;
+        self.add_buffer(text);
+        let elements = u32::try_from(grown.nodes.len()).unwrap_or(u32::MAX);
+        grown.nodes.into_items().for_each(|node| self.nodes.push(node));
+        grown.runs.into_iter().for_each(|(node, runs)| self.remember_runs(node, runs));
+        Ok(Seedling { roots: grown.roots, epilog: grown.epilog, elements })
+    }
+}
+
+/// The hash of an element from its bytes, in the scope of these namespaces.
+pub(crate) fn hash_element(source: &str, scope: Scope, limits: &Limits) -> Option<SubtreeHash> {
+    let shape = Shape::Element;
+    let soil = Soil { shape, scope, depth: 0, version: None, free: true, buffer: 0, first: 0 };
+    let mut grown = grow(source, soil, limits).ok()?;
+    (grown.nodes.len() > 0).then(|| grown.nodes.get_mut(0).hash)
 }
 
 /// True if what stands below an element of this kind is not for CAEX to judge.

@@ -1,72 +1,94 @@
 //! Which elements carry an ID, which refer to one, and which are the class at a path.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
 
 use crate::class;
+use crate::key::Key;
 use crate::kind::Kind;
-use crate::tree::{NodeId, Tree};
+use crate::postings::{Posting, Postings};
+use crate::tree::{Node, NodeId, Tree};
 use crate::xml;
 
 /// The attributes of an InternalLink that name its ends.
 pub(crate) const LINK_ENDS: [&str; 2] = ["RefPartnerSideA", "RefPartnerSideB"];
 /// The attribute of an InternalElement that names its class, or the element that it mirrors.
 pub(crate) const UNIT: &str = "RefBaseSystemUnitPath";
-/// Elements by ID, referring elements by the ID they may mean, and classes by their path.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Index {
-    ids: Multimap,
-    references: Multimap,
-    classes: Multimap,
-}
+
+/// Elements by ID, referring elements by what they may refer to, classes by their path, and children by their name.
+///
+/// Keys are hashes, so what is found is a candidate: whoever asks MUST compare.
+#[derive(Clone, Debug)]
+pub(crate) struct Index(Postings);
 
 impl Index {
-    /// The index of all attached elements.
-    pub(crate) fn of(tree: &Tree) -> Self {
-        let mut index = Self::default();
-        for id in tree.preorder(tree.root) {
-            index.add(tree, id);
-        }
-        index
+    /// The index of a whole tree, of whose elements `entries` are the keys that follow from attributes, and of which
+    /// these are classes.
+    pub(crate) fn of(tree: &Tree, mut entries: Vec<Posting>, classes: &[NodeId]) -> Self {
+        entries.extend(classes.iter().filter_map(|class| Some((class::key_of(tree, *class)?, *class))));
+        Self(Postings::of(entries))
     }
 
     pub(crate) fn add(&mut self, tree: &Tree, node: NodeId) {
-        if let Some(id) = id_of(tree, node) {
-            self.ids.insert(&id, node);
-        }
-        for target in targets(tree, node) {
-            self.references.insert(&target, node);
-        }
-        if let Some(key) = class::key_of(tree, node) {
-            self.classes.insert(&key, node);
-        }
+        each_key(tree, node, &mut |key| self.0.insert((key, node)));
     }
 
     pub(crate) fn remove(&mut self, tree: &Tree, node: NodeId) {
-        if let Some(id) = id_of(tree, node) {
-            self.ids.remove(&id, node);
-        }
-        for target in targets(tree, node) {
-            self.references.remove(&target, node);
-        }
-        if let Some(key) = class::key_of(tree, node) {
-            self.classes.remove(&key, node);
-        }
+        each_key(tree, node, &mut |key| self.0.remove(&(key, node)));
     }
 
-    /// The elements with this ID.
-    pub(crate) fn with_id(&self, id: &str) -> impl Iterator<Item = NodeId> + '_ {
-        self.ids.get(id)
+    /// The elements that may have this key, in no order that means anything.
+    pub(crate) fn candidates(&self, key: Key) -> impl Iterator<Item = NodeId> + '_ {
+        self.0.get(key)
     }
 
-    /// The classes whose path has this key.
-    pub(crate) fn with_class_key(&self, key: &str) -> impl Iterator<Item = NodeId> + '_ {
-        self.classes.get(key)
+    /// The elements with this ID, in no order that means anything.
+    pub(crate) fn with_id<'i>(&'i self, tree: &'i Tree, id: &'i str) -> impl Iterator<Item = NodeId> + 'i {
+        self.candidates(Key::id(id)).filter(move |node| id_of(tree, *node).is_some_and(|other| other == id))
     }
 
-    /// The links and mirrors that may refer to this ID.
-    pub(crate) fn referring_to(&self, id: &str) -> impl Iterator<Item = NodeId> + '_ {
-        self.references.get(id)
+    /// The children of `parent` of this kind with this `Name`, in no order that means anything.
+    pub(crate) fn named_children<'i>(
+        &'i self,
+        tree: &'i Tree,
+        parent: NodeId,
+        kind: Kind,
+        name: &'i str,
+    ) -> impl Iterator<Item = NodeId> + 'i {
+        self.candidates(Key::child(parent, kind, name)).filter(move |child| {
+            let node = tree.node(*child);
+            node.parent == Some(parent)
+                && node.kind == kind
+                && xml::attribute(tree.head(*child), "Name").is_some_and(|other| other == name)
+        })
+    }
+}
+
+/// Calls `tell` with every key that an element is looked up by.
+fn each_key(tree: &Tree, node: NodeId, tell: &mut impl FnMut(Key)) {
+    let Node { kind, parent, .. } = *tree.node(node);
+    attribute_keys(kind, parent, xml::attributes(tree.head(node)), tell);
+    if let Some(key) = class::key_of(tree, node) {
+        tell(key);
+    }
+}
+
+/// Calls `tell` with the keys that follow from the attributes of an element, given as names and raw values.
+pub(crate) fn attribute_keys<'a>(
+    kind: Kind,
+    parent: Option<NodeId>,
+    attributes: impl Iterator<Item = (&'a str, &'a str)>,
+    tell: &mut impl FnMut(Key),
+) {
+    for (name, raw) in attributes {
+        match (name, parent) {
+            ("Name", Some(parent)) => tell(Key::child(parent, kind, &xml::attribute_value(raw))),
+            ("ID", _) if kind != Kind::Other && !raw.is_empty() => tell(Key::id(&xml::attribute_value(raw))),
+            _ if name.starts_with("Ref") && referring(kind).contains(&name) => {
+                let value = xml::attribute_value(raw);
+                readings(&value).for_each(|(target, _)| tell(Key::reference(target)));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -88,18 +110,8 @@ pub(crate) struct Pointer {
 
 impl Pointer {
     /// How it can be read, as ID and interface name.
-    ///
-    /// CAEX 3.0 writes the interface's ID, CAEX 2.15 writes `{ID}:name` or `ID:name`. IDs need not be GUIDs, and both
-    /// may hold colons, so it can be split at the first and at the last one.
     pub(crate) fn readings(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        let value = self.value.as_str();
-        let (first, last) = (value.find(':'), value.rfind(':').filter(|last| value.find(':') != Some(*last)));
-        let colons = first.into_iter().chain(last);
-        let split = colons.map(move |at| (&value[..at], Some(&value[at + 1..])));
-        std::iter::once((value, None)).chain(split).flat_map(|(target, name)| {
-            let bare = target.strip_prefix('{').and_then(|inner| inner.strip_suffix('}'));
-            std::iter::once((target, name)).chain(bare.map(|bare| (bare, name)))
-        })
+        readings(&self.value)
     }
 
     /// True if this may mean the element with this ID.
@@ -113,77 +125,32 @@ impl Pointer {
     }
 }
 
-/// The references that an element holds: the ends of an InternalLink, the master of a mirror.
-pub(crate) fn pointers(tree: &Tree, node: NodeId) -> Vec<Pointer> {
-    let attributes: &[&'static str] = match tree.node(node).kind {
+/// How a reference can be read, as ID and interface name.
+///
+/// CAEX 3.0 writes the interface's ID, CAEX 2.15 writes `{ID}:name` or `ID:name`. IDs need not be GUIDs, and both
+/// may hold colons, so it can be split at the first and at the last one.
+fn readings(value: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let (first, last) = (value.find(':'), value.rfind(':').filter(|last| value.find(':') != Some(*last)));
+    let colons = first.into_iter().chain(last);
+    let split = colons.map(move |at| (&value[..at], Some(&value[at + 1..])));
+    std::iter::once((value, None)).chain(split).flat_map(|(target, name)| {
+        let bare = target.strip_prefix('{').and_then(|inner| inner.strip_suffix('}'));
+        std::iter::once((target, name)).chain(bare.map(|bare| (bare, name)))
+    })
+}
+
+/// The XML attributes in which an element of this kind refers to others.
+fn referring(kind: Kind) -> &'static [&'static str] {
+    match kind {
         Kind::InternalLink => &LINK_ENDS,
         Kind::InternalElement => &[UNIT],
         _ => &[],
-    };
+    }
+}
+
+/// The references that an element holds: the ends of an InternalLink, the master of a mirror.
+pub(crate) fn pointers(tree: &Tree, node: NodeId) -> Vec<Pointer> {
+    let attributes = referring(tree.node(node).kind);
     let value = |name: &&'static str| Some((*name, xml::attribute(tree.head(node), name)?.into_owned()));
     attributes.iter().filter_map(value).map(|(attribute, value)| Pointer { attribute, value }).collect()
-}
-
-/// The IDs that an element may refer to, each once.
-fn targets(tree: &Tree, node: NodeId) -> Vec<String> {
-    let mut targets: Vec<String> = Vec::new();
-    for pointer in pointers(tree, node) {
-        targets.extend(pointer.readings().map(|(target, _)| target.to_owned()));
-    }
-    targets.sort_unstable();
-    targets.dedup();
-    targets
-}
-
-/// Several nodes per key; most keys have one.
-#[derive(Clone, Debug, Default)]
-struct Multimap(BTreeMap<Box<str>, Few>);
-
-#[derive(Clone, Debug)]
-enum Few {
-    One(NodeId),
-    Many(BTreeSet<NodeId>),
-}
-
-impl Few {
-    fn iter(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let (one, many) = match self {
-            Self::One(node) => (Some(*node), None),
-            Self::Many(nodes) => (None, Some(nodes)),
-        };
-        one.into_iter().chain(many.into_iter().flatten().copied())
-    }
-}
-
-impl Multimap {
-    fn get(&self, key: &str) -> impl Iterator<Item = NodeId> + '_ {
-        self.0.get(key).into_iter().flat_map(Few::iter)
-    }
-
-    fn insert(&mut self, key: &str, node: NodeId) {
-        match self.0.get_mut(key) {
-            None => {
-                self.0.insert(key.into(), Few::One(node));
-            }
-            Some(Few::Many(nodes)) => {
-                nodes.insert(node);
-            }
-            Some(few) => *few = Few::Many(few.iter().chain([node]).collect()),
-        }
-    }
-
-    fn remove(&mut self, key: &str, node: NodeId) {
-        match self.0.get_mut(key) {
-            Some(Few::Many(nodes)) => {
-                nodes.remove(&node);
-                if nodes.is_empty() {
-                    self.0.remove(key);
-                }
-            }
-            Some(Few::One(only)) if *only == node => {
-                self.0.remove(key);
-            }
-            _ => {}
-        }
-    }
 }

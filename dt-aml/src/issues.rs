@@ -118,7 +118,7 @@ fn identity(element: Element<'_>) -> Option<Problem> {
         let wants_one = matches!(element.kind(), Kind::InternalElement | Kind::ExternalInterface);
         return wants_one.then(|| Problem::MissingId { tag: element.tag().to_owned() });
     };
-    let count = element.document.index.with_id(&id).count();
+    let count = element.document.index.with_id(&element.document.tree, &id).count();
     if count > 1 {
         Some(Problem::DuplicateId { id: id.into_owned(), count })
     } else if address::is_unusable(&id) {
@@ -142,7 +142,7 @@ fn broken_ends(link: Element<'_>) -> Vec<Problem> {
 
 fn leads_somewhere(document: &Document, pointer: &index::Pointer) -> bool {
     pointer.readings().any(|(id, interface)| {
-        document.index.with_id(id).any(|owner| match interface {
+        document.index.with_id(&document.tree, id).any(|owner| match interface {
             None => true,
             Some(name) => document
                 .element(owner)

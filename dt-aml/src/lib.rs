@@ -50,8 +50,10 @@ mod compact;
 mod grow;
 mod hash;
 mod index;
+mod key;
 mod kind;
-mod scan;
+mod pages;
+mod postings;
 mod tree;
 mod xml;
 
@@ -84,5 +86,5 @@ pub use kind::{CAEX_3_NAMESPACE, Kind, Version};
 pub use limits::{Limit, LimitExceeded, Limits, Position};
 pub use program::{Parameter, Program};
 pub use proof::{Proof, ProofError};
-pub use scan::XmlFault;
 pub use value::DataType;
+pub use xml::XmlFault;

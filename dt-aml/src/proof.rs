@@ -1,19 +1,19 @@
 //! Inclusion proofs: one element, shown to be in a document by the document's root hash alone.
 //!
-//! A proof holds what the hashes on the way from the element up to the root are made of: each ancestor's tags, and the
-//! hashes and gaps of the siblings on both sides. So it shows the place of the element too: see [`Proof::ancestors`].
-
-use std::sync::Arc;
+//! A proof holds what the hashes on the way from the element up to the root are made of: each ancestor's tags, the hashes
+//! and gaps of the siblings in the same run, and the hashes of the other runs. So it shows the place of the element too:
+//! see [`Proof::ancestors`].
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
 use crate::document::Document;
 use crate::edit::EditError;
-use crate::grow::{self, Scope, Soil};
-use crate::hash::{Preimage, SubtreeHash};
+use crate::grow;
+use crate::hash::{self, Children, ElementHasher, SubtreeHash};
 use crate::limits::Limits;
 use crate::tree::{NodeId, Span, Tree};
+use crate::xml::Scope;
 
 /// Shows that an element with certain bytes stands in the document with a certain root hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
@@ -30,12 +30,24 @@ pub struct Proof {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
 struct Level {
     head: String,
+    /// The runs before the one with the child on the path, or all runs if it stands behind them.
+    runs_before: Vec<SubtreeHash>,
     before: Vec<Sibling>,
     /// The gap before the child on the path.
     gap: String,
+    /// The siblings behind it in its run.
     after: Vec<Sibling>,
+    /// What comes behind its run; none if it stands in no run.
+    behind: Option<Behind>,
     tail: String,
     end: String,
+}
+
+/// What comes behind a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
+struct Behind {
+    runs: Vec<SubtreeHash>,
+    rest: Vec<Sibling>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
@@ -87,15 +99,75 @@ impl Document {
 
 fn level(tree: &Tree, parent: NodeId, child: NodeId) -> Level {
     let text = |span: Span| tree.text(span).to_owned();
-    let sibling = |id: NodeId| Sibling { gap: text(tree.node(id).gap), hash: tree.node(id).hash };
-    let parent_node = tree.node(parent);
+    let (runs, rest) = runs(tree, parent);
+    let of_child = runs.iter().position(|(siblings, _)| siblings.contains(&child));
+    let hashes = |runs: &[(Vec<NodeId>, SubtreeHash)]| runs.iter().map(|(_, hash)| *hash).collect();
+    let siblings = |ids: &[NodeId]| ids.iter().map(|id| sibling(tree, *id)).collect::<Vec<_>>();
+    let (own, runs_before, behind) = match of_child {
+        Some(number) => {
+            let behind = Behind { runs: hashes(&runs[number + 1..]), rest: siblings(&rest) };
+            (runs[number].0.as_slice(), hashes(&runs[..number]), Some(behind))
+        }
+        None => (rest.as_slice(), hashes(&runs), None),
+    };
+    let at = own.iter().position(|id| *id == child).unwrap_or(own.len());
+    let parent = tree.node(parent);
     Level {
-        head: text(parent_node.head),
-        before: tree.children(parent).take_while(|id| *id != child).map(sibling).collect(),
+        head: text(parent.head),
+        runs_before,
+        before: siblings(&own[..at]),
         gap: text(tree.node(child).gap),
-        after: tree.children(parent).skip_while(|id| *id != child).skip(1).map(sibling).collect(),
-        tail: text(parent_node.tail),
-        end: text(parent_node.end),
+        after: siblings(own.get(at + 1..).unwrap_or_default()),
+        behind,
+        tail: text(parent.tail),
+        end: text(parent.end),
+    }
+}
+
+/// The runs of an element's children with their hashes, and the rest.
+fn runs(tree: &Tree, parent: NodeId) -> (Vec<(Vec<NodeId>, SubtreeHash)>, Vec<NodeId>) {
+    let (mut runs, mut rest) = (Vec::new(), Vec::new());
+    let mut children = Children::default();
+    for child in tree.children(parent) {
+        rest.push(child);
+        let node = tree.node(child);
+        if children.push(tree.text(node.gap), node.hash) {
+            runs.extend(children.runs.last().map(|hash| (std::mem::take(&mut rest), *hash)));
+        }
+    }
+    (runs, rest)
+}
+
+fn sibling(tree: &Tree, id: NodeId) -> Sibling {
+    let node = tree.node(id);
+    Sibling { gap: tree.text(node.gap).to_owned(), hash: node.hash }
+}
+
+impl Level {
+    /// The hash of the ancestor, if the child on the path has the hash `child`.
+    fn hash(&self, child: SubtreeHash) -> Option<SubtreeHash> {
+        let own = self.before.iter().map(|sibling| (sibling.gap.as_str(), sibling.hash));
+        let own = own.chain([(self.gap.as_str(), child)]);
+        let own = own.chain(self.after.iter().map(|sibling| (sibling.gap.as_str(), sibling.hash)));
+        let mut children = Children::of_runs(self.runs_before.clone());
+        let runs_before = children.runs.len();
+        own.for_each(|(gap, hash)| {
+            children.push(gap, hash);
+        });
+        if let Some(behind) = &self.behind {
+            let is_one_run = children.runs.len() == runs_before + 1 && children.is_without_rest();
+            children.runs.extend(&behind.runs);
+            let runs = children.runs.len();
+            behind.rest.iter().for_each(|sibling| {
+                children.push(&sibling.gap, sibling.hash);
+            });
+            if !is_one_run || children.runs.len() != runs {
+                return None;
+            }
+        } else if children.runs.len() != runs_before {
+            return None;
+        }
+        Some(ElementHasher::default().hash(&self.head, &children, &self.tail, &self.end))
     }
 }
 
@@ -105,30 +177,15 @@ impl Proof {
     /// # Errors
     /// [`ProofError`] if it is not, or `source` is not one element within `limits`.
     pub fn verify(&self, root: SubtreeHash, source: &str, limits: &Limits) -> Result<(), ProofError> {
-        let mut hash = element_hash(source, limits).ok_or(ProofError)?;
-        let mut preimage = Preimage::default();
-        for level in &self.levels {
-            preimage.open(&level.head);
-            level.before.iter().for_each(|sibling| preimage.child(&sibling.gap, sibling.hash));
-            preimage.child(&level.gap, hash);
-            level.after.iter().for_each(|sibling| preimage.child(&sibling.gap, sibling.hash));
-            hash = preimage.close(&level.tail, &level.end);
-        }
-        if preimage.document(&self.prolog, hash, &self.epilog) == root { Ok(()) } else { Err(ProofError) }
+        limits.check_bytes(source.len() as u64).map_err(|_| ProofError)?;
+        let scope = Scope::of_heads(self.levels.iter().rev().map(|level| level.head.as_str()));
+        let element = grow::hash_element(source, scope, limits).ok_or(ProofError)?;
+        let top = self.levels.iter().try_fold(element, |child, level| level.hash(child)).ok_or(ProofError)?;
+        if hash::document(&self.prolog, top, &self.epilog) == root { Ok(()) } else { Err(ProofError) }
     }
 
     /// The start tags of the ancestors, the parent's first. Proven with the element once [`Proof::verify`] succeeds.
     pub fn ancestors(&self) -> impl Iterator<Item = &str> {
         self.levels.iter().map(|level| level.head.as_str())
     }
-}
-
-/// The hash of an element from its bytes.
-fn element_hash(source: &str, limits: &Limits) -> Option<SubtreeHash> {
-    limits.check_bytes(source.len() as u64).ok()?;
-    let mut tree = Tree::bare(Arc::from(source));
-    let soil = Soil { scope: Scope::default(), depth: 0, version: None, free: true };
-    let grown = grow::grow(&mut tree, 0, soil, limits).ok()?;
-    let alone = tree.node(grown.root).gap.is_empty() && grown.epilog.is_empty();
-    alone.then(|| tree.node(grown.root).hash)
 }

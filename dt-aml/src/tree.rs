@@ -14,17 +14,22 @@
 //!   bytes parsed anew have equal pieces, and hence equal hashes.
 //! - A node's hash MUST be that of its present pieces.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::hash::SubtreeHash;
+use crate::hash::{Runs, SubtreeHash};
 use crate::kind::{Kind, Version};
+use crate::pages::Pages;
 
 /// A node's place in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NodeId(NonZeroU32);
 
 impl NodeId {
+    /// The least ID.
+    pub(crate) const FIRST: Self = Self(NonZeroU32::MIN);
+
     /// The ID of the node that is pushed as number `index`; the element limit keeps it in range.
     pub(crate) fn from_index(index: usize) -> Self {
         let number = u32::try_from(index).unwrap_or(u32::MAX - 1);
@@ -93,11 +98,13 @@ impl Node {
     }
 }
 
-/// All nodes of a document, attached or not, and the buffers they point into.
+/// All nodes of a document, attached or not, and the buffers they point into. A clone shares them until it changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
-    pub(crate) buffers: Vec<Arc<str>>,
-    pub(crate) nodes: Vec<Node>,
+    pub(crate) buffers: Pages<Arc<str>>,
+    pub(crate) nodes: Pages<Node>,
+    /// The runs among the children of elements that have many; one that is missing is found again.
+    pub(crate) runs: Arc<BTreeMap<NodeId, Arc<Runs>>>,
     pub(crate) root: NodeId,
     pub(crate) version: Version,
     /// What stands after the root element. What stands before it is the root's gap.
@@ -108,34 +115,36 @@ pub(crate) struct Tree {
     pub(crate) held: u64,
     /// Elements of the document; `nodes` also holds those that were removed.
     pub(crate) elements: u32,
+    /// The document is its first buffer, byte for byte.
+    pub(crate) pristine: bool,
 }
 
 impl Tree {
-    /// One buffer, and nothing grown from it yet.
-    pub(crate) fn bare(text: Arc<str>) -> Self {
-        let bytes = text.len() as u64;
-        Self {
-            buffers: vec![text],
-            nodes: Vec::new(),
-            root: NodeId::from_index(0),
-            version: Version::Caex215,
-            epilog: Span::default(),
-            bytes,
-            held: bytes,
-            elements: 0,
-        }
-    }
-
     pub(crate) fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[id.index()]
+        self.nodes.get(id.index())
     }
 
     pub(crate) fn node_mut(&mut self, id: NodeId) -> &mut Node {
-        &mut self.nodes[id.index()]
+        self.nodes.get_mut(id.index())
+    }
+
+    pub(crate) fn remember_runs(&mut self, parent: NodeId, runs: Runs) {
+        Arc::make_mut(&mut self.runs).insert(parent, Arc::new(runs));
+    }
+
+    pub(crate) fn runs_mut(&mut self, parent: NodeId) -> &mut Runs {
+        Arc::make_mut(Arc::make_mut(&mut self.runs).entry(parent).or_default())
+    }
+
+    /// Forgets the runs of an element, which costs the next edit in it a walk over its children.
+    pub(crate) fn forget_runs(&mut self, parent: NodeId) {
+        if self.runs.contains_key(&parent) {
+            Arc::make_mut(&mut self.runs).remove(&parent);
+        }
     }
 
     pub(crate) fn text(&self, span: Span) -> &str {
-        &self.buffers[span.buffer as usize][span.start as usize..span.end as usize]
+        &self.buffers.get(span.buffer as usize)[span.start as usize..span.end as usize]
     }
 
     pub(crate) fn head(&self, id: NodeId) -> &str {

@@ -13,5 +13,7 @@ mod edits;
 mod files;
 mod model;
 mod queries;
+mod siblings;
 mod support;
 mod vectors;
+mod wellformed;

@@ -4,48 +4,57 @@ use dt_aml::{Edit, RemovePolicy};
 
 use crate::support::{PLANT_30, PLANT_215, parse};
 
-/// BLAKE3 over the framed pieces, put together by hand.
-fn element(head: &str, children: &[(&str, [u8; 32])], tail: &str, end: &str) -> [u8; 32] {
-    let mut preimage = b"dt/aml/element/v1".to_vec();
-    let frame = |preimage: &mut Vec<u8>, text: &str| {
-        preimage.extend((text.len() as u64).to_le_bytes());
-        preimage.extend(text.as_bytes());
-    };
-    frame(&mut preimage, head);
-    preimage.extend((children.len() as u64).to_le_bytes());
-    for (gap, hash) in children {
-        frame(&mut preimage, gap);
-        preimage.extend(hash);
-    }
-    frame(&mut preimage, tail);
-    frame(&mut preimage, end);
-    blake3::hash(&preimage).into()
+/// BLAKE3 keyed with a context, over pieces that are put together by hand.
+fn keyed(context: &str, pieces: &[&[u8]]) -> [u8; 32] {
+    let key = blake3::hash(context.as_bytes());
+    blake3::keyed_hash(key.as_bytes(), &pieces.concat()).into()
 }
 
 #[test]
 fn the_root_hash_is_the_documented_one() {
     let document = parse("\u{feff}<CAEXFile>\n <InstanceHierarchy Name='H'/><!-- c --></CAEXFile>\n");
-    let hierarchy = element("<InstanceHierarchy Name='H'/>", &[], "", "");
-    let root = element("<CAEXFile>", &[("\n ", hierarchy)], "<!-- c -->", "</CAEXFile>");
+    let hierarchy = keyed("dt/aml/element/v2", &[b"<InstanceHierarchy Name='H'/>"]);
+    let pieces: [&[u8]; 4] = [b"<CAEXFile>\n ", &[0xFF], &hierarchy, b"<!-- c --></CAEXFile>"];
+    let root = keyed("dt/aml/element/v2", &pieces);
     assert_eq!(document.root().hash().as_bytes(), &root);
-    let mut preimage = b"dt/aml/document/v1".to_vec();
-    preimage.extend(3_u64.to_le_bytes());
-    preimage.extend("\u{feff}".bytes());
-    preimage.extend(root);
-    preimage.extend(1_u64.to_le_bytes());
-    preimage.extend(b"\n");
-    assert_eq!(document.root_hash().as_bytes(), blake3::hash(&preimage).as_bytes());
+    let whole = keyed("dt/aml/document/v2", &["\u{feff}".as_bytes(), &[0xFF], &root, b"\n"]);
+    assert_eq!(document.root_hash().as_bytes(), &whole);
+}
+
+#[test]
+fn runs_of_children_are_the_documented_ones() {
+    let children: Vec<String> = (0..1000).map(|n| format!("<InternalElement Name='{n}'/>")).collect();
+    let hierarchy = format!("<InstanceHierarchy Name='H'>\n{}</InstanceHierarchy>", children.join("\n"));
+    let document = parse(format!("<CAEXFile>{hierarchy}</CAEXFile>"));
+    let (mut expected, mut run, mut runs) = (b"<InstanceHierarchy Name='H'>".to_vec(), Vec::new(), 0);
+    for child in &children {
+        let hash = keyed("dt/aml/element/v2", &[child.as_bytes()]);
+        run.extend(b"\n");
+        run.push(0xFF);
+        run.extend(hash);
+        if hash[0] & 0b0011_1111 == 0 {
+            expected.push(0xFE);
+            expected.extend(keyed("dt/aml/run/v2", &[&run]));
+            run.clear();
+            runs += 1;
+        }
+    }
+    assert!(runs > 5, "only {runs} runs");
+    expected.extend(run);
+    expected.extend(b"</InstanceHierarchy>");
+    let hierarchy = document.find("/InstanceHierarchy[H]").expect("a hierarchy");
+    assert_eq!(hierarchy.hash().as_bytes(), &keyed("dt/aml/element/v2", &[&expected]));
 }
 
 #[test]
 fn root_hashes_of_the_fixtures() {
     assert_eq!(
         parse(PLANT_215).root_hash().to_string(),
-        "9222a1c5183b79a1eaa09ce523fc1d6849bfb0c7c6339daa27ac17c66bdc1813"
+        "00c18e7f208ccd95f1a9d913769644e72be65c2419f1bab06a58408d70f00d54"
     );
     assert_eq!(
         parse(PLANT_30).root_hash().to_string(),
-        "729e34418c8c7644819f75a9add4ce38bd93d10a722a365a1269cf0c660101a6"
+        "824851df49063a768b9fcffe32439aa70cfc39a081447cc4112ee5fbbf64221b"
     );
 }
 
