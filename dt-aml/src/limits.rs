@@ -10,10 +10,10 @@ pub const MAX_BYTES: u64 = 256 << 20;
 pub const MAX_DEPTH: u32 = 256;
 /// Most elements in one document.
 pub const MAX_ELEMENTS: u32 = 8_000_000;
-/// Most XML attributes on one element: CAEX knows fewer than 20. Duplicates are found by comparing all pairs, so
+/// Most XML attributes on one element: CAEX knows fewer than 20.
+pub const MAX_ATTRIBUTES: u32 = 256;
+/// Most namespace declarations in force at one element, its ancestors' included. Each prefix is looked up among them, so
 /// this bounds a product.
-pub const MAX_ATTRIBUTES: u32 = 64;
-/// Most namespace declarations in force at one element, its ancestors' included.
 pub const MAX_NAMESPACES: u32 = 64;
 /// Largest fragment that one edit may insert, in bytes.
 pub const MAX_FRAGMENT: u64 = 1 << 20;

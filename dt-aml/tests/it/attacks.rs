@@ -68,6 +68,23 @@ fn namespaces() {
 }
 
 #[test]
+fn attributes_and_namespaces_are_affordable_under_any_limits() {
+    let wide = Limits { attributes: 1 << 20, namespaces: 1 << 20, ..Limits::default() };
+    let attributes: String = (0..20_000).map(|n| format!(" a{n}=''")).collect();
+    let (twice, once) = (format!("<CAEXFile{attributes} a0=''/>"), format!("<CAEXFile{attributes}/>"));
+    soon(move || {
+        assert!(Document::parse(once, &wide).is_ok());
+        assert!(matches!(Document::parse(twice, &wide), Err(ParseError::NotWellFormed { .. })));
+    });
+    let prefixes: String = (0..2_000).map(|n| format!(" xmlns:p{n}='u' p{n}:a{n}=''")).collect();
+    let (twice, once) = (format!("<CAEXFile{prefixes} p0:a1=''/>"), format!("<CAEXFile{prefixes}/>"));
+    soon(move || {
+        assert!(Document::parse(once, &wide).is_ok());
+        assert!(matches!(Document::parse(twice, &wide), Err(ParseError::NotWellFormed { .. })));
+    });
+}
+
+#[test]
 fn many_small_declarations_are_affordable() {
     let siblings: String = (0..20_000).map(|n| format!("<a xmlns:p{n}='u{n}'/>")).collect();
     let text = caex(&siblings);
