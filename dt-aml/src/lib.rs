@@ -54,6 +54,7 @@ mod key;
 mod kind;
 mod pages;
 mod postings;
+mod rehash;
 mod tree;
 mod xml;
 
