@@ -11,6 +11,7 @@ mod api;
 mod attacks;
 mod edits;
 mod files;
+mod hashes;
 mod model;
 mod queries;
 mod siblings;
