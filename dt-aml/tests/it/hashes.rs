@@ -126,11 +126,29 @@ proptest! {
     }
 }
 
-/// A document that is short as a whole, and has the text of an element where there is none.
+#[test]
+fn an_element_with_many_children_becomes_short_and_long_again() {
+    let parts = "<Value/>".repeat(300);
+    let mut document = parse(format!(
+        "<CAEXFile><InstanceHierarchy Name='H'><InternalElement Name='E' ID='e'>{parts}</InternalElement></InstanceHierarchy></CAEXFile>"
+    ));
+    for round in 0..20 {
+        document.insert(&part(1, SHORT, ""), "e", None).expect("it fits");
+        assert_consistent(&document);
+        document.remove("p1").expect("it is there");
+        // Among what is short nobody looks after runs.
+        document.insert(&part(100 + round, 5, ""), "e", None).expect("it fits");
+        assert_consistent(&document);
+        assert!(round > 12 || document.find("e").expect("it is there").source().len() < SHORT);
+    }
+    assert_defined(&document);
+}
+
+/// A document that is short as a whole, and has the text of an element where there is none, as long as one that is there.
 fn with_comment() -> (Document, String) {
     let hidden = "<InternalElement Name='Fake' ID='fake'/>".to_owned();
     let document = parse(format!(
-        "<CAEXFile><InstanceHierarchy Name='H'><InternalElement Name='A' ID='a'/><!--{hidden}--></InstanceHierarchy></CAEXFile>"
+        "<CAEXFile><InstanceHierarchy Name='H'><InternalElement Name='Real' ID='real'/><!--{hidden}--></InstanceHierarchy></CAEXFile>"
     ));
     (document, hidden)
 }
@@ -146,10 +164,10 @@ fn forged(heads: &[&str], before: &str, behind: &str) -> Proof {
 #[test]
 fn a_proof_made_by_hand_holds_for_what_is_there() {
     let (document, _) = with_comment();
-    let (text, source) = (document.root().source().into_owned(), "<InternalElement Name='A' ID='a'/>");
+    let (text, source) = (document.root().source().into_owned(), "<InternalElement Name='Real' ID='real'/>");
     let (before, behind) = text.split_once(source).expect("the element");
     let proof = forged(&["<InstanceHierarchy Name='H'>", "<CAEXFile>"], before, behind);
-    assert_eq!(proof, document.prove("a").expect("an element"));
+    assert_eq!(proof, document.prove("real").expect("an element"));
     assert_eq!(proof.verify(document.root_hash(), source, &Limits::default()), Ok(()));
 }
 
@@ -162,7 +180,9 @@ fn a_proof_does_not_hold_for_text_that_is_no_element() {
     let proof = forged(&["<InstanceHierarchy Name='H'>", "<CAEXFile>"], before, behind);
     assert!(proof.verify(root, &hidden, &limits).is_err());
     // Two elements at once, half of one, and nothing.
-    for source in ["<InternalElement Name='A' ID='a'/><!--", "<InternalElement Name='A'", "", "<CAEXFile>"] {
+    for source in
+        ["<InternalElement Name='Real' ID='real'/><!--", "<InternalElement Name='Real'", "", "<CAEXFile>"]
+    {
         let (before, behind) = text.split_once(source).expect("a part");
         let proof = forged(&["<InstanceHierarchy Name='H'>", "<CAEXFile>"], before, behind);
         assert!(proof.verify(root, source, &limits).is_err(), "{source}");
@@ -172,7 +192,7 @@ fn a_proof_does_not_hold_for_text_that_is_no_element() {
 #[test]
 fn a_proof_does_not_hold_with_other_ancestors() {
     let (document, _) = with_comment();
-    let (text, source) = (document.root().source().into_owned(), "<InternalElement Name='A' ID='a'/>");
+    let (text, source) = (document.root().source().into_owned(), "<InternalElement Name='Real' ID='real'/>");
     let (before, behind) = text.split_once(source).expect("the element");
     let (hierarchy, root) = ("<InstanceHierarchy Name='H'>", "<CAEXFile>");
     for heads in [&[][..], &[hierarchy], &[root, hierarchy], &["<InstanceHierarchy Name='I'>", root], &[root]]
