@@ -390,8 +390,8 @@ impl<'d> Transaction<'d> {
         let (mut left, mut right) = (left, right);
         let mut next = Some(node);
         while let Some(ancestor) = next {
-            let (bytes, hash) = self.document.tree.rehash(ancestor, left, right);
-            self.change(ancestor, |node| (node.bytes, node.hash) = (bytes, hash));
+            let renewal = self.document.tree.renewal(ancestor, left, right);
+            self.change(ancestor, |node| node.renew(renewal));
             let node = self.tree().node(ancestor);
             (left, right, next) = (node.prev, node.next, node.parent);
         }

@@ -118,6 +118,7 @@ impl Gardener<'_> {
             tail: Span::default(),
             end: Span::default(),
             bytes: 0,
+            is_whole: true,
             hash: SubtreeHash::UNSET,
         });
         match (prev, parent) {

@@ -8,7 +8,16 @@
 //! - A node's `bytes` MUST be the length of its element in any case.
 
 use crate::hash::{self, Children, SHORT, SubtreeHash};
-use crate::tree::{NodeId, Span, Tree, Visit};
+use crate::tree::{NodeId, Tree, Visit};
+
+/// What is to be known of an element after a change in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renewal {
+    /// Its length.
+    pub(crate) bytes: u32,
+    /// Its hash; that of a short element is not made before it is needed.
+    pub(crate) hash: SubtreeHash,
+}
 
 /// The runs among the children of an element that has many, so that an edit need not hash all children again.
 ///
@@ -89,32 +98,24 @@ impl Tree {
                 let row = self.find_runs(id);
                 self.node_mut(id).hash = self.long_hash(id, &row.children);
             } else if id != top {
-                // What has just grown is of one piece.
-                let source = Span { end: node.head.start + node.bytes, ..node.head };
-                self.node_mut(id).hash = hash::short(self.text(source));
+                self.node_mut(id).hash = self.hash(id);
             }
         }
     }
 
-    /// The length and the hash of `parent`, whose children have changed behind `left` and before `right` and nowhere else,
+    /// What is to be known of `parent`, whose children have changed behind `left` and before `right` and nowhere else,
     /// where none is the end of its list. `left` and `right` themselves, gaps included, are as they were.
-    ///
-    /// The hash of a short element is not made before it is needed.
-    pub(crate) fn rehash(
-        &mut self,
-        parent: NodeId,
-        left: Option<NodeId>,
-        right: Option<NodeId>,
-    ) -> (u32, SubtreeHash) {
+    pub(crate) fn renewal(&mut self, parent: NodeId, left: Option<NodeId>, right: Option<NodeId>) -> Renewal {
         if let Some(bytes) = self.length_if_short(parent) {
             self.forget_runs(parent);
-            return (bytes, SubtreeHash::UNSET);
+            return Renewal { bytes, hash: SubtreeHash::UNSET };
         }
         let row = match self.runs.get(&parent) {
             Some(_) => self.update_runs(parent, left, right),
             None => self.find_runs(parent),
         };
-        (self.own_length(parent).saturating_add(row.bytes()), self.long_hash(parent, &row.children))
+        let bytes = self.own_length(parent).saturating_add(row.bytes());
+        Renewal { bytes, hash: self.long_hash(parent, &row.children) }
     }
 
     /// The length of an element without its children and the gaps before them.

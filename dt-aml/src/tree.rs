@@ -12,18 +12,18 @@
 //! - Every byte of a document MUST belong to exactly one span: the pieces in document order are the document.
 //! - Spans MUST be cut where the scanner would cut them, so that the tree of an edited document and the tree of its
 //!   bytes parsed anew have equal pieces, and hence equal hashes.
-//! - A node's length and its hash, if it has one, MUST be those of its present pieces.
+//! - A node's length and its hash, if it has one, MUST be those of its present pieces, and what is said to be whole MUST be:
+//!   after a change all elements around it are renewed.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::document::coalesce;
 use crate::hash::SubtreeHash;
 use crate::kind::{Kind, Version};
 use crate::pages::Pages;
-use crate::rehash::Runs;
+use crate::rehash::{Renewal, Runs};
 
 /// A node's place in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,6 +93,8 @@ pub(crate) struct Node {
     pub(crate) end: Span,
     /// The length of the element, from its start tag to its end tag.
     pub(crate) bytes: u32,
+    /// The element lies in one buffer from its start tag to its end tag, as it grew.
+    pub(crate) is_whole: bool,
     /// Its hash, if it was needed so far.
     pub(crate) hash: SubtreeHash,
 }
@@ -101,6 +103,18 @@ impl Node {
     /// Bytes that are the node's own, its children's apart.
     pub(crate) fn own_bytes(&self) -> u64 {
         self.gap.len() + self.head.len() + self.tail.len() + self.end.len()
+    }
+
+    /// Takes over what is known of the element after a change in it.
+    pub(crate) fn renew(&mut self, Renewal { bytes, hash }: Renewal) {
+        self.bytes = bytes;
+        self.hash = hash;
+        self.is_whole = false;
+    }
+
+    /// The whole element, if it is of one piece.
+    pub(crate) fn whole(&self) -> Option<Span> {
+        self.is_whole.then_some(Span { end: self.head.start + self.bytes, ..self.head })
     }
 }
 
@@ -199,25 +213,31 @@ impl Tree {
         })
     }
 
-    /// The pieces of an element in document order, without the gap before it.
+    /// The pieces of an element in document order, without the gap before it. What is whole comes as one piece.
     pub(crate) fn pieces(&self, top: NodeId) -> impl Iterator<Item = Span> + '_ {
-        self.walk(top).flat_map(move |visit| match visit {
-            Visit::Enter(id) if id == top => [Span::default(), self.node(id).head],
-            Visit::Enter(id) => [self.node(id).gap, self.node(id).head],
-            Visit::Leave(id) => [self.node(id).tail, self.node(id).end],
-        })
+        let mut walk = self.walk(top);
+        let visits = std::iter::from_fn(move || {
+            Some(match walk.next()? {
+                Visit::Enter(id) => {
+                    let node = self.node(id);
+                    let gap = if id == top { Span::default() } else { node.gap };
+                    let whole = node.whole().inspect(|_| walk.leave(id));
+                    [gap, whole.unwrap_or(node.head)]
+                }
+                Visit::Leave(id) => [self.node(id).tail, self.node(id).end],
+            })
+        });
+        visits.flatten()
     }
 
     /// The bytes of an element.
     pub(crate) fn source(&self, id: NodeId) -> Cow<'_, str> {
-        let mut pieces = coalesce(self.pieces(id).filter(|piece| !piece.is_empty()));
-        let first = pieces.next().map_or("", |piece| self.text(piece));
-        if first.len() == self.node(id).bytes as usize {
-            return Cow::Borrowed(first);
+        let node = self.node(id);
+        if let Some(whole) = node.whole() {
+            return Cow::Borrowed(self.text(whole));
         }
-        let mut source = String::with_capacity(self.node(id).bytes as usize);
-        source.push_str(first);
-        pieces.for_each(|piece| source.push_str(self.text(piece)));
+        let mut source = String::with_capacity(node.bytes as usize);
+        self.pieces(id).for_each(|piece| source.push_str(self.text(piece)));
         Cow::Owned(source)
     }
 
@@ -273,19 +293,26 @@ pub(crate) struct Walk<'t> {
     next: Option<Visit>,
 }
 
+impl Walk<'_> {
+    /// Goes on behind `id`, without what is left of it.
+    fn leave(&mut self, id: NodeId) {
+        let node = self.tree.node(id);
+        let next = node.next.map(Visit::Enter).or(node.parent.map(Visit::Leave));
+        self.next = next.filter(|_| id != self.top);
+    }
+}
+
 impl Iterator for Walk<'_> {
     type Item = Visit;
 
     fn next(&mut self) -> Option<Visit> {
         let visit = self.next?;
-        self.next = match visit {
-            Visit::Enter(id) => Some(self.tree.node(id).first.map_or(Visit::Leave(id), Visit::Enter)),
-            Visit::Leave(id) if id == self.top => None,
-            Visit::Leave(id) => {
-                let node = self.tree.node(id);
-                node.next.map(Visit::Enter).or(node.parent.map(Visit::Leave))
+        match visit {
+            Visit::Enter(id) => {
+                self.next = Some(self.tree.node(id).first.map_or(Visit::Leave(id), Visit::Enter));
             }
-        };
+            Visit::Leave(id) => self.leave(id),
+        }
         Some(visit)
     }
 }
