@@ -30,6 +30,11 @@ enum Sort {
 }
 
 impl Key {
+    /// The number of the element in which it means something, from 1; 0: in the whole document.
+    pub(crate) fn place(self) -> usize {
+        self.place as usize
+    }
+
     /// A number of 96 bits in whose order keys are.
     pub(crate) fn number(self) -> u128 {
         let [high, low] = self.hash.map(u128::from);

@@ -39,9 +39,8 @@ impl<P> Level<P> {
 
 impl Postings {
     /// The set of these entries, in any order, each once.
-    pub(crate) fn of(mut entries: Vec<Posting>) -> Self {
-        // As one number each, which compares faster than part by part.
-        entries.sort_unstable_by_key(|(key, node)| key.number() << 32 | node.index() as u128);
+    pub(crate) fn of(entries: Vec<Posting>) -> Self {
+        let entries = in_order(entries);
         let leaves = entries.chunks(FILL).filter_map(|leaf| Some((*leaf.first()?, Arc::new(leaf.to_vec()))));
         let mut leaves = leaves.peekable();
         let mut root = Vec::new();
@@ -98,6 +97,31 @@ impl Postings {
             root.0.remove(at);
         }
     }
+}
+
+/// Counts first how many entries belong to each place, since there are many places with few entries each: what is left to
+/// be sorted is small.
+fn in_order(entries: Vec<Posting>) -> Vec<Posting> {
+    let places = entries.iter().map(|(key, _)| key.place() + 1).max().unwrap_or(0);
+    let mut ends = vec![0_usize; places];
+    entries.iter().for_each(|(key, _)| ends[key.place()] += 1);
+    let mut sum = 0;
+    for end in &mut ends {
+        sum += std::mem::replace(end, sum);
+    }
+    let mut sorted = entries.clone();
+    for entry in entries {
+        let end = &mut ends[entry.0.place()];
+        sorted[*end] = entry;
+        *end += 1;
+    }
+    let mut start = 0;
+    for end in ends {
+        // As one number each, which compares faster than part by part.
+        sorted[start..end].sort_unstable_by_key(|(key, node)| key.number() << 32 | node.index() as u128);
+        start = end;
+    }
+    sorted
 }
 
 fn insert_in_branch(branch: &mut Level<Leaf>, posting: Posting) {
