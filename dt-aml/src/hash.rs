@@ -121,6 +121,11 @@ impl Children {
         Self { runs, rest: Vec::new() }
     }
 
+    /// No children yet, and room for as many as a run has on average.
+    pub(crate) fn with_room() -> Self {
+        Self { runs: Vec::new(), rest: Vec::with_capacity(2 * MARKED << RUN_BITS) }
+    }
+
     /// Whether all children so far stand in runs.
     pub(crate) fn is_without_rest(&self) -> bool {
         self.rest.is_empty()

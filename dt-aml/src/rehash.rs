@@ -49,7 +49,6 @@ impl Runs {
 }
 
 /// Some children of a long element, one after another.
-#[derive(Default)]
 struct Row {
     children: Children,
     ends: Vec<End>,
@@ -59,6 +58,10 @@ struct Row {
 }
 
 impl Row {
+    fn new() -> Self {
+        Self { children: Children::with_room(), ends: Vec::new(), rest: 0, count: 0 }
+    }
+
     /// The length of all children with the gaps before them.
     fn bytes(&self) -> u32 {
         self.ends.iter().fold(self.rest, |bytes, end| bytes.saturating_add(end.bytes))
@@ -158,7 +161,7 @@ impl Tree {
 
     /// All children of a long element as its hash sees them; remembers the runs of many.
     fn find_runs(&mut self, parent: NodeId) -> Row {
-        let mut row = Row::default();
+        let mut row = Row::new();
         let mut next = self.node(parent).first;
         while let Some(child) = next {
             self.push_child(&mut row, child);
@@ -181,7 +184,7 @@ impl Tree {
         let to = behind.and_then(|child| runs.of_end(child)).map_or(runs.ends.len(), |number| number + 1);
         drop(runs);
 
-        let mut row = Row::default();
+        let mut row = Row::new();
         let mut next = before.map_or(self.node(parent).first, |child| self.node(child).next);
         let mut settled = false;
         while let Some(child) = next.filter(|_| !settled) {

@@ -5,6 +5,10 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
+use super::chars::is_space;
+
 /// XML white space (XML 1.0, production 3).
 pub(crate) const WHITE: [char; 4] = [' ', '\t', '\r', '\n'];
 
@@ -16,7 +20,8 @@ pub(crate) fn is_white(text: &str) -> bool {
 /// The qualified name in a start or end tag, such as `caex:Attribute`.
 pub(crate) fn tag_name(tag: &str) -> &str {
     let inner = tag.trim_start_matches('<').trim_start_matches('/');
-    let end = inner.find(|c: char| WHITE.contains(&c) || c == '/' || c == '>').unwrap_or(inner.len());
+    let ends = |byte: u8| is_space(byte) || matches!(byte, b'/' | b'>');
+    let end = inner.bytes().position(ends).unwrap_or(inner.len());
     &inner[..end]
 }
 
@@ -40,12 +45,13 @@ impl<'a> Iterator for Attributes<'a> {
     type Item = (&'a str, &'a str);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (name, after) = self.rest.split_once('=')?;
-        let value = after.trim_start_matches(WHITE);
-        let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-        let (inner, rest) = value[1..].split_once(quote)?;
-        self.rest = rest;
-        Some((name.trim_matches(WHITE), inner))
+        let (name, after) = self.rest.split_at(memchr(b'=', self.rest.as_bytes())?);
+        let value = after[1..].trim_ascii_start();
+        let quote = value.bytes().next().filter(|byte| matches!(byte, b'"' | b'\''))?;
+        let inner = &value[1..];
+        let (inner, rest) = inner.split_at(memchr(quote, inner.as_bytes())?);
+        self.rest = &rest[1..];
+        Some((name.trim_ascii(), inner))
     }
 }
 
