@@ -32,8 +32,6 @@ use std::sync::LazyLock;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
-use crate::tree::{NodeId, Tree};
-
 /// The BLAKE3 hash of an element with everything in it, or of a whole document.
 #[derive(
     Clone,
@@ -123,7 +121,7 @@ impl Children {
 
     /// No children yet, and room for as many as a run has on average.
     pub(crate) fn with_room() -> Self {
-        Self { runs: Vec::new(), rest: Vec::with_capacity(2 * MARKED << RUN_BITS) }
+        Self { runs: Vec::new(), rest: Vec::with_capacity((2 * MARKED) << RUN_BITS) }
     }
 
     /// Whether all children so far stand in runs.
