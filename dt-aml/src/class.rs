@@ -20,18 +20,29 @@ const MAX_PATH: usize = 2 << 10;
 
 /// The names in a class path, without an alias.
 pub(crate) fn segments(path: &str) -> Vec<&str> {
-    let mut segments = Vec::new();
-    let mut rest = split_alias(path).1;
-    while !rest.is_empty() {
+    split(split_alias(path).1).collect()
+}
+
+/// The names in the path of a class of this document; an alias is taken for a part of the library's name, so that the classes of another
+/// file are none of this one.
+pub(crate) fn names(path: &str) -> impl Iterator<Item = &str> {
+    split(path)
+}
+
+fn split(path: &str) -> impl Iterator<Item = &str> {
+    let mut rest = path;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
         let bracketed = rest.strip_prefix('[').and_then(|inner| inner.split_once(']'));
-        let (segment, tail) = match bracketed {
+        let (name, tail) = match bracketed {
             Some((name, tail)) => (name, tail.strip_prefix('/').unwrap_or(tail)),
             None => rest.split_once('/').unwrap_or((rest, "")),
         };
-        segments.push(segment);
         rest = tail;
-    }
-    segments
+        Some(name)
+    })
 }
 
 /// Splits a path into the alias of an external file, if it has one, and the rest.
@@ -64,6 +75,11 @@ impl Family {
         }
     }
 
+    /// The kind of the family's libraries.
+    pub(crate) fn library(self) -> Kind {
+        self.kinds().0
+    }
+
     /// The XML attribute in which a class of the family names its base class.
     fn base(self) -> &'static str {
         if self == Self::AttributeType { "RefAttributeType" } else { "RefBaseClassPath" }
@@ -75,19 +91,32 @@ pub(crate) fn is_class(kind: Kind) -> bool {
     FAMILIES.into_iter().any(|family| family.kinds().1 == kind)
 }
 
+/// Whether elements of this kind are classes, or libraries of classes.
+pub(crate) fn is_class_or_library(kind: Kind) -> bool {
+    FAMILIES.into_iter().any(|family| family.kinds().0 == kind || family.kinds().1 == kind)
+}
+
 /// The key of a class in a library of the document; `None` if the node is something else.
 pub(crate) fn key_of(tree: &Tree, node: NodeId) -> Option<Key> {
+    let (family, names) = path_of(tree, node)?;
+    Some(Key::class(family.library(), names.iter().map(String::as_str)))
+}
+
+/// The path of names of a class in a library of the document; `None` if the node is something else.
+pub(crate) fn path_of(tree: &Tree, node: NodeId) -> Option<(Family, Vec<String>)> {
     let class = tree.node(node).kind;
     let family = FAMILIES.into_iter().find(|family| family.kinds().1 == class)?;
-    let (lib, _) = family.kinds();
     let mut names = Vec::new();
     let mut length = 0;
     for ancestor in tree.ancestors(node) {
         let name = xml::attribute(tree.head(ancestor), "Name")?;
         length += name.len();
-        names.push(name);
+        names.push(name.into_owned());
         match tree.node(ancestor).kind {
-            kind if kind == lib => return Some(Key::class(lib, names.iter().rev().map(|name| &**name))),
+            kind if kind == family.library() => {
+                names.reverse();
+                return Some((family, names));
+            }
             kind if kind == class && length <= MAX_PATH => {}
             _ => return None,
         }
@@ -115,11 +144,20 @@ impl Document {
         if alias.is_some() || names.len() < 2 || path.len() > MAX_PATH {
             return None;
         }
-        let key = Key::class(family.kinds().0, names.iter().copied());
-        let candidates = self.index.candidates(key);
-        let mut found = candidates.filter(|class| is_at(&self.tree, *class, family, &names));
+        let mut found = self.classes(family, &names);
         let class = found.next().filter(|_| found.next().is_none())?;
         Some(self.element(class))
+    }
+
+    /// The classes with this path of names, library first.
+    pub(crate) fn classes<'d>(
+        &'d self,
+        family: Family,
+        names: &'d [&'d str],
+    ) -> impl Iterator<Item = NodeId> + 'd {
+        let key = Key::class(family.library(), names.iter().copied());
+        let candidates = self.index.candidates(key);
+        candidates.filter(move |class| is_at(&self.tree, *class, family, names))
     }
 
     /// A class path and the paths of all classes it inherits from, nearest first, as written; with the classes as

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::address::{self, FindError};
+use crate::edit::EditError;
 use crate::element::Element;
 use crate::grow::{self, Grown, Soil};
 use crate::hash::SubtreeHash;
@@ -12,7 +13,7 @@ use crate::kind::{Kind, Version};
 use crate::limits::{LimitExceeded, Limits, Position};
 use crate::pages::{Pages, PagesBuilder};
 use crate::tree::{NodeId, Span, Tree};
-use crate::xml::{self, Refusal, Scope, Shape, XmlFault};
+use crate::xml::{self, Refusal, Shape, XmlFault};
 
 /// An AutomationML document that can be queried and edited, and knows its own bytes.
 ///
@@ -98,22 +99,14 @@ impl Document {
         limits.check_bytes(bytes.len() as u64)?;
         let text = std::str::from_utf8(bytes).map_err(|e| ParseError::NotUtf8 { offset: e.valid_up_to() })?;
         check_encoding(text)?;
-        let soil = Soil {
-            shape: Shape::Document,
-            scope: Scope::default(),
-            depth: 0,
-            version: None,
-            free: false,
-            buffer: 0,
-            first: 0,
-        };
-        let mut grown = grow::grow(text, soil, limits).map_err(|refusal| refuse(text, refusal))?;
-        let (keys, classes) = (std::mem::take(&mut grown.keys), std::mem::take(&mut grown.classes));
+        let mut grown =
+            grow::grow(text, Soil::bare(Shape::Document), limits).map_err(|refusal| refuse(text, refusal))?;
+        let (keys, rest) = (std::mem::take(&mut grown.keys), std::mem::take(&mut grown.keyed_in_context));
         let tree = Tree::of(text, grown);
         if tree.node(tree.root).kind != Kind::CaexFile {
             return Err(ParseError::NotCaex { root: xml::tag_name(tree.head(tree.root)).to_owned() });
         }
-        let index = Index::of(&tree, keys, &classes);
+        let index = Index::of(&tree, keys, &rest);
         let root_hash = tree.document_hash();
         Ok(Self { tree, index, limits: *limits, root_hash })
     }
@@ -212,6 +205,15 @@ pub(crate) fn coalesce(pieces: impl Iterator<Item = Span>) -> impl Iterator<Item
         }
         Some(piece)
     })
+}
+
+impl Document {
+    /// Refuses text that cannot stand around a root element, for which `<a/>` stands in `whole`.
+    pub(crate) fn check_surroundings(whole: &str, limits: &Limits) -> Result<(), EditError> {
+        check_encoding(whole).map_err(|_| EditError::Encoding)?;
+        let grown = grow::grow(whole, Soil::bare(Shape::Document), limits);
+        grown.map(|_| ()).map_err(|refusal| EditError::of(whole, refusal))
+    }
 }
 
 fn refuse(text: &str, refusal: Refusal) -> ParseError {

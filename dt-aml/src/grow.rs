@@ -1,12 +1,12 @@
 //! Grows nodes from a text: a whole document, or a fragment in the scope of its parent.
 
-use crate::class;
 use crate::hash::{Children, ElementHasher, Runs, SubtreeHash};
 use crate::index;
 use crate::kind::{Kind, Version};
 use crate::limits::Limits;
 use crate::pages::PagesBuilder;
 use crate::postings::Posting;
+use crate::reference;
 use crate::tree::{Node, NodeId, Span, Tree};
 use crate::xml::{Fault, Reader, Refusal, Scope, Shape, Tag, XmlFault};
 
@@ -28,6 +28,13 @@ pub(crate) struct Soil {
     pub(crate) first: usize,
 }
 
+impl Soil {
+    /// Where nothing stands around a text.
+    pub(crate) fn bare(shape: Shape) -> Self {
+        Self { shape, scope: Scope::default(), depth: 0, version: None, free: false, buffer: 0, first: 0 }
+    }
+}
+
 /// What grew.
 pub(crate) struct Grown {
     /// The nodes, in document order; the first has the number that the soil asked for.
@@ -41,8 +48,8 @@ pub(crate) struct Grown {
     pub(crate) runs: Vec<(NodeId, Runs)>,
     /// What the elements are looked up by, as far as their attributes tell.
     pub(crate) keys: Vec<Posting>,
-    /// The elements that are classes.
-    pub(crate) classes: Vec<NodeId>,
+    /// The elements that may have keys besides.
+    pub(crate) keyed_in_context: Vec<NodeId>,
 }
 
 /// Nodes for the elements of `text`, with their hashes, attached to nothing.
@@ -61,7 +68,7 @@ pub(crate) fn grow(text: &str, soil: Soil, limits: &Limits) -> Result<Grown, Ref
         roots: Vec::new(),
         runs: Vec::new(),
         keys: Vec::new(),
-        classes: Vec::new(),
+        keyed_in_context: Vec::new(),
         hasher: ElementHasher::default(),
     };
     while let Some(tag) = reader.next_tag()? {
@@ -95,7 +102,7 @@ struct Gardener<'a> {
     roots: Vec<NodeId>,
     runs: Vec<(NodeId, Runs)>,
     keys: Vec<Posting>,
-    classes: Vec<NodeId>,
+    keyed_in_context: Vec<NodeId>,
     hasher: ElementHasher,
 }
 
@@ -155,8 +162,8 @@ impl Gardener<'_> {
             (None, None) => self.roots.push(id),
         }
         index::attribute_keys(kind, parent, attributes, &mut |key| self.keys.push((key, id)));
-        if class::is_class(kind) {
-            self.classes.push(id);
+        if self.needs_context(kind, parent) {
+            self.keyed_in_context.push(id);
         }
         self.open.push(id);
         if self.beds.len() == self.open.len() {
@@ -176,6 +183,18 @@ impl Gardener<'_> {
             self.version = self.version.or(version);
         }
         if free || version.is_none() || version != self.version { Kind::Other } else { Kind::of_tag(local) }
+    }
+
+    /// Whether an element has keys that do not follow from its attributes alone. There is a value in nearly each attribute, and nearly
+    /// none is a reference.
+    fn needs_context(&mut self, kind: Kind, parent: Option<NodeId>) -> bool {
+        match parent {
+            Some(parent) if reference::holds_value(kind) => {
+                let Span { start, end, .. } = self.node_mut(parent).head;
+                self.text[start as usize..end as usize].contains("IDREF")
+            }
+            _ => index::needs_context(kind),
+        }
     }
 
     /// Ends the innermost open element with the end tag `start..end`, which is empty if the start tag closed itself.
@@ -203,8 +222,8 @@ impl Gardener<'_> {
 
     fn harvest(self) -> Grown {
         let epilog = Span::new(self.buffer, self.last_end, self.text.len());
-        let Self { nodes, roots, version, runs, keys, classes, .. } = self;
-        Grown { nodes, roots, epilog, version, runs, keys, classes }
+        let Self { nodes, roots, version, runs, keys, keyed_in_context, .. } = self;
+        Grown { nodes, roots, epilog, version, runs, keys, keyed_in_context }
     }
 }
 
@@ -215,41 +234,40 @@ pub(crate) struct Seedling {
     pub(crate) roots: Vec<NodeId>,
     /// What stands behind the last of them.
     pub(crate) epilog: Span,
-    /// Elements at all levels.
-    pub(crate) elements: u32,
+    /// The version of CAEX that the first of them is in the namespace of.
+    pub(crate) version: Option<Version>,
 }
 
 impl Tree {
-    /// Grows `text` beside the document, in the scope of `parent`.
+    /// Grows `text` beside the document, in the scope of `parent`; `None`: as a root element.
     pub(crate) fn grow_in(
         &mut self,
         text: &str,
         shape: Shape,
-        parent: NodeId,
+        parent: Option<NodeId>,
         limits: &Limits,
     ) -> Result<Seedling, Refusal> {
+        let depth = parent.map_or(0, |parent| self.ancestors(parent).count());
         let soil = Soil {
             shape,
-            scope: Scope::inside(self, parent),
-            depth: u32::try_from(self.ancestors(parent).count()).unwrap_or(u32::MAX),
-            version: Some(self.version),
-            free: is_free(self.node(parent).kind),
+            scope: parent.map_or_else(Scope::default, |parent| Scope::inside(self, parent)),
+            depth: u32::try_from(depth).unwrap_or(u32::MAX),
+            version: parent.map(|_| self.version),
+            free: parent.is_some_and(|parent| is_free(self.node(parent).kind)),
             buffer: u32::try_from(self.buffers.len()).unwrap_or(u32::MAX),
             first: self.nodes.len(),
         };
         let grown = grow(text, soil, limits)?;
         self.add_buffer(text);
-        let elements = u32::try_from(grown.nodes.len()).unwrap_or(u32::MAX);
         grown.nodes.into_items().for_each(|node| self.nodes.push(node));
         grown.runs.into_iter().for_each(|(node, runs)| self.remember_runs(node, runs));
-        Ok(Seedling { roots: grown.roots, epilog: grown.epilog, elements })
+        Ok(Seedling { roots: grown.roots, epilog: grown.epilog, version: grown.version })
     }
 }
 
 /// The hash of an element from its bytes, in the scope of these namespaces.
 pub(crate) fn hash_element(source: &str, scope: Scope, limits: &Limits) -> Option<SubtreeHash> {
-    let shape = Shape::Element;
-    let soil = Soil { shape, scope, depth: 0, version: None, free: true, buffer: 0, first: 0 };
+    let soil = Soil { scope, free: true, ..Soil::bare(Shape::Element) };
     let mut grown = grow(source, soil, limits).ok()?;
     (grown.nodes.len() > 0).then(|| grown.nodes.get_mut(0).hash)
 }

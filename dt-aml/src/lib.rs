@@ -54,6 +54,7 @@ mod key;
 mod kind;
 mod pages;
 mod postings;
+mod reference;
 mod tree;
 mod xml;
 
@@ -61,8 +62,11 @@ mod xml;
 mod apply;
 mod check;
 mod edit;
+mod patch;
 mod place;
 mod schema;
+mod settle;
+mod transaction;
 
 // Asking it.
 mod attribute;
@@ -78,12 +82,13 @@ pub use attribute::Attribute;
 pub use check::SchemaError;
 pub use constraint::{Bound, Constraint, Requirement, Verdict, Violation};
 pub use document::{Document, ParseError};
-pub use edit::{Change, Edit, EditError, MAX_REPORTED, Reference, RemovePolicy};
+pub use edit::{Change, Edit, EditError, MAX_REPORTED, Outcome, Reference, RemovePolicy};
 pub use element::Element;
 pub use hash::SubtreeHash;
 pub use issues::{Issue, Problem};
 pub use kind::{CAEX_3_NAMESPACE, Kind, Version};
 pub use limits::{Limit, LimitExceeded, Limits, Position};
+pub use patch::{Patch, PatchError};
 pub use program::{Parameter, Program};
 pub use proof::{Proof, ProofError};
 pub use value::DataType;

@@ -34,8 +34,8 @@ use crate::class::{self, Family};
 use crate::constraint::{Constraint, Verdict};
 use crate::document::Document;
 use crate::element::Element;
-use crate::index;
 use crate::kind::Kind;
+use crate::reference;
 use crate::value::DataType;
 
 /// The library of MTP services.
@@ -145,7 +145,7 @@ fn program(element: Element<'_>) -> Option<Program> {
 }
 
 fn has_program_role(element: Element<'_>) -> bool {
-    let unit = element.attribute_value(index::UNIT);
+    let unit = element.attribute_value(reference::UNIT);
     let unit = unit.map(|path| element.document.lineage(Family::Unit, &path)).unwrap_or_default();
     let inherited = unit.into_iter().filter_map(|(_, class)| class);
     std::iter::once(element).chain(inherited).flat_map(roles).any(|role| {
@@ -177,7 +177,7 @@ fn is_service(element: Element<'_>) -> bool {
 
 /// True if the element's system unit class is, or inherits from, one of these classes of the MTP library.
 fn is_mtp_unit(element: Element<'_>, classes: &[&str]) -> bool {
-    let Some(path) = element.attribute_value(index::UNIT) else { return false };
+    let Some(path) = element.attribute_value(reference::UNIT) else { return false };
     element.document.lineage(Family::Unit, &path).iter().any(|(path, _)| {
         let names = class::segments(path);
         names.first() == Some(&MTP_LIBRARY) && names.get(1).is_some_and(|class| classes.contains(class))

@@ -13,6 +13,7 @@ mod edits;
 mod files;
 mod model;
 mod queries;
+mod random;
 mod siblings;
 mod support;
 mod vectors;

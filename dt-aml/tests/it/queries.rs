@@ -298,7 +298,10 @@ fn the_conveyor_of_the_candy_factory_is_limited() {
 fn classes_follow_edits() {
     let mut document = parse(PROGRAMS);
     assert!(document.program("p3").is_some());
-    document.remove("/RoleClassLib[Roles]/RoleClass[Recipe]").expect("a class");
+    let recipe = "/RoleClassLib[Roles]/RoleClass[Recipe]";
+    assert!(document.remove(recipe).is_err(), "p3 refers to it");
+    let policy = dt_aml::RemovePolicy::OpenLinks;
+    document.apply(&[dt_aml::Edit::Remove { address: recipe.into(), policy }]).expect("a class");
     assert_eq!(document.program("p3"), None, "the role inherits from nothing now");
     let recipe = "<RoleClass Name='Recipe' RefBaseClassPath='Roles/Program'/>";
     document.insert(recipe, "/RoleClassLib[Roles]", None).expect("a class");
