@@ -311,7 +311,7 @@ impl Transaction<'_> {
     }
 
     /// Puts other content in a region.
-    fn fill_in(&mut self, region: Region, content: &str) -> Result<(), EditError> {
+    pub(crate) fn fill_in(&mut self, region: Region, content: &str) -> Result<(), EditError> {
         if self.tree().node(region.parent).end.is_empty() {
             if content.is_empty() {
                 return Ok(());

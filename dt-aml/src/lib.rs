@@ -59,8 +59,10 @@ mod tree;
 mod xml;
 
 // Changing it.
+mod align;
 mod apply;
 mod check;
+mod diff;
 mod edit;
 mod patch;
 mod place;

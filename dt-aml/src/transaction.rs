@@ -34,8 +34,8 @@ pub(crate) enum Rules {
 pub(crate) struct Transaction<'d> {
     pub(crate) document: &'d mut Document,
     pub(crate) rules: Rules,
-    /// What takes back what was done, oldest first.
-    pub(crate) undo: Vec<Edit>,
+    /// What takes back what was done, oldest first, if somebody wants to know.
+    undo: Option<Vec<Edit>>,
     /// The nodes as they were before they were changed, oldest first.
     saved: Vec<(NodeId, Node)>,
     /// What was done to the index, oldest first.
@@ -124,8 +124,13 @@ impl<'d> Transaction<'d> {
             held: tree.held,
             elements: tree.elements,
         };
-        let (undo, saved, indexed) = (Vec::new(), Vec::new(), Vec::new());
+        let (undo, saved, indexed) = (Some(Vec::new()), Vec::new(), Vec::new());
         Self { document, rules, undo, saved, indexed, before }
+    }
+
+    /// For edits that nobody will take back.
+    pub(crate) fn without_undo(self) -> Self {
+        Self { undo: None, ..self }
     }
 
     /// The hash of the document as it would be if this were all.
@@ -135,12 +140,12 @@ impl<'d> Transaction<'d> {
 
     /// Makes everything that was done hold; returns what takes it back.
     pub(crate) fn commit(self) -> Patch {
-        let Self { document, mut undo, before, .. } = self;
+        let Self { document, undo, before, .. } = self;
         document.tree.pristine = false;
         document.root_hash = document.tree.document_hash();
         document.compact_if_worthwhile();
-        undo.reverse();
-        Patch { from: document.root_hash, to: before.hash, edits: undo }
+        let edits = undo.into_iter().flatten().rev().collect();
+        Patch { from: document.root_hash, to: before.hash, edits }
     }
 
     /// Takes everything back.
@@ -201,17 +206,19 @@ impl<'d> Transaction<'d> {
         nodes: &[(NodeId, Span)],
         closing: Span,
     ) -> Result<(), EditError> {
-        let content = region.text(self.tree());
+        let former = self.undo.is_some().then(|| region.text(self.tree()));
         self.refill(region, nodes, closing)?;
-        let anchor = |node: Option<NodeId>| node.map(|node| self.address(node)).transpose();
-        let undo = Edit::Splice {
-            parent: self.address(region.parent)?,
-            after: anchor(region.prev)?,
-            before: anchor(region.next)?,
-            content,
-            policy: RemovePolicy::OpenLinks,
-        };
-        self.undo.push(undo);
+        if let Some(content) = former {
+            let anchor = |node: Option<NodeId>| node.map(|node| self.address(node)).transpose();
+            let undo = Edit::Splice {
+                parent: self.address(region.parent)?,
+                after: anchor(region.prev)?,
+                before: anchor(region.next)?,
+                content,
+                policy: RemovePolicy::OpenLinks,
+            };
+            self.undo.get_or_insert_default().push(undo);
+        }
         Ok(())
     }
 
@@ -273,12 +280,15 @@ impl<'d> Transaction<'d> {
         }
         let is_alike = xml::tag_name(start) == xml::tag_name(&undo_tags[0])
             && kind == self.tree().node(node).kind
-            && declarations(start).eq(declarations(&undo_tags[0]));
+            && xml::declarations(start).eq(xml::declarations(&undo_tags[0]));
         let node =
             if is_alike { self.swap_tags(node, head, new_end) } else { self.regrow(node, start, end)? };
-        let [start, end] = undo_tags;
-        let undo = Edit::Retag { address: self.address(node)?, start, end, policy: RemovePolicy::OpenLinks };
-        self.undo.push(undo);
+        if self.undo.is_some() {
+            let [start, end] = undo_tags;
+            let undo =
+                Edit::Retag { address: self.address(node)?, start, end, policy: RemovePolicy::OpenLinks };
+            self.undo.get_or_insert_default().push(undo);
+        }
         Ok(node)
     }
 
@@ -343,7 +353,10 @@ impl<'d> Transaction<'d> {
             policy: RemovePolicy::OpenLinks,
         };
         let former = if before { self.tree().node(root).gap } else { self.tree().epilog };
-        self.undo.push(undo(self.tree().text(former).to_owned()));
+        if self.undo.is_some() {
+            let former = self.tree().text(former).to_owned();
+            self.undo.get_or_insert_default().push(undo(former));
+        }
         self.document.tree.bytes = self.tree().bytes - former.len() + span.len();
         if before {
             self.change(root, |node| node.gap = span);
@@ -443,11 +456,6 @@ impl<'d> Transaction<'d> {
             (left, right, next) = (node.prev, node.next, node.parent);
         }
     }
-}
-
-/// The namespaces that a start tag declares.
-fn declarations(start: &str) -> impl Iterator<Item = (&str, &str)> {
-    xml::attributes(start).filter(|(name, _)| *name == "xmlns" || name.starts_with("xmlns:"))
 }
 
 impl EditError {

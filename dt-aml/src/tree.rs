@@ -128,6 +128,11 @@ impl Tree {
         self.nodes.get_mut(id.index())
     }
 
+    /// The hash of an element.
+    pub(crate) fn hash(&self, id: NodeId) -> SubtreeHash {
+        self.node(id).hash
+    }
+
     pub(crate) fn remember_runs(&mut self, parent: NodeId, runs: Runs) {
         Arc::make_mut(&mut self.runs).insert(parent, Arc::new(runs));
     }

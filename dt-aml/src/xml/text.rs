@@ -49,6 +49,11 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
+/// The namespace declarations in a start tag.
+pub(crate) fn declarations(head: &str) -> impl Iterator<Item = (&str, &str)> {
+    attributes(head).filter(|(name, _)| *name == "xmlns" || name.starts_with("xmlns:"))
+}
+
 /// The normalized value of the attribute `name` in a start tag.
 pub(crate) fn attribute<'a>(head: &'a str, name: &str) -> Option<Cow<'a, str>> {
     attributes(head).find(|(candidate, _)| *candidate == name).map(|(_, raw)| attribute_value(raw))

@@ -9,6 +9,7 @@
 
 mod api;
 mod attacks;
+mod diff;
 mod edits;
 mod files;
 mod model;
