@@ -9,12 +9,15 @@
 
 mod api;
 mod attacks;
+mod corpus;
 mod diff;
 mod edits;
 mod files;
 mod model;
 mod queries;
 mod random;
+mod rearrange;
+mod references;
 mod siblings;
 mod support;
 mod vectors;
