@@ -69,6 +69,8 @@ mod attribute;
 mod class;
 mod constraint;
 mod issues;
+#[cfg(feature = "packages")]
+pub mod package;
 mod program;
 mod proof;
 pub mod value;
@@ -84,6 +86,8 @@ pub use hash::SubtreeHash;
 pub use issues::{Issue, Problem};
 pub use kind::{CAEX_3_NAMESPACE, Kind, Version};
 pub use limits::{Limit, LimitExceeded, Limits, Position};
+#[cfg(feature = "packages")]
+pub use package::{Package, PackageError, PackageLimit, PackageLimits};
 pub use program::{Parameter, Program};
 pub use proof::{Proof, ProofError};
 pub use value::DataType;

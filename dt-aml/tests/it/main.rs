@@ -12,6 +12,8 @@ mod attacks;
 mod edits;
 mod files;
 mod model;
+#[cfg(feature = "packages")]
+mod packages;
 mod queries;
 mod siblings;
 mod support;
