@@ -16,6 +16,7 @@
 //! - **Hashes** depend on the bytes alone and are kept up to date along the path from an edit to the root.
 //! - **Bad input** is a typed error, and costs no more than the [`Limits`] allow. Parsing is lenient where real files are
 //!   broken, and lists what it found: [`Document::issues`]. Editing is strict.
+//! - **Packages** (`.amlx`, `.mtp`, zip) are read with feature `packages`.
 //!
 //! ```
 //! use dt_aml::{Document, Limits};

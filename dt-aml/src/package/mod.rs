@@ -8,7 +8,7 @@
 //!
 //! Three sorts are read, told apart by what is in them:
 //!
-//! 1. **`.amlx`**, the AutomationML container (IEC 62714-1; AutomationML whitepaper, part "Container"): an Open Packaging
+//! 1. **`.amlx`**, the AutomationML container (IEC 62714-1; AutomationML BPR 008E): an Open Packaging
 //!    Conventions package (ISO/IEC 29500-2). Its `_rels/.rels` names the document by the relationship [`ROOT_DOCUMENT`].
 //! 2. **`.mtp`** (VDI/VDE/NAMUR 2658-1): the document is [`MANIFEST`].
 //! 3. **A plain zip** with one file whose name ends in `.aml`.
@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use crate::document::Document;
 use crate::limits::Limits;
 
-pub use error::{PackageError, PackageLimit};
+pub use error::{PackageError, PackageLimit, RelationshipsFault};
 
 /// The relationship type by which an `.amlx` names its document. Compared without regard to case: writers differ.
 pub const ROOT_DOCUMENT: &str = "http://schemas.automationml.org/container/relationship/RootDocument";

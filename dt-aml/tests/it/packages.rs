@@ -399,6 +399,15 @@ fn what_stands_before_or_behind_is_refused() {
         assert!(matches!(read(&bytes), Err(PackageError::NotAPackage { .. })), "{:?}", read(&bytes));
     }
     assert!(!Package::is_one(PLANT_215.as_bytes()));
+    // Behind the last entry of the directory, counted as part of it.
+    let end = sound.len() - 22;
+    let mut stuffed = [&sound[..end], b"stuffing", &sound[end..]].concat();
+    stuffed[end + 8 + 12] += 8;
+    assert!(matches!(read(&stuffed), Err(PackageError::NotAPackage { .. })), "{:?}", read(&stuffed));
+    // A directory that says to be shorter than it is: readers that believe it miss the last entry.
+    let mut shorter = sound.clone();
+    shorter[end + 12] -= 1;
+    assert!(matches!(read(&shorter), Err(PackageError::NotAPackage { .. })), "{:?}", read(&shorter));
     // A comment is part of the end record.
     let mut commented = sound.clone();
     let length = commented.len();
