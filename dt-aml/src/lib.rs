@@ -16,6 +16,7 @@
 //! - **Hashes** depend on the bytes alone and are kept up to date along the path from an edit to the root.
 //! - **Bad input** is a typed error, and costs no more than the [`Limits`] allow. Parsing is lenient where real files are
 //!   broken, and lists what it found: [`Document::issues`]. Editing is strict.
+//! - **Packages** (`.amlx`, `.mtp`, zip) are read with feature `packages`.
 //!
 //! ```
 //! use dt_aml::{Document, Limits};
@@ -75,6 +76,8 @@ mod attribute;
 mod class;
 mod constraint;
 mod issues;
+#[cfg(feature = "packages")]
+pub mod package;
 mod program;
 mod proof;
 pub mod value;
@@ -90,6 +93,8 @@ pub use hash::SubtreeHash;
 pub use issues::{Issue, Problem};
 pub use kind::{CAEX_3_NAMESPACE, Kind, Version};
 pub use limits::{Limit, LimitExceeded, Limits, Position};
+#[cfg(feature = "packages")]
+pub use package::{Package, PackageError, PackageLimit, PackageLimits};
 pub use patch::{Patch, PatchError};
 pub use program::{Parameter, Program};
 pub use proof::{Proof, ProofError};

@@ -14,6 +14,8 @@ mod diff;
 mod edits;
 mod files;
 mod model;
+#[cfg(feature = "packages")]
+mod packages;
 mod queries;
 mod random;
 mod rearrange;

@@ -216,7 +216,9 @@ fn references_go_with_what_they_refer_to() {
         touched,
         ["pump", "tank/Attribute[Parts]/Value", "tank/InternalLink[Pipe]", "mirror", "mirror2"]
     );
-    assert!(text(&document).contains("<Attribute Name=\"Parts\" AttributeDataType=\"xs:IDREFS\"></Attribute>"));
+    assert!(
+        text(&document).contains("<Attribute Name=\"Parts\" AttributeDataType=\"xs:IDREFS\"></Attribute>")
+    );
     assert!(document.find("tank/InternalLink[Pipe]").is_err());
     assert!(document.find("valve").is_ok());
 
