@@ -36,6 +36,7 @@ use crate::document::Document;
 use crate::element::Element;
 use crate::index;
 use crate::kind::Kind;
+use crate::query;
 use crate::value::DataType;
 
 /// The library of MTP services.
@@ -148,21 +149,9 @@ fn has_program_role(element: Element<'_>) -> bool {
     let unit = element.attribute_value(index::UNIT);
     let unit = unit.map(|path| element.document.lineage(Family::Unit, &path)).unwrap_or_default();
     let inherited = unit.into_iter().filter_map(|(_, class)| class);
-    std::iter::once(element).chain(inherited).flat_map(roles).any(|role| {
+    std::iter::once(element).chain(inherited).flat_map(query::roles).any(|role| {
         element.document.lineage(Family::Role, &role).iter().any(|(path, _)| is_program_role(path))
     })
-}
-
-/// The paths of the roles that an element or a system unit class names.
-fn roles(element: Element<'_>) -> Vec<String> {
-    let attribute = |kind: Kind| match kind {
-        Kind::RoleRequirements => Some("RefBaseRoleClassPath"),
-        Kind::SupportedRoleClass => Some("RefRoleClassPath"),
-        _ => None,
-    };
-    let path =
-        |child: Element<'_>| child.attribute_value(attribute(child.kind())?).map(|path| path.into_owned());
-    element.children().filter_map(path).collect()
 }
 
 fn is_program_role(path: &str) -> bool {
@@ -180,7 +169,8 @@ fn is_mtp_unit(element: Element<'_>, classes: &[&str]) -> bool {
     let Some(path) = element.attribute_value(index::UNIT) else { return false };
     element.document.lineage(Family::Unit, &path).iter().any(|(path, _)| {
         let names = class::segments(path);
-        names.first() == Some(&MTP_LIBRARY) && names.get(1).is_some_and(|class| classes.contains(class))
+        names.first().is_some_and(|library| library == MTP_LIBRARY)
+            && names.get(1).is_some_and(|class| classes.contains(&&**class))
     })
 }
 
@@ -200,7 +190,7 @@ fn is_variable(interface: Element<'_>) -> bool {
 fn interface_names(interface: Element<'_>) -> Vec<String> {
     let Some(path) = interface.attribute_value("RefBaseClassPath") else { return Vec::new() };
     let lineage = interface.document.lineage(Family::Interface, &path);
-    lineage.iter().flat_map(|(path, _)| class::segments(path)).map(str::to_owned).collect()
+    lineage.iter().flat_map(|(path, _)| class::segments(path)).map(|name| name.into_owned()).collect()
 }
 
 fn parameter(child: Element<'_>, by_role: bool) -> Option<Parameter> {
