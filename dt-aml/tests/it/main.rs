@@ -16,6 +16,7 @@ mod model;
 mod paths;
 mod queries;
 mod selections;
+mod semantic;
 mod siblings;
 mod support;
 mod vectors;
