@@ -70,6 +70,7 @@ mod class;
 mod constraint;
 mod issues;
 mod link;
+mod mtp;
 pub mod path;
 mod program;
 mod proof;

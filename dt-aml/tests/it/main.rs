@@ -9,10 +9,12 @@
 
 mod api;
 mod attacks;
+mod constraints;
 mod edits;
 mod files;
 mod links;
 mod model;
+mod mtp;
 mod paths;
 mod queries;
 mod selections;
