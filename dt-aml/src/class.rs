@@ -1,8 +1,7 @@
 //! Class paths, and what a class inherits from.
 //!
-//! A class path names a library and then class after class, with slashes between: `Lib/Role/SubRole`. A name that
-//! holds a slash stands in brackets: `Lib/[I/O]`. A path may begin with the alias of an external file,
-//! `Alias@Lib/Role`: its classes are not in this document, so they inherit from nothing here.
+//! How a class path is written: see [`path`](crate::path). The classes of an external file are not in this document, so
+//! they inherit from nothing here.
 
 use std::borrow::Cow;
 
@@ -10,46 +9,33 @@ use crate::document::Document;
 use crate::element::Element;
 use crate::key::Key;
 use crate::kind::Kind;
+use crate::path::CaexPath;
 use crate::tree::{NodeId, Tree};
 use crate::xml;
 
-/// Longest chain of inheritance that is followed; a circle ends here.
+/// Longest chain of inheritance that is followed for one attribute or program.
 const MAX_CHAIN: usize = 64;
 /// Longest class path in bytes that is looked up, lengths of its names included.
 const MAX_PATH: usize = 2 << 10;
 
-/// The names in a class path, without an alias.
-pub(crate) fn segments(path: &str) -> Vec<&str> {
-    split(split_alias(path).1).collect()
+/// The names in a class path, library first, without an alias; none if the path is malformed.
+pub(crate) fn segments(path: &str) -> Vec<Cow<'_, str>> {
+    CaexPath::parse(path).ok().and_then(CaexPath::into_names).unwrap_or_default()
 }
 
-/// The names in the path of a class of this document; an alias is taken for a part of the library's name, so that the classes of another
-/// file are none of this one.
-pub(crate) fn names(path: &str) -> impl Iterator<Item = &str> {
-    split(path)
+/// The names in the path of a class of this document; none if the path is malformed or leads to another file.
+pub(crate) fn names(path: &str) -> Vec<Cow<'_, str>> {
+    let path = CaexPath::parse(path).ok().filter(|path| path.alias.is_none());
+    path.and_then(CaexPath::into_names).unwrap_or_default()
 }
 
-fn split(path: &str) -> impl Iterator<Item = &str> {
-    let mut rest = path;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let bracketed = rest.strip_prefix('[').and_then(|inner| inner.split_once(']'));
-        let (name, tail) = match bracketed {
-            Some((name, tail)) => (name, tail.strip_prefix('/').unwrap_or(tail)),
-            None => rest.split_once('/').unwrap_or((rest, "")),
-        };
-        rest = tail;
-        Some(name)
-    })
-}
-
-/// Splits a path into the alias of an external file, if it has one, and the rest.
-fn split_alias(path: &str) -> (Option<&str>, &str) {
-    match path.split_once('@') {
-        Some((alias, rest)) if !alias.contains(['/', '[']) => (Some(alias), rest),
-        _ => (None, path),
+/// The key of references with this path.
+pub(crate) fn reference_key(family: Family, path: &str) -> Key {
+    // Nearly all paths have nothing in them that would have to be taken apart first.
+    if path.contains(['[', '@']) {
+        Key::class_reference(family.library(), names(path).iter().map(|name| &**name))
+    } else {
+        Key::class_reference(family.library(), path.split('/'))
     }
 }
 
@@ -125,13 +111,13 @@ pub(crate) fn path_of(tree: &Tree, node: NodeId) -> Option<(Family, Vec<String>)
 }
 
 /// Whether `node` is the class with this path of names, library first.
-fn is_at(tree: &Tree, node: NodeId, family: Family, names: &[&str]) -> bool {
+fn is_at(tree: &Tree, node: NodeId, family: Family, names: &[impl AsRef<str>]) -> bool {
     let (lib, class) = family.kinds();
     let mut ancestors = tree.ancestors(node);
     names.iter().enumerate().rev().all(|(level, name)| {
         ancestors.next().is_some_and(|at| {
             tree.node(at).kind == if level == 0 { lib } else { class }
-                && xml::attribute(tree.head(at), "Name").is_some_and(|other| other == *name)
+                && xml::attribute(tree.head(at), "Name").is_some_and(|other| other == name.as_ref())
         })
     })
 }
@@ -139,9 +125,9 @@ fn is_at(tree: &Tree, node: NodeId, family: Family, names: &[&str]) -> bool {
 impl Document {
     /// The class at a path; `None` if there is none, or several.
     pub(crate) fn class(&self, family: Family, path: &str) -> Option<Element<'_>> {
-        let (alias, _) = split_alias(path);
-        let names = segments(path);
-        if alias.is_some() || names.len() < 2 || path.len() > MAX_PATH {
+        let path = Some(path).filter(|path| path.len() <= MAX_PATH)?;
+        let names = CaexPath::parse(path).ok().filter(|path| path.alias.is_none())?.into_names()?;
+        if names.len() < 2 {
             return None;
         }
         let mut found = self.classes(family, &names);
@@ -153,28 +139,38 @@ impl Document {
     pub(crate) fn classes<'d>(
         &'d self,
         family: Family,
-        names: &'d [&'d str],
+        names: &'d [impl AsRef<str>],
     ) -> impl Iterator<Item = NodeId> + 'd {
-        let key = Key::class(family.library(), names.iter().copied());
+        let key = Key::class(family.library(), names.iter().map(AsRef::as_ref));
         let candidates = self.index.candidates(key);
         candidates.filter(move |class| is_at(&self.tree, *class, family, names))
     }
 
+    /// The class that `class` inherits from: its path as written, and the class itself if it is in this document.
+    pub(crate) fn base<'d>(
+        &'d self,
+        family: Family,
+        class: Element<'d>,
+    ) -> Option<(String, Option<Element<'d>>)> {
+        let base = class.attribute_value(family.base())?.into_owned();
+        // Editors write the base of a nested class by its name alone when it nests in that base.
+        let is_base = |outer: &Element<'_>| {
+            outer.kind() == family.kinds().1 && outer.name().is_some_and(|name| name == base.as_str())
+        };
+        let found = self.class(family, &base).or_else(|| class.parent().filter(is_base));
+        Some((base, found))
+    }
+
     /// A class path and the paths of all classes it inherits from, nearest first, as written; with the classes as
-    /// far as they are in this document.
+    /// far as they are in this document. Where a circle closes, or at [`MAX_CHAIN`], it ends.
     pub(crate) fn lineage(&self, family: Family, path: &str) -> Vec<(String, Option<Element<'_>>)> {
-        let mut lineage = Vec::new();
+        let mut lineage: Vec<(String, Option<Element<'_>>)> = Vec::new();
         let mut next = Some((path.to_owned(), self.class(family, path)));
         while let Some((path, class)) = next.take().filter(|_| lineage.len() < MAX_CHAIN) {
-            let base = class.and_then(|class| class.attribute_value(family.base()).map(Cow::into_owned));
-            next = base.map(|base| {
-                // Editors write the base of a nested class by its name alone when it nests in that base.
-                let outer = class.and_then(|class| class.parent()).filter(|outer| {
-                    outer.kind() == family.kinds().1 && outer.name().is_some_and(|name| name == base.as_str())
-                });
-                let found = self.class(family, &base).or(outer);
-                (base, found)
-            });
+            if class.is_some() && lineage.iter().any(|(_, seen)| *seen == class) {
+                break;
+            }
+            next = class.and_then(|class| self.base(family, class));
             lineage.push((path, class));
         }
         lineage

@@ -76,10 +76,15 @@ mod attribute;
 mod class;
 mod constraint;
 mod issues;
+mod link;
+mod mtp;
 #[cfg(feature = "packages")]
 pub mod package;
+pub mod path;
 mod program;
 mod proof;
+mod query;
+pub mod semantic;
 pub mod value;
 
 pub use address::FindError;
@@ -93,10 +98,14 @@ pub use hash::SubtreeHash;
 pub use issues::{Issue, Problem};
 pub use kind::{CAEX_3_NAMESPACE, Kind, Version};
 pub use limits::{Limit, LimitExceeded, Limits, Position};
+pub use link::{End, Link, Target};
 #[cfg(feature = "packages")]
 pub use package::{Package, PackageError, PackageLimit, PackageLimits};
 pub use patch::{Patch, PatchError};
+pub use path::PathError;
 pub use program::{Parameter, Program};
 pub use proof::{Proof, ProofError};
+pub use query::{InterfaceMatches, InterfaceQuery, Matches, Query};
+pub use semantic::SemanticHash;
 pub use value::DataType;
 pub use xml::XmlFault;

@@ -20,6 +20,7 @@ use crate::class::{self, Family};
 use crate::document::Document;
 use crate::key::Key;
 use crate::kind::Kind;
+use crate::link;
 use crate::tree::{NodeId, Tree};
 use crate::xml;
 
@@ -56,7 +57,7 @@ const fn by_name(attribute: &'static str, kind: Kind) -> Field {
 fn fields(kind: Kind) -> &'static [Field] {
     const BASE: &str = "RefBaseClassPath";
     match kind {
-        Kind::InternalLink => const { &[by_id("RefPartnerSideA"), by_id("RefPartnerSideB")] },
+        Kind::InternalLink => const { &[by_id(LINK_ENDS[0]), by_id(LINK_ENDS[1])] },
         Kind::InternalElement => const { &[by_path_or_id(UNIT, Family::Unit)] },
         Kind::ExternalInterface => const { &[by_path_or_id(BASE, Family::Interface)] },
         Kind::InterfaceClass => const { &[by_path(BASE, Family::Interface)] },
@@ -79,6 +80,8 @@ fn fields(kind: Kind) -> &'static [Field] {
 /// The text of a value, where that is a reference.
 const TEXT: Field = by_id("");
 
+/// The attributes of an InternalLink that name its ends.
+pub(crate) const LINK_ENDS: [&str; 2] = ["RefPartnerSideA", "RefPartnerSideB"];
 /// The attribute of an InternalElement that names its class, or the element that it mirrors.
 pub(crate) const UNIT: &str = "RefBaseSystemUnitPath";
 
@@ -125,7 +128,7 @@ pub(crate) fn keys(field: &Field, value: &str, tell: &mut impl FnMut(Key)) {
         readings(value).for_each(|(target, _)| tell(Key::reference(target)));
     }
     if let Some(family) = field.by_path {
-        tell(Key::class_reference(family.library(), class::names(value)));
+        tell(class::reference_key(family, value));
     }
 }
 
@@ -189,10 +192,7 @@ impl Target {
         match self {
             Self::Id(id) => index.with_id(tree, id).next().is_some(),
             Self::Interface { owner, name } => has_interface(document, owner, name),
-            Self::Class { family, names } => {
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                document.classes(*family, &names).next().is_some()
-            }
+            Self::Class { family, names } => document.classes(*family, names).next().is_some(),
             Self::Part { owner, kind, name } => has_part(document, *owner, *kind, name),
         }
     }
@@ -221,8 +221,7 @@ impl Pointer {
                 self.field.by_id && readings(&self.value).any(|reading| reading == meant)
             }
             Target::Class { family, names } => {
-                self.field.by_path == Some(*family)
-                    && class::names(&self.value).eq(names.iter().map(String::as_str))
+                self.field.by_path == Some(*family) && class::names(&self.value) == *names
             }
             Target::Part { owner, kind, name } => {
                 self.field.by_name == Some(*kind)
@@ -233,16 +232,8 @@ impl Pointer {
 
     /// Whether it names something that is in the document.
     pub(crate) fn leads_somewhere(&self, document: &Document) -> bool {
-        let by_id = || {
-            readings(&self.value).any(|(id, interface)| match interface {
-                None => document.index.with_id(&document.tree, id).next().is_some(),
-                Some(name) => has_interface(document, id, name),
-            })
-        };
-        let by_path = |family: Family| {
-            let names: Vec<&str> = class::names(&self.value).collect();
-            document.classes(family, &names).next().is_some()
-        };
+        let by_id = || !matches!(link::resolve(document, &self.value), link::Target::Missing);
+        let by_path = |family: Family| document.classes(family, &class::names(&self.value)).next().is_some();
         let by_name = |kind: Kind| {
             mapped(&document.tree, self.from)
                 .is_some_and(|(owner, name)| has_part(document, owner, kind, &name))

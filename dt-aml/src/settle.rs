@@ -1,12 +1,12 @@
 //! What becomes of references to what an edit took away.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::edit::{Change, EditError, MAX_REPORTED, Reference, RemovePolicy};
 use crate::kind::Kind;
 use crate::reference::{self, Pointer, Target};
 use crate::transaction::Transaction;
-use crate::tree::{NodeId, Tree};
+use crate::tree::NodeId;
 use crate::xml;
 
 /// A reference to something that is gone.
@@ -100,7 +100,7 @@ impl Transaction<'_> {
             }
         }
         found.values_mut().for_each(|of_node| of_node.sort_by_key(|one| one.pointer.field.attribute));
-        let order = in_document_order(self.tree(), found.keys().copied().collect());
+        let order = self.tree().in_document_order(&found.keys().copied().collect());
         order.into_iter().filter_map(|node| found.remove(&node)).flatten().collect()
     }
 
@@ -109,25 +109,4 @@ impl Transaction<'_> {
         let attribute = dangling.pointer.attribute().to_owned();
         Ok(Reference { from: self.address(*from)?, attribute, target: value.clone() })
     }
-}
-
-/// Nodes in the order of the document: their numbers tell what happened before, which a replica that has just parsed the bytes does not
-/// know.
-fn in_document_order(tree: &Tree, nodes: Vec<NodeId>) -> Vec<NodeId> {
-    if nodes.len() < 2 {
-        return nodes;
-    }
-    let wanted: BTreeSet<NodeId> = nodes.iter().copied().collect();
-    let leading: BTreeSet<NodeId> = nodes.iter().flat_map(|node| tree.ancestors(*node)).collect();
-    let mut ordered = Vec::with_capacity(nodes.len());
-    let mut paths = vec![tree.root];
-    while let Some(node) = paths.pop() {
-        if wanted.contains(&node) {
-            ordered.push(node);
-        }
-        let from = paths.len();
-        paths.extend(tree.children(node).filter(|child| leading.contains(child)));
-        paths[from..].reverse();
-    }
-    ordered
 }

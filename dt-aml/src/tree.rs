@@ -14,7 +14,7 @@
 //!   bytes parsed anew have equal pieces, and hence equal hashes.
 //! - A node's hash MUST be that of its present pieces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -205,6 +205,28 @@ impl Tree {
             Visit::Enter(id) => [self.node(id).gap, self.node(id).head],
             Visit::Leave(id) => [self.node(id).tail, self.node(id).end],
         })
+    }
+
+    /// Nodes in document order, which their numbers do not tell. Walks over the children of all elements around them.
+    pub(crate) fn in_document_order(&self, nodes: &BTreeSet<NodeId>) -> Vec<NodeId> {
+        if nodes.len() < 2 {
+            return nodes.iter().copied().collect();
+        }
+        let mut around = BTreeSet::new();
+        for node in nodes {
+            // What stands around an element that was seen before was seen then.
+            self.ancestors(*node).take_while(|ancestor| around.insert(*ancestor)).for_each(drop);
+        }
+        let mut ordered = Vec::with_capacity(nodes.len());
+        let mut next = Some(self.root);
+        while let Some(node) = next {
+            if nodes.contains(&node) {
+                ordered.push(node);
+            }
+            let inner = self.node(node).first.filter(|_| around.contains(&node));
+            next = inner.or_else(|| self.ancestors(node).find_map(|ancestor| self.node(ancestor).next));
+        }
+        ordered
     }
 
     /// True if `id` is `top` or stands below it.

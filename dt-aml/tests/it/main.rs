@@ -9,17 +9,23 @@
 
 mod api;
 mod attacks;
+mod constraints;
 mod corpus;
 mod diff;
 mod edits;
 mod files;
+mod links;
 mod model;
+mod mtp;
 #[cfg(feature = "packages")]
 mod packages;
+mod paths;
 mod queries;
 mod random;
 mod rearrange;
 mod references;
+mod selections;
+mod semantic;
 mod siblings;
 mod support;
 mod vectors;
