@@ -32,6 +32,7 @@ fn is_finer(cause: XmlFault, text: &str) -> bool {
     use XmlFault::*;
     matches!(cause, Declaration | Instruction | Reference | Name | DuplicateAttribute | Namespace)
         || cause == Prefix && text.contains(":xmlns")
+        || cause == WrongEnd && text.contains("</:")
 }
 
 fn assert_agreed(text: &str) {
