@@ -21,7 +21,7 @@ pub(crate) fn print(old: &Input, new: &Input, out: &mut impl Write) -> Result<Ou
     }
     let differs = !patch.edits.is_empty();
     if differs {
-        let only_form = false;
+        let only_form = old.document.semantic_hash() == new.document.semantic_hash();
         let note = if only_form { "; the content is the same" } else { "" };
         writeln!(out, "{FAINT}{}{note}{FAINT:#}", count(patch.edits.len(), "difference", "differences"))?;
     }

@@ -37,10 +37,11 @@ impl Input {
         }
     }
 
-    /// The element at an address.
+    /// The element at an address, or at a CAEX path.
     pub(crate) fn find(&self, address: &str) -> Result<Element<'_>, Failure> {
         let failure = |cause| Failure::Find { file: self.name.clone(), address: address.to_owned(), cause };
-        self.document.find(address).map_err(failure)
+        let found = self.document.find(address);
+        found.or_else(|cause| self.document.find_path(address).map_err(|_| failure(cause)))
     }
 }
 

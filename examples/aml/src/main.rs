@@ -36,11 +36,12 @@ const FAILED: u8 = 2;
 
 const AFTER_HELP: &str = "FILE is an AutomationML document (CAEX 2.15 or 3.0), or a package that holds one (.amlx, .mtp, .zip); - reads standard input.
 
-ADDRESS is an ID, or a path from an ID or the root: 4f1e, 4f1e/Attribute[Speed]/Value, /InstanceHierarchy[Plant]; / is the root element.
+ADDRESS is an ID, or a path from an ID or the root: 4f1e, 4f1e/Attribute[Speed]/Value, /InstanceHierarchy[Plant]; / is the root element. To
+look something up, a path of names as CAEX writes them will do too: Plant/Line/Motor, Roles/[I/O].
 
 Exit codes:
   0  done
-  1  validate found issues, or diff differences
+  1  validate found issues, diff differences, or find nothing
   2  it could not be done, or the command line makes no sense
 
 Colours follow the terminal; NO_COLOR and CLICOLOR_FORCE overrule it.";
@@ -73,16 +74,8 @@ enum Command {
         #[arg(long)]
         attributes: bool,
     },
-    /// One element: kind, place, hash, attributes with units and constraints, and its source.
-    Find {
-        /// The document or package.
-        file: PathBuf,
-        /// The element.
-        address: String,
-        /// Print the source alone, byte for byte.
-        #[arg(long)]
-        source: bool,
-    },
+    /// One element: kind, place, hash, attributes with units and constraints, and its source. Or all with a name, a role, a class.
+    Find(find::Find),
     /// The programs that can be called, with their parameters and limits.
     Programs {
         /// The document or package.
@@ -106,6 +99,9 @@ enum Command {
         file: PathBuf,
         /// The element; without it, the document, prolog and comments around the root element included.
         address: Option<String>,
+        /// The hash of what it says, whatever white space, prefixes or order of XML attributes it is written with.
+        #[arg(long)]
+        semantic: bool,
     },
     /// Insert an element; the edited document goes to standard output or to a file.
     Insert(edit::Insert),
@@ -148,25 +144,19 @@ fn run(command: Command, out: &mut impl Write) -> Result<Outcome, Failure> {
             let from = input.find(address.as_deref().unwrap_or("/"))?;
             tree::print(from, depth, attributes, out)?;
         }
-        Command::Find { file, address, source } => {
-            let input = Input::read(&file)?;
-            let element = input.find(&address)?;
-            if source {
-                output::raw(element.source().as_bytes())?;
-            } else {
-                find::print(element, out)?;
-            }
-        }
+        Command::Find(find) => return find::run(&find, out),
         Command::Programs { file } => programs::print(&Input::read(&file)?, out)?,
         Command::Validate { file } => return validate::print(&Input::read(&file)?, out),
         Command::Diff { old, new } => return diff::print(&Input::read(&old)?, &Input::read(&new)?, out),
-        Command::Hash { file, address } => {
+        Command::Hash { file, address, semantic } => {
             let input = Input::read(&file)?;
-            let hash = match address {
-                None => input.document.root_hash(),
-                Some(address) => input.find(&address)?.hash(),
-            };
-            writeln!(out, "{hash}")?;
+            let element = address.map(|address| input.find(&address)).transpose()?;
+            match (element, semantic) {
+                (None, false) => writeln!(out, "{}", input.document.root_hash())?,
+                (None, true) => writeln!(out, "{}", input.document.semantic_hash())?,
+                (Some(element), false) => writeln!(out, "{}", element.hash())?,
+                (Some(element), true) => writeln!(out, "{}", element.semantic_hash())?,
+            }
         }
         Command::Insert(insert) => edit::insert(insert)?,
         Command::Remove(remove) => edit::remove(remove)?,

@@ -170,3 +170,34 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((code(&output), err(&output)), (0, String::new()));
 }
+
+#[test]
+fn find_lists_what_has_something_in_common() {
+    let (_folder, file) = small();
+    let file = text(&file);
+    assert_eq!(out(&run(&["find", file, "--name", "Motor"]), 0), "InternalElement Motor  m1\n");
+    assert_eq!(
+        out(&run(&["find", file, "--role", "PlantRoles/Program"]), 0),
+        "InternalElement SetSpeed  p1\n"
+    );
+    assert_eq!(out(&run(&["find", file, "p1", "--name", "Motor"]), 1), "");
+    assert_eq!(out(&run(&["find", file, "--class", "No/Class"]), 1), "");
+    assert_eq!(code(&run(&["find", file])), 2);
+}
+
+#[test]
+fn a_path_of_names_finds_too() {
+    let (_folder, file) = small();
+    let file = text(&file);
+    let by_path = out(&run(&["find", file, "Plant/Conveyor/Motor"]), 0);
+    assert_eq!(by_path, out(&run(&["find", file, "m1"]), 0));
+}
+
+#[test]
+fn the_semantic_hash_is_that_of_what_is_said() {
+    let compact = SMALL.replace("\n    <InternalElement", " <InternalElement").replace("\"", "'");
+    let semantic = |aml: &str| out(&run_on(aml, &["hash", "-", "--semantic"]), 0);
+    assert_eq!(semantic(SMALL), semantic(&compact));
+    assert_ne!(out(&run_on(SMALL, &["hash", "-"]), 0), out(&run_on(&compact, &["hash", "-"]), 0));
+    assert_ne!(semantic(SMALL), semantic(&SMALL.replace("42.5", "42.50")));
+}
