@@ -12,5 +12,8 @@
 mod measure;
 mod plant;
 
-pub use measure::{Ed25519, Numbers, criterion, runtime};
-pub use plant::{DEVICES_PER_UNIT, FRAGMENT_ID, UNITS_PER_AREA, fragment, plant, unit_id};
+pub use measure::{Ed25519, Numbers, criterion, is_trial, runtime};
+pub use plant::{
+    CROWD_ID, DEVICES_PER_UNIT, FRAGMENT_ID, UNITS_PER_AREA, crowd, fragment, member, member_id, plant,
+    unit_id,
+};

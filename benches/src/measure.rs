@@ -29,6 +29,12 @@ pub fn criterion() -> Criterion {
         .configure_from_args()
 }
 
+/// Whether nothing is measured (`--test`): then set-up need not be large.
+#[must_use]
+pub fn is_trial() -> bool {
+    std::env::args().any(|argument| argument == "--test")
+}
+
 /// A runtime of the calling thread alone: in-process networks are always ready, so it adds next to nothing.
 ///
 /// # Panics

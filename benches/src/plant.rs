@@ -71,6 +71,35 @@ pub fn fragment() -> String {
     out
 }
 
+/// The ID of the element with all the children in a [`crowd`].
+pub const CROWD_ID: &str = "2f8c4d51-1b7e-4c1f-8a55-0e6f3c9d7a42";
+
+/// A document in which one element has `count` children.
+#[must_use]
+pub fn crowd(count: u64) -> String {
+    let mut out = format!("{HEAD}    <InternalElement Name=\"Crowd\" ID=\"{CROWD_ID}\">\n");
+    for number in 0..count {
+        out.push_str(&format!("      {}\n", member(number)));
+    }
+    out.push_str(&format!("    </InternalElement>\n{TAIL}"));
+    out
+}
+
+/// One child of the element with many.
+#[must_use]
+pub fn member(number: u64) -> String {
+    let id = member_id(number);
+    format!(
+        "<InternalElement Name=\"Part {number}\" ID=\"{id}\"><Description>A part like many.</Description></InternalElement>"
+    )
+}
+
+/// The ID of the child with this number.
+#[must_use]
+pub fn member_id(number: u64) -> String {
+    uuid("member", number)
+}
+
 fn push_unit(out: &mut String, unit: u64, bytes: usize) {
     let (id, port) = (unit_id(unit), uuid("port", unit));
     out.push_str(&format!(
@@ -152,6 +181,14 @@ mod tests {
             assert_eq!(document.issues(), []);
             assert!(document.find(&unit_id(0)).is_ok());
         }
+    }
+
+    #[test]
+    fn a_crowd_is_sound_and_takes_one_more() {
+        let mut document = Document::parse(crowd(300), &Limits::default()).unwrap();
+        assert_eq!(document.issues(), []);
+        document.insert(&member(u64::MAX), CROWD_ID, Some(&member_id(150))).unwrap();
+        assert_eq!(document.find(CROWD_ID).unwrap().children().count(), 301);
     }
 
     #[test]

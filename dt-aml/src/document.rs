@@ -102,11 +102,12 @@ impl Document {
         let mut grown =
             grow::grow(text, Soil::bare(Shape::Document), limits).map_err(|refusal| refuse(text, refusal))?;
         let (keys, rest) = (std::mem::take(&mut grown.keys), std::mem::take(&mut grown.keyed_in_context));
-        let tree = Tree::of(text, grown);
+        let mut tree = Tree::of(text, grown);
         if tree.node(tree.root).kind != Kind::CaexFile {
             return Err(ParseError::NotCaex { root: xml::tag_name(tree.head(tree.root)).to_owned() });
         }
         let index = Index::of(&tree, keys, &rest);
+        tree.hash_grown(tree.root);
         let root_hash = tree.document_hash();
         Ok(Self { tree, index, limits: *limits, root_hash })
     }
@@ -230,17 +231,16 @@ fn refuse(text: &str, refusal: Refusal) -> ParseError {
 }
 
 impl Tree {
-    /// The tree of a whole document.
-    fn of(text: &str, grown: Grown) -> Self {
+    /// The tree of a whole text, without hashes.
+    pub(crate) fn of(text: &str, grown: Grown) -> Self {
         let mut buffers = PagesBuilder::new();
         buffers.push(Arc::from(text));
         let nodes: Pages<_> = grown.nodes.build();
         let elements = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
-        let runs = grown.runs.into_iter().map(|(node, runs)| (node, Arc::new(runs))).collect();
         Self {
             buffers: buffers.build(),
             nodes,
-            runs: Arc::new(runs),
+            runs: Arc::default(),
             root: NodeId::FIRST,
             version: grown.version.unwrap_or(Version::Caex215),
             epilog: grown.epilog,

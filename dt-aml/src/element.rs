@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::address;
-use crate::document::{Document, coalesce};
+use crate::document::Document;
 use crate::hash::SubtreeHash;
 use crate::index;
 use crate::kind::Kind;
@@ -101,21 +101,12 @@ impl<'d> Element<'d> {
 
     /// Its bytes, from its start tag to its end tag.
     pub fn source(&self) -> Cow<'d, str> {
-        let tree = &self.document.tree;
-        let mut pieces = coalesce(tree.pieces(self.node).filter(|piece| !piece.is_empty()));
-        let first = pieces.next().map_or("", |piece| tree.text(piece));
-        let mut rest = pieces.peekable();
-        if rest.peek().is_none() {
-            return Cow::Borrowed(first);
-        }
-        let mut source = first.to_owned();
-        rest.for_each(|piece| source.push_str(tree.text(piece)));
-        Cow::Owned(source)
+        self.document.tree.source(self.node)
     }
 
     /// The hash of its bytes, as a Merkle tree over the elements in it.
     pub fn hash(&self) -> SubtreeHash {
-        self.document.tree.node(self.node).hash
+        self.document.tree.hash(self.node)
     }
 
     /// Where its start tag begins in the document's present bytes. Reads the document up to there.

@@ -1,6 +1,6 @@
 //! Grows nodes from a text: a whole document, or a fragment in the scope of its parent.
 
-use crate::hash::{Children, ElementHasher, Runs, SubtreeHash};
+use crate::hash::SubtreeHash;
 use crate::index;
 use crate::kind::{Kind, Version};
 use crate::limits::Limits;
@@ -44,15 +44,13 @@ pub(crate) struct Grown {
     /// What stands behind the last root; what stands before a root is its gap.
     pub(crate) epilog: Span,
     pub(crate) version: Option<Version>,
-    /// The runs of elements with many children.
-    pub(crate) runs: Vec<(NodeId, Runs)>,
     /// What the elements are looked up by, as far as their attributes tell.
     pub(crate) keys: Vec<Posting>,
     /// The elements that may have keys besides.
     pub(crate) keyed_in_context: Vec<NodeId>,
 }
 
-/// Nodes for the elements of `text`, with their hashes, attached to nothing.
+/// Nodes for the elements of `text`, without hashes, attached to nothing.
 pub(crate) fn grow(text: &str, soil: Soil, limits: &Limits) -> Result<Grown, Refusal> {
     let mut reader = Reader::new(text, soil.shape, soil.scope, soil.depth, limits)?;
     let mut gardener = Gardener {
@@ -63,13 +61,10 @@ pub(crate) fn grow(text: &str, soil: Soil, limits: &Limits) -> Result<Grown, Ref
         free: soil.free,
         nodes: PagesBuilder::new(),
         open: Vec::new(),
-        beds: vec![Bed::default()],
         last_end: 0,
         roots: Vec::new(),
-        runs: Vec::new(),
         keys: Vec::new(),
         keyed_in_context: Vec::new(),
-        hasher: ElementHasher::default(),
     };
     while let Some(tag) = reader.next_tag()? {
         match tag {
@@ -94,35 +89,11 @@ struct Gardener<'a> {
     nodes: PagesBuilder<Node>,
     /// The elements that are open, outermost first.
     open: Vec<NodeId>,
-    /// For each level what is known of the children so far: of those of the text itself, and of each open element.
-    /// Never shrinks, so that its memory is used again.
-    beds: Vec<Bed>,
     /// Where the last tag ended.
     last_end: usize,
     roots: Vec<NodeId>,
-    runs: Vec<(NodeId, Runs)>,
     keys: Vec<Posting>,
     keyed_in_context: Vec<NodeId>,
-    hasher: ElementHasher,
-}
-
-/// The children of an element that is open.
-#[derive(Default)]
-struct Bed {
-    last: Option<NodeId>,
-    count: usize,
-    children: Children,
-    /// The last child of each run.
-    ends: Vec<NodeId>,
-}
-
-impl Bed {
-    fn clear(&mut self) {
-        self.last = None;
-        self.count = 0;
-        self.children.clear();
-        self.ends.clear();
-    }
 }
 
 impl Gardener<'_> {
@@ -141,8 +112,7 @@ impl Gardener<'_> {
         let parent = self.open.last().copied();
         let kind = self.kind(local, version, parent);
         let id = NodeId::from_index(self.first + self.nodes.len());
-        let level = self.open.len();
-        let prev = self.beds[level].last.replace(id).filter(|_| parent.is_some());
+        let prev = parent.and_then(|parent| self.node_mut(parent).last.replace(id));
         self.nodes.push(Node {
             kind,
             parent,
@@ -154,6 +124,7 @@ impl Gardener<'_> {
             head: Span::new(self.buffer, start, end),
             tail: Span::default(),
             end: Span::default(),
+            bytes: 0,
             hash: SubtreeHash::UNSET,
         });
         match (prev, parent) {
@@ -166,10 +137,6 @@ impl Gardener<'_> {
             self.keyed_in_context.push(id);
         }
         self.open.push(id);
-        if self.beds.len() == self.open.len() {
-            self.beds.push(Bed::default());
-        }
-        self.beds[level + 1].clear();
         self.last_end = end;
     }
 
@@ -200,30 +167,19 @@ impl Gardener<'_> {
     /// Ends the innermost open element with the end tag `start..end`, which is empty if the start tag closed itself.
     fn finish(&mut self, start: usize, end: usize) -> Result<(), Fault> {
         let id = self.open.pop().ok_or(Fault::at(start, XmlFault::Unopened))?;
-        let level = self.open.len();
-        let (tail, end_tag) = (self.last_end..start, start..end);
-        let bed = &self.beds[level + 1];
-        let node = self.nodes.get_mut(id.index() - self.first);
-        node.last = bed.last;
-        node.tail = Span::new(self.buffer, tail.start, tail.end);
-        node.end = Span::new(self.buffer, end_tag.start, end_tag.end);
-        let head = &self.text[node.head.start as usize..node.head.end as usize];
-        node.hash = self.hasher.hash(head, &bed.children, &self.text[tail], &self.text[end_tag]);
-        let (hash, gap) = (node.hash, node.gap);
-        self.runs.extend(Runs::worth_keeping(&bed.ends, &bed.children, bed.count).map(|runs| (id, runs)));
-        let outer = &mut self.beds[level];
-        outer.count += 1;
-        if outer.children.push(&self.text[gap.start as usize..gap.end as usize], hash) {
-            outer.ends.push(id);
-        }
+        let (buffer, tail) = (self.buffer, self.last_end);
+        let node = self.node_mut(id);
+        node.tail = Span::new(buffer, tail, start);
+        node.end = Span::new(buffer, start, end);
+        node.bytes = node.end.end - node.head.start;
         self.last_end = end;
         Ok(())
     }
 
     fn harvest(self) -> Grown {
         let epilog = Span::new(self.buffer, self.last_end, self.text.len());
-        let Self { nodes, roots, version, runs, keys, keyed_in_context, .. } = self;
-        Grown { nodes, roots, epilog, version, runs, keys, keyed_in_context }
+        let Self { nodes, roots, version, keys, keyed_in_context, .. } = self;
+        Grown { nodes, roots, epilog, version, keys, keyed_in_context }
     }
 }
 
@@ -260,16 +216,17 @@ impl Tree {
         let grown = grow(text, soil, limits)?;
         self.add_buffer(text);
         grown.nodes.into_items().for_each(|node| self.nodes.push(node));
-        grown.runs.into_iter().for_each(|(node, runs)| self.remember_runs(node, runs));
+        grown.roots.iter().for_each(|root| self.hash_grown(*root));
         Ok(Seedling { roots: grown.roots, epilog: grown.epilog, version: grown.version })
     }
 }
 
-/// The hash of an element from its bytes, in the scope of these namespaces.
-pub(crate) fn hash_element(source: &str, scope: Scope, limits: &Limits) -> Option<SubtreeHash> {
+/// The element with these bytes, in the scope of these namespaces and free of the rules of CAEX, as a tree of its own.
+pub(crate) fn grow_element(source: &str, scope: Scope, limits: &Limits) -> Result<Tree, Refusal> {
     let soil = Soil { scope, free: true, ..Soil::bare(Shape::Element) };
-    let mut grown = grow(source, soil, limits).ok()?;
-    (grown.nodes.len() > 0).then(|| grown.nodes.get_mut(0).hash)
+    let mut tree = Tree::of(source, grow(source, soil, limits)?);
+    tree.hash_grown(tree.root);
+    Ok(tree)
 }
 
 /// True if what stands below an element of this kind is not for CAEX to judge.

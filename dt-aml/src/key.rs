@@ -9,8 +9,15 @@ use crate::kind::Kind;
 use crate::tree::NodeId;
 
 /// What an element can be looked up by, as 64 bits of SipHash: nobody is known to make many texts share one.
+///
+/// Keys of what stands in one element follow each other, so that a new element with many parts has its keys in one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key(u64);
+pub(crate) struct Key {
+    /// The number of the element in which it means something, from 1; 0: in the whole document.
+    place: u32,
+    /// The hash in halves, which keep a key as small as its parts are.
+    hash: [u32; 2],
+}
 
 /// What a key is made of; equal texts of different sorts have different keys.
 #[derive(Clone, Copy)]
@@ -24,6 +31,12 @@ enum Sort {
 }
 
 impl Key {
+    /// A number of 96 bits in whose order keys are.
+    pub(crate) fn number(self) -> u128 {
+        let [high, low] = self.hash.map(u128::from);
+        u128::from(self.place) << 64 | high << 32 | low
+    }
+
     /// The elements that carry this ID.
     pub(crate) fn id(id: &str) -> Self {
         Maker::new(Sort::Id).text(id).done()
@@ -52,8 +65,7 @@ impl Key {
 
     /// The children of `parent` of kind `kind` with this `Name`.
     pub(crate) fn child(parent: NodeId, kind: Kind, name: &str) -> Self {
-        let index = u32::try_from(parent.index()).unwrap_or(u32::MAX);
-        Maker::new(Sort::Child).number(index).number(kind as u32).text(name).done()
+        Maker::new(Sort::Child).number(kind as u32).text(name).done_in(parent)
     }
 }
 
@@ -79,7 +91,19 @@ impl Maker {
         self
     }
 
+    /// A key that means the same in the whole document.
     fn done(self) -> Key {
-        Key(self.0.finish())
+        self.done_at(0)
+    }
+
+    /// A key that means something else in each element.
+    fn done_in(self, element: NodeId) -> Key {
+        let index = u32::try_from(element.index()).unwrap_or(u32::MAX);
+        self.done_at(index.saturating_add(1))
+    }
+
+    fn done_at(self, place: u32) -> Key {
+        let hash = self.0.finish();
+        Key { place, hash: [(hash >> 32) as u32, hash as u32] }
     }
 }

@@ -56,6 +56,7 @@ mod kind;
 mod pages;
 mod postings;
 mod reference;
+mod rehash;
 mod tree;
 mod xml;
 

@@ -40,7 +40,8 @@ impl<P> Level<P> {
 impl Postings {
     /// The set of these entries, in any order, each once.
     pub(crate) fn of(mut entries: Vec<Posting>) -> Self {
-        entries.sort_unstable();
+        // As one number each, which compares faster than part by part.
+        entries.sort_unstable_by_key(|(key, node)| key.number() << 32 | node.index() as u128);
         let leaves = entries.chunks(FILL).filter_map(|leaf| Some((*leaf.first()?, Arc::new(leaf.to_vec()))));
         let mut leaves = leaves.peekable();
         let mut root = Vec::new();

@@ -1,8 +1,9 @@
 //! Inclusion proofs: one element, shown to be in a document by the document's root hash alone.
 //!
-//! A proof holds what the hashes on the way from the element up to the root are made of: each ancestor's tags, the hashes
-//! and gaps of the siblings in the same run, and the hashes of the other runs. So it shows the place of the element too:
-//! see [`Proof::ancestors`].
+//! A proof holds what the hashes on the way from the element up to the root are made of: each long ancestor's tags, the
+//! hashes and gaps of the siblings in the same run, and the hashes of the other runs. Short elements are hashed as one
+//! piece, so a proof of what stands in one holds the bytes of that short ancestor, some thousand at most. It shows the
+//! place of the element too: see [`Proof::ancestors`].
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -10,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::document::Document;
 use crate::edit::EditError;
 use crate::grow;
-use crate::hash::{self, Children, ElementHasher, SubtreeHash};
+use crate::hash::{self, Children, SHORT, SubtreeHash};
 use crate::limits::Limits;
-use crate::tree::{NodeId, Span, Tree};
+use crate::tree::{NodeId, Span, Tree, Visit};
 use crate::xml::Scope;
 
 /// Shows that an element with certain bytes stands in the document with a certain root hash.
@@ -20,13 +21,26 @@ use crate::xml::Scope;
 pub struct Proof {
     /// What stands before the root element.
     prolog: String,
-    /// The ancestors, the parent first.
+    /// The rest of the outermost short element that it stands in, if it stands in one.
+    within: Option<Within>,
+    /// The ancestors of that, the parent first; all are long.
     levels: Vec<Level>,
     /// What stands after the root element.
     epilog: String,
 }
 
-/// An ancestor, and its children beside the one on the path.
+/// A short element around the one that is proven.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
+struct Within {
+    /// The start tags of the ancestors up to the short element itself, the parent's first.
+    heads: Vec<String>,
+    /// Its bytes before the one that is proven.
+    before: String,
+    /// Its bytes behind it.
+    behind: String,
+}
+
+/// A long ancestor, and its children beside the one on the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
 struct Level {
     head: String,
@@ -88,13 +102,45 @@ impl Document {
         let found = self.find(address);
         let node = found.map_err(|cause| EditError::Find { address: address.to_owned(), cause })?.node;
         let tree = &self.tree;
+        let is_short = |node: &NodeId| tree.node(*node).bytes <= SHORT;
+        let outermost = tree.ancestors(node).take_while(is_short).last().unwrap_or(node);
         let levels = tree
-            .ancestors(node)
+            .ancestors(outermost)
             .filter_map(|child| Some(level(tree, tree.node(child).parent?, child)))
             .collect();
+        let within = (outermost != node).then(|| within(tree, outermost, node));
         let prolog = tree.text(tree.node(tree.root).gap).to_owned();
-        Ok(Proof { prolog, levels, epilog: tree.text(tree.epilog).to_owned() })
+        Ok(Proof { prolog, within, levels, epilog: tree.text(tree.epilog).to_owned() })
     }
+}
+
+/// What stands around `node` in `top`.
+fn within(tree: &Tree, top: NodeId, node: NodeId) -> Within {
+    let (mut before, mut behind) = (String::new(), String::new());
+    let mut out = &mut before;
+    let mut visits = tree.walk(top);
+    while let Some(visit) = visits.next() {
+        let (first, second) = match visit {
+            Visit::Enter(id) => (tree.node(id).gap, tree.node(id).head),
+            Visit::Leave(id) => (tree.node(id).tail, tree.node(id).end),
+        };
+        if !matches!(visit, Visit::Enter(id) if id == top) {
+            out.push_str(tree.text(first));
+        }
+        if matches!(visit, Visit::Enter(id) if id == node) {
+            visits.find(|visit| matches!(visit, Visit::Leave(id) if *id == node));
+            out = &mut behind;
+            continue;
+        }
+        out.push_str(tree.text(second));
+    }
+    Within { heads: heads_between(tree, node, top), before, behind }
+}
+
+/// The start tags of the ancestors of `node` up to `top`, the parent's first.
+fn heads_between(tree: &Tree, node: NodeId, top: NodeId) -> Vec<String> {
+    let ancestors = tree.ancestors(node).take_while(|ancestor| *ancestor != top).skip(1).chain([top]);
+    ancestors.map(|ancestor| tree.head(ancestor).to_owned()).collect()
 }
 
 fn level(tree: &Tree, parent: NodeId, child: NodeId) -> Level {
@@ -131,7 +177,7 @@ fn runs(tree: &Tree, parent: NodeId) -> (Vec<(Vec<NodeId>, SubtreeHash)>, Vec<No
     for child in tree.children(parent) {
         rest.push(child);
         let node = tree.node(child);
-        if children.push(tree.text(node.gap), node.hash) {
+        if children.push(tree.text(node.gap), tree.hash(child)) {
             runs.extend(children.runs.last().map(|hash| (std::mem::take(&mut rest), *hash)));
         }
     }
@@ -139,8 +185,7 @@ fn runs(tree: &Tree, parent: NodeId) -> (Vec<(Vec<NodeId>, SubtreeHash)>, Vec<No
 }
 
 fn sibling(tree: &Tree, id: NodeId) -> Sibling {
-    let node = tree.node(id);
-    Sibling { gap: tree.text(node.gap).to_owned(), hash: node.hash }
+    Sibling { gap: tree.text(tree.node(id).gap).to_owned(), hash: tree.hash(id) }
 }
 
 impl Level {
@@ -167,7 +212,22 @@ impl Level {
         } else if children.runs.len() != runs_before {
             return None;
         }
-        Some(ElementHasher::default().hash(&self.head, &children, &self.tail, &self.end))
+        Some(hash::long(&self.head, &children, &self.tail, &self.end))
+    }
+}
+
+impl Within {
+    /// The hash of the short element, if `source` is an element in it, below these ancestors.
+    fn hash(&self, source: &str, scope: Scope, limits: &Limits) -> Option<SubtreeHash> {
+        let whole = [&self.before, source, &self.behind].concat();
+        let tree = grown(&whole, scope, limits)?;
+        let is_it = |id: &NodeId| {
+            let node = tree.node(*id);
+            node.head.start as usize == self.before.len() && node.bytes as usize == source.len()
+        };
+        let node = tree.preorder(tree.root).find(is_it)?;
+        let is_there = node != tree.root && heads_between(&tree, node, tree.root) == self.heads;
+        is_there.then(|| tree.hash(tree.root))
     }
 }
 
@@ -177,15 +237,33 @@ impl Proof {
     /// # Errors
     /// [`ProofError`] if it is not, or `source` is not one element within `limits`.
     pub fn verify(&self, root: SubtreeHash, source: &str, limits: &Limits) -> Result<(), ProofError> {
-        limits.check_bytes(source.len() as u64).map_err(|_| ProofError)?;
+        let hash = self.hash(source, limits).ok_or(ProofError)?;
+        if hash == root { Ok(()) } else { Err(ProofError) }
+    }
+
+    /// The hash of a document that holds the element with the bytes `source` in the place that the proof shows.
+    fn hash(&self, source: &str, limits: &Limits) -> Option<SubtreeHash> {
         let scope = Scope::of_heads(self.levels.iter().rev().map(|level| level.head.as_str()));
-        let element = grow::hash_element(source, scope, limits).ok_or(ProofError)?;
-        let top = self.levels.iter().try_fold(element, |child, level| level.hash(child)).ok_or(ProofError)?;
-        if hash::document(&self.prolog, top, &self.epilog) == root { Ok(()) } else { Err(ProofError) }
+        let outermost = match &self.within {
+            Some(within) => within.hash(source, scope, limits)?,
+            None => {
+                let tree = grown(source, scope, limits)?;
+                tree.hash(tree.root)
+            }
+        };
+        let top = self.levels.iter().try_fold(outermost, |child, level| level.hash(child))?;
+        Some(hash::document(&self.prolog, top, &self.epilog))
     }
 
     /// The start tags of the ancestors, the parent's first. Proven with the element once [`Proof::verify`] succeeds.
     pub fn ancestors(&self) -> impl Iterator<Item = &str> {
-        self.levels.iter().map(|level| level.head.as_str())
+        let within = self.within.iter().flat_map(|within| &within.heads);
+        within.chain(self.levels.iter().map(|level| &level.head)).map(String::as_str)
     }
+}
+
+/// The element with these bytes as a tree of its own.
+fn grown(source: &str, scope: Scope, limits: &Limits) -> Option<Tree> {
+    limits.check_bytes(source.len() as u64).ok()?;
+    grow::grow_element(source, scope, limits).ok()
 }

@@ -450,8 +450,8 @@ impl<'d> Transaction<'d> {
         let (mut left, mut right) = (left, right);
         let mut next = Some(node);
         while let Some(ancestor) = next {
-            let hash = self.document.tree.rehash(ancestor, left, right);
-            self.change(ancestor, |node| node.hash = hash);
+            let (bytes, hash) = self.document.tree.rehash(ancestor, left, right);
+            self.change(ancestor, |node| (node.bytes, node.hash) = (bytes, hash));
             let node = self.tree().node(ancestor);
             (left, right, next) = (node.prev, node.next, node.parent);
         }

@@ -12,15 +12,18 @@
 //! - Every byte of a document MUST belong to exactly one span: the pieces in document order are the document.
 //! - Spans MUST be cut where the scanner would cut them, so that the tree of an edited document and the tree of its
 //!   bytes parsed anew have equal pieces, and hence equal hashes.
-//! - A node's hash MUST be that of its present pieces.
+//! - A node's length and its hash, if it has one, MUST be those of its present pieces.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::hash::{Runs, SubtreeHash};
+use crate::document::coalesce;
+use crate::hash::SubtreeHash;
 use crate::kind::{Kind, Version};
 use crate::pages::Pages;
+use crate::rehash::Runs;
 
 /// A node's place in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +91,9 @@ pub(crate) struct Node {
     pub(crate) tail: Span,
     /// The end tag; empty if the start tag closes itself.
     pub(crate) end: Span,
+    /// The length of the element, from its start tag to its end tag.
+    pub(crate) bytes: u32,
+    /// Its hash, if it was needed so far.
     pub(crate) hash: SubtreeHash,
 }
 
@@ -126,11 +132,6 @@ impl Tree {
 
     pub(crate) fn node_mut(&mut self, id: NodeId) -> &mut Node {
         self.nodes.get_mut(id.index())
-    }
-
-    /// The hash of an element.
-    pub(crate) fn hash(&self, id: NodeId) -> SubtreeHash {
-        self.node(id).hash
     }
 
     pub(crate) fn remember_runs(&mut self, parent: NodeId, runs: Runs) {
@@ -227,6 +228,19 @@ impl Tree {
             next = inner.or_else(|| self.ancestors(node).find_map(|ancestor| self.node(ancestor).next));
         }
         ordered
+    }
+
+    /// The bytes of an element.
+    pub(crate) fn source(&self, id: NodeId) -> Cow<'_, str> {
+        let mut pieces = coalesce(self.pieces(id).filter(|piece| !piece.is_empty()));
+        let first = pieces.next().map_or("", |piece| self.text(piece));
+        if first.len() == self.node(id).bytes as usize {
+            return Cow::Borrowed(first);
+        }
+        let mut source = String::with_capacity(self.node(id).bytes as usize);
+        source.push_str(first);
+        pieces.for_each(|piece| source.push_str(self.text(piece)));
+        Cow::Owned(source)
     }
 
     /// True if `id` is `top` or stands below it.

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use memchr::memchr3;
+
 use super::chars::{first_forbidden, is_space, name_length, reference_length};
 use super::fault::{Fault, Refusal, XmlFault};
 use super::scope::{Scope, declared_prefix};
@@ -137,12 +139,14 @@ impl<'t> Reader<'t> {
     fn characters(&mut self) -> Result<(), Refusal> {
         let bytes = self.text.as_bytes();
         let start = self.at;
-        while let Some(byte) = bytes.get(self.at) {
-            match byte {
-                b'<' => break,
-                b'&' => self.at += self.reference()?,
-                b'>' if bytes[start..self.at].ends_with(b"]]") => return self.fault(XmlFault::CdataEnd),
-                _ => self.at += 1,
+        loop {
+            let found = memchr3(b'<', b'&', b'>', &bytes[self.at..]);
+            self.at = found.map_or(bytes.len(), |found| self.at + found);
+            match bytes.get(self.at) {
+                None | Some(b'<') => break,
+                Some(b'&') => self.at += self.reference()?,
+                Some(_) if bytes[start..self.at].ends_with(b"]]") => return self.fault(XmlFault::CdataEnd),
+                Some(_) => self.at += 1,
             }
         }
         let text = &bytes[start..self.at];
@@ -332,15 +336,15 @@ impl<'t> Reader<'t> {
         };
         let opened = self.at;
         self.at += 1;
-        while let Some(byte) = bytes.get(self.at) {
-            match byte {
+        while let Some(found) = memchr3(quote, b'<', b'&', &bytes[self.at..]) {
+            self.at += found;
+            match bytes[self.at] {
                 b'<' => return self.fault(XmlFault::LessThan),
                 b'&' => self.at += self.reference()?,
-                byte if *byte == quote => {
+                _ => {
                     self.at += 1;
                     return Ok(&self.text[opened + 1..self.at - 1]);
                 }
-                _ => self.at += 1,
             }
         }
         Err(Fault::at(opened, XmlFault::Open).into())

@@ -14,6 +14,7 @@ mod corpus;
 mod diff;
 mod edits;
 mod files;
+mod hashes;
 mod hostile;
 mod links;
 mod model;

@@ -13,12 +13,31 @@ fn keyed(context: &str, pieces: &[&[u8]]) -> [u8; 32] {
 #[test]
 fn the_root_hash_is_the_documented_one() {
     let document = parse("\u{feff}<CAEXFile>\n <InstanceHierarchy Name='H'/><!-- c --></CAEXFile>\n");
-    let hierarchy = keyed("dt/aml/element/v2", &[b"<InstanceHierarchy Name='H'/>"]);
-    let pieces: [&[u8]; 4] = [b"<CAEXFile>\n ", &[0xFF], &hierarchy, b"<!-- c --></CAEXFile>"];
-    let root = keyed("dt/aml/element/v2", &pieces);
+    let root =
+        keyed("dt/aml/element/v3", &[b"<CAEXFile>\n <InstanceHierarchy Name='H'/><!-- c --></CAEXFile>"]);
     assert_eq!(document.root().hash().as_bytes(), &root);
-    let whole = keyed("dt/aml/document/v2", &["\u{feff}".as_bytes(), &[0xFF], &root, b"\n"]);
+    let whole = keyed("dt/aml/document/v3", &["\u{feff}".as_bytes(), &[0xFF], &root, b"\n"]);
     assert_eq!(document.root_hash().as_bytes(), &whole);
+}
+
+#[test]
+fn elements_of_4096_bytes_are_the_longest_that_are_hashed_as_they_are() {
+    for length in [4096, 4097] {
+        let (open, close) = ("<CAEXFile>\n <InstanceHierarchy Name='H'/><!--", "--></CAEXFile>");
+        let filler = "c".repeat(length - open.len() - close.len());
+        let document = parse([open, &filler, close].concat());
+        let hierarchy = keyed("dt/aml/element/v3", &[b"<InstanceHierarchy Name='H'/>"]);
+        let root = if length == 4096 {
+            keyed("dt/aml/element/v3", &[open.as_bytes(), filler.as_bytes(), close.as_bytes()])
+        } else {
+            let pieces: [&[u8]; 6] =
+                [b"<CAEXFile>\n ", &[0xFF], &hierarchy, b"<!--", filler.as_bytes(), close.as_bytes()];
+            keyed("dt/aml/element/v3", &pieces)
+        };
+        assert_eq!(document.root().hash().as_bytes(), &root, "{length}");
+        let inner = document.find("/InstanceHierarchy[H]").expect("a hierarchy");
+        assert_eq!(inner.hash().as_bytes(), &hierarchy, "{length}");
+    }
 }
 
 #[test]
@@ -28,13 +47,13 @@ fn runs_of_children_are_the_documented_ones() {
     let document = parse(format!("<CAEXFile>{hierarchy}</CAEXFile>"));
     let (mut expected, mut run, mut runs) = (b"<InstanceHierarchy Name='H'>".to_vec(), Vec::new(), 0);
     for child in &children {
-        let hash = keyed("dt/aml/element/v2", &[child.as_bytes()]);
+        let hash = keyed("dt/aml/element/v3", &[child.as_bytes()]);
         run.extend(b"\n");
         run.push(0xFF);
         run.extend(hash);
         if hash[0] & 0b0011_1111 == 0 {
             expected.push(0xFE);
-            expected.extend(keyed("dt/aml/run/v2", &[&run]));
+            expected.extend(keyed("dt/aml/run/v3", &[&run]));
             run.clear();
             runs += 1;
         }
@@ -43,18 +62,18 @@ fn runs_of_children_are_the_documented_ones() {
     expected.extend(run);
     expected.extend(b"</InstanceHierarchy>");
     let hierarchy = document.find("/InstanceHierarchy[H]").expect("a hierarchy");
-    assert_eq!(hierarchy.hash().as_bytes(), &keyed("dt/aml/element/v2", &[&expected]));
+    assert_eq!(hierarchy.hash().as_bytes(), &keyed("dt/aml/element/v3", &[&expected]));
 }
 
 #[test]
 fn root_hashes_of_the_fixtures() {
     assert_eq!(
         parse(PLANT_215).root_hash().to_string(),
-        "00c18e7f208ccd95f1a9d913769644e72be65c2419f1bab06a58408d70f00d54"
+        "014bb497fa743e9d163d4121575c87a80b8b630d5a22c0cb70b0c72a09eb737f"
     );
     assert_eq!(
         parse(PLANT_30).root_hash().to_string(),
-        "824851df49063a768b9fcffe32439aa70cfc39a081447cc4112ee5fbbf64221b"
+        "91dc801aa26c19df66fb839eafd1ada4ce677f78fa13d1f32c82ebdf856299de"
     );
 }
 
