@@ -2,21 +2,26 @@
 //!
 //! ```text
 //! address = "/" | id | [id] step+
-//! step    = "/" tag ["[" name "]"]
+//! step    = "/" tag ["[" name "]"] ["#" number]
 //! ```
 //!
 //! - An **ID** addresses the element that carries it. Any text is an ID that does not read as one of the other forms.
 //! - A **step** goes to the child with that tag and that `Name`; without brackets, to the child with that tag and
 //!   no `Name`. Steps start at the element with the ID, or at the root: `/InstanceHierarchy[Plant]`,
 //!   `4f1e…/Attribute[Speed]/Attribute[Max]`, `4f1e…/Description`. A `]` in a name is doubled.
+//! - Where several children have that tag and that name, a **number** tells which of them, from 1:
+//!   `4f1e…/RoleRequirements#2`. It changes when one before it comes or goes, so whoever sends such an address to others
+//!   does well to say which version of the document is meant.
 //! - `/` is the root element.
 //!
-//! A step without brackets MUST name a kind of CAEX, so that IDs may hold slashes. No address
+//! A step without brackets and number MUST name a kind of CAEX, so that IDs may hold slashes. No address
 //! begins with an ID that reads as a path, or would with steps behind it, or is longer than [`MAX_ADDRESS`]; edits
 //! refuse to bring such an ID in.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+
+use crate::key::Key;
 
 use crate::document::Document;
 use crate::index;
@@ -50,6 +55,8 @@ pub enum FindError {
 struct Step<'a> {
     tag: &'a str,
     name: Option<Cow<'a, str>>,
+    /// Which of those with this tag and name, from 1; `None`: there is only one.
+    number: Option<usize>,
 }
 
 pub(crate) fn find(document: &Document, address: &str) -> Result<NodeId, FindError> {
@@ -66,18 +73,27 @@ pub(crate) fn find(document: &Document, address: &str) -> Result<NodeId, FindErr
         id => one(document.index.with_id(&document.tree, id))?,
     };
     for step in steps {
-        node = one(tree.children(node).filter(|child| matches(tree, *child, &step)))?;
+        node = match step.number {
+            None => one(alike(document, node, step.tag, step.name.as_deref()))?,
+            Some(number) => {
+                let mut alike = tree
+                    .children(node)
+                    .filter(|child| is_alike(tree, *child, step.tag, step.name.as_deref()));
+                alike.nth(number - 1).ok_or(FindError::Unknown)?
+            }
+        };
     }
     Ok(node)
 }
 
-/// The address that finds exactly `node`, if there is one: from the nearest element with an ID of its own.
+/// The address that finds exactly `node`: from the nearest element with an ID of its own. `None` if it would be too long.
 pub(crate) fn address_of(document: &Document, node: NodeId) -> Option<String> {
     let tree = &document.tree;
     if node == tree.root {
         return Some("/".to_owned());
     }
     let mut steps = Vec::new();
+    let mut length = 0;
     let mut start = String::new();
     for ancestor in tree.ancestors(node) {
         if let Some(id) = own_id(document, ancestor) {
@@ -85,7 +101,11 @@ pub(crate) fn address_of(document: &Document, node: NodeId) -> Option<String> {
             break;
         }
         let Some(parent) = tree.node(ancestor).parent else { break };
-        let step = step_to(tree, parent, ancestor)?;
+        let step = step_to(document, parent, ancestor);
+        length += step.len();
+        if length > MAX_ADDRESS {
+            return None;
+        }
         steps.push(step);
     }
     let mut address = start;
@@ -100,30 +120,54 @@ pub(crate) fn is_unusable(id: &str) -> bool {
 }
 
 /// The ID of an element if it addresses this element and no other.
-fn own_id(document: &Document, node: NodeId) -> Option<String> {
+pub(crate) fn own_id(document: &Document, node: NodeId) -> Option<String> {
     let id = index::id_of(&document.tree, node)?;
     (document.index.with_id(&document.tree, &id).count() == 1 && !is_unusable(&id)).then(|| id.into_owned())
 }
 
-/// The step from `parent` to `child`, if it leads to no other child.
-fn step_to(tree: &Tree, parent: NodeId, child: NodeId) -> Option<String> {
+/// The step that leads from `parent` to `child` and to no other.
+fn step_to(document: &Document, parent: NodeId, child: NodeId) -> String {
+    let tree = &document.tree;
     let head = tree.head(child);
     let tag = xml::split_name(xml::tag_name(head)).1;
     let name = xml::attribute(head, "Name");
-    if name.is_none() && Kind::of_tag(tag) == Kind::Other {
-        return None;
+    let name = name.as_deref();
+    let mut step = format!("/{tag}");
+    if let Some(name) = name {
+        step.push_str(&format!("[{}]", name.replace(']', "]]")));
     }
-    let step = Step { tag, name };
-    one(tree.children(parent).filter(|sibling| matches(tree, *sibling, &step))).ok()?;
-    Some(match &step.name {
-        Some(name) => format!("/{tag}[{}]", name.replace(']', "]]")),
-        None => format!("/{tag}"),
-    })
+    let reads_as_id = name.is_none() && Kind::of_tag(tag) == Kind::Other;
+    if reads_as_id || one(alike(document, parent, tag, name)).is_err() {
+        let before = tree.children(parent).take_while(|sibling| *sibling != child);
+        let number = before.filter(|sibling| is_alike(tree, *sibling, tag, name)).count() + 1;
+        step.push_str(&format!("#{number}"));
+    }
+    step
 }
 
-fn matches(tree: &Tree, node: NodeId, step: &Step<'_>) -> bool {
+/// The children of `parent` with this tag and this name, or with this tag and no name; in no order that means anything.
+fn alike<'d>(
+    document: &'d Document,
+    parent: NodeId,
+    tag: &'d str,
+    name: Option<&'d str>,
+) -> impl Iterator<Item = NodeId> + 'd {
+    let tree = &document.tree;
+    let named = name.map(|name| {
+        let kind = Kind::of_tag(tag);
+        // An element of another namespace, or in free content, may have the tag of a CAEX element.
+        let kinds = [kind, Kind::Other].into_iter().take(if kind == Kind::Other { 1 } else { 2 });
+        kinds.flat_map(move |kind| document.index.candidates(Key::child(parent, kind, name)))
+    });
+    let unnamed = name.is_none().then(|| tree.children(parent));
+    let candidates = named.into_iter().flatten().chain(unnamed.into_iter().flatten());
+    candidates
+        .filter(move |child| tree.node(*child).parent == Some(parent) && is_alike(tree, *child, tag, name))
+}
+
+fn is_alike(tree: &Tree, node: NodeId, tag: &str, name: Option<&str>) -> bool {
     let head = tree.head(node);
-    xml::split_name(xml::tag_name(head)).1 == step.tag && xml::attribute(head, "Name") == step.name
+    xml::split_name(xml::tag_name(head)).1 == tag && xml::attribute(head, "Name").as_deref() == name
 }
 
 fn one(mut found: impl Iterator<Item = NodeId>) -> Result<NodeId, FindError> {
@@ -198,17 +242,32 @@ impl<'a> Iterator for Reader<'a> {
 /// The step that `text` begins with, and its length; `Some(None)` if only its closing bracket is missing.
 fn step(text: &str) -> Option<Option<(Step<'_>, usize)>> {
     let after = text.strip_prefix('/')?;
-    let (tag, rest) = after.split_at(after.find(['/', '[']).unwrap_or(after.len()));
+    let (tag, rest) = after.split_at(after.find(['/', '[', '#']).unwrap_or(after.len()));
     if !is_tag(tag) {
         return None;
     }
-    let Some(inner) = rest.strip_prefix('[') else {
-        let step = Step { tag, name: None };
-        return (Kind::of_tag(tag) != Kind::Other).then_some(Some((step, 1 + tag.len())));
+    let (name, named) = match rest.strip_prefix('[') {
+        None => (None, 1 + tag.len()),
+        Some(inner) => {
+            let Some(close) = closing(inner) else { return Some(None) };
+            (Some(unbracket(&inner[..close])), 1 + tag.len() + 1 + close + 1)
+        }
     };
-    let Some(close) = closing(inner) else { return Some(None) };
-    let name = Some(unbracket(&inner[..close]));
-    Some(Some((Step { tag, name }, 1 + tag.len() + 1 + close + 1)))
+    let (number, length) = match text[named..].strip_prefix('#') {
+        None => (None, named),
+        Some(rest) => {
+            let digits = rest.split('/').next().unwrap_or(rest);
+            (Some(number(digits)?), named + 1 + digits.len())
+        }
+    };
+    let reads_as_id = name.is_none() && number.is_none() && Kind::of_tag(tag) == Kind::Other;
+    (!reads_as_id).then_some(Some((Step { tag, name, number }, length)))
+}
+
+/// A number from 1 in its one spelling.
+fn number(digits: &str) -> Option<usize> {
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    digits.parse::<u32>().ok().filter(|_| plain).and_then(|number| usize::try_from(number).ok())
 }
 
 /// Where the bracket closes that `inner` stands in: at the first `]` that is not doubled.

@@ -1,90 +1,43 @@
-//! Carries edits out on the arena, and takes them back if a later one is refused.
+//! What each edit means, in terms of the two steps of a [`Transaction`].
+//!
+//! An edit finds its elements, takes note of what can be referred to there, does its steps, holds what came against the rules of
+//! CAEX, and settles the references to what is gone. Whatever fails on the way undoes all.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use crate::address;
 use crate::check;
 use crate::document::Document;
-use crate::edit::{Change, Edit, EditError, MAX_REPORTED, Reference, RemovePolicy};
-use crate::grow::Seedling;
+use crate::edit::{Change, Edit, EditError, RemovePolicy};
+use crate::grow::is_free;
 use crate::index;
-use crate::key::Key;
 use crate::kind::Kind;
-use crate::limits::{Limit, LimitExceeded, Position};
+use crate::limits::{Limit, LimitExceeded};
 use crate::place::{self, Lone, Place};
-use crate::schema;
-use crate::tree::{Node, NodeId, Span, Tree};
-use crate::xml::{self, WHITE};
-use crate::xml::{Refusal, Shape, XmlFault};
+use crate::reference;
+use crate::transaction::{Region, Transaction};
+use crate::tree::{Node, NodeId, Span, Tree, Visit};
+use crate::xml::{self, Scope, Shape, WHITE};
 
-/// Edits under way. MUST be ended by [`Transaction::commit`] or [`Transaction::roll_back`].
-pub(crate) struct Transaction<'d> {
-    document: &'d mut Document,
-    /// The nodes as they were before they were changed, oldest first.
-    saved: Vec<(NodeId, Node)>,
-    /// What was done to the index, oldest first.
-    indexed: Vec<(Indexed, NodeId)>,
-    before: Sizes,
-}
-
-#[derive(Clone, Copy)]
-enum Indexed {
-    Added,
-    Removed,
-}
-
-/// What was there at the beginning.
-#[derive(Clone, Copy)]
-struct Sizes {
-    nodes: usize,
-    buffers: usize,
-    bytes: u64,
-    held: u64,
-    elements: u32,
-}
-
-impl<'d> Transaction<'d> {
-    pub(crate) fn new(document: &'d mut Document) -> Self {
-        let tree = &document.tree;
-        let before = Sizes {
-            nodes: tree.nodes.len(),
-            buffers: tree.buffers.len(),
-            bytes: tree.bytes,
-            held: tree.held,
-            elements: tree.elements,
-        };
-        Self { document, saved: Vec::new(), indexed: Vec::new(), before }
-    }
-
-    pub(crate) fn commit(self) {
-        self.document.tree.pristine = false;
-        self.document.root_hash = self.document.tree.document_hash();
-        self.document.compact_if_worthwhile();
-    }
-
-    pub(crate) fn roll_back(self) {
-        let Document { tree, index, .. } = self.document;
-        for (done, node) in self.indexed.into_iter().rev() {
-            match done {
-                Indexed::Added => index.remove(tree, node),
-                Indexed::Removed => index.add(tree, node),
-            }
+impl Transaction<'_> {
+    pub(crate) fn apply_all(&mut self, edits: &[Edit]) -> Result<Vec<Change>, EditError> {
+        let mut changes = Vec::with_capacity(edits.len());
+        for edit in edits {
+            changes.extend(self.apply(edit)?);
         }
-        for (id, node) in self.saved.into_iter().rev() {
-            *tree.node_mut(id) = node;
-            tree.forget_runs(id);
-        }
-        tree.nodes.truncate(self.before.nodes);
-        tree.buffers.truncate(self.before.buffers);
-        tree.bytes = self.before.bytes;
-        tree.held = self.before.held;
-        tree.elements = self.before.elements;
+        Ok(changes)
     }
 
-    pub(crate) fn apply(&mut self, edit: &Edit) -> Result<Change, EditError> {
+    fn apply(&mut self, edit: &Edit) -> Result<Vec<Change>, EditError> {
         match edit {
             Edit::Insert { fragment, parent, after } => self.insert(fragment, parent, after.as_deref()),
             Edit::Remove { address, policy } => self.remove(address, *policy),
+            Edit::Replace { address, fragment, policy } => self.replace(address, fragment, *policy),
+            Edit::SetValue { address, value } => self.set_value(address, value),
+            Edit::Move { address, parent, after } => self.move_to(address, parent, after.as_deref()),
+            Edit::Splice { parent, after, before, content, policy } => {
+                self.splice(parent, after.as_deref(), before.as_deref(), content, *policy)
+            }
+            Edit::Retag { address, start, end, policy } => self.give_tags(address, start, end, *policy),
         }
     }
 
@@ -93,318 +46,374 @@ impl<'d> Transaction<'d> {
         fragment: &str,
         parent: &str,
         after: Option<&str>,
-    ) -> Result<Change, EditError> {
-        let limits = self.document.limits;
-        LimitExceeded::unless(fragment.len() as u64, limits.fragment, Limit::Fragment)?;
+    ) -> Result<Vec<Change>, EditError> {
+        self.check_fragment(fragment)?;
         let parent_node = self.find(parent)?;
-        let after_node = after.map(|address| self.find(address)).transpose()?;
-        if let (Some(node), Some(after)) = (after_node, after)
-            && self.tree().node(node).parent != Some(parent_node)
-        {
-            return Err(EditError::NotAChild { after: after.to_owned(), parent: parent.to_owned() });
+        let after = self.child_of(parent_node, parent, after)?;
+        let within = self.within(parent_node);
+        let node = self.grow(fragment.trim_matches(WHITE), Shape::Element, Some(parent_node))?.roots[0];
+        let region = self.put(node, parent_node, after)?;
+        if self.is_strict() {
+            check::arrivals(self.document, region, true)?;
         }
-        let grown = self.grow(fragment.trim_matches(WHITE), parent_node)?;
-        check::fragment(&self.document.tree, &self.document.index, parent_node, grown.roots[0])?;
-        let place = match after_node {
-            Some(after) => Place::after(self.tree(), parent_node, grown.roots[0], after)?,
-            None => Place::at_end_of_group(self.tree(), parent_node, grown.roots[0]),
-        };
-        let inserted = self.ids_in(grown.roots[0]);
-        self.attach(grown.roots[0], parent_node, place);
-        self.index(grown.roots[0], Indexed::Added);
-        self.document.tree.elements += grown.elements;
-        LimitExceeded::unless(self.tree().elements.into(), limits.elements.into(), Limit::Elements)?;
-        limits.check_bytes(self.tree().bytes)?;
-        self.rehash_from(parent_node, place.prev, place.next);
-        Ok(Change {
-            address: address::address_of(self.document, grown.roots[0]),
-            parent: self.canonical(parent_node, parent),
-            inserted,
-            removed: Vec::new(),
-            opened: Vec::new(),
-        })
+        Ok(vec![Change { inserted: self.ids_in(node), ..self.change_at(node, within)? }])
     }
 
-    pub(crate) fn remove(&mut self, address: &str, policy: RemovePolicy) -> Result<Change, EditError> {
+    pub(crate) fn remove(&mut self, address: &str, policy: RemovePolicy) -> Result<Vec<Change>, EditError> {
         let node = self.find(address)?;
+        let targets = self.targets_in(node);
+        let change = self.remove_node(node)?;
+        self.settle(targets, policy, change)
+    }
+
+    /// Removes an element, whatever refers to it.
+    pub(crate) fn remove_node(&mut self, node: NodeId) -> Result<Change, EditError> {
         let parent = self.tree().node(node).parent.ok_or(EditError::Root)?;
-        self.check_not_required(parent, node)?;
-        let references = self.references_into(node, policy);
-        if policy == RemovePolicy::Restrict && !references.is_empty() {
-            return Err(EditError::Referenced { by: references });
+        let kind = self.tree().node(node).kind;
+        let change = Change { removed: self.ids_in(node), ..self.change_at(node, self.within(node))? };
+        self.take_out(node, parent)?;
+        if self.is_strict() {
+            check::required(self.tree(), parent, [kind])?;
         }
-        let change = Change {
-            address: Some(self.canonical(node, address)),
-            parent: self.canonical(parent, "/"),
-            inserted: Vec::new(),
-            removed: self.ids_in(node),
-            opened: references,
-        };
-        self.index(node, Indexed::Removed);
-        let elements = self.tree().preorder(node).count();
-        self.document.tree.elements -= u32::try_from(elements).unwrap_or(u32::MAX);
-        let Node { prev, next, .. } = *self.tree().node(node);
-        self.detach(node, parent);
-        // The next sibling's gap may have grown.
-        let behind = next.and_then(|next| self.tree().node(next).next);
-        self.rehash_from(parent, prev, behind);
         Ok(change)
     }
 
-    fn tree(&self) -> &Tree {
-        &self.document.tree
+    pub(crate) fn replace(
+        &mut self,
+        address: &str,
+        fragment: &str,
+        policy: RemovePolicy,
+    ) -> Result<Vec<Change>, EditError> {
+        self.check_fragment(fragment)?;
+        let node = self.find(address)?;
+        let Node { parent, gap, kind, .. } = *self.tree().node(node);
+        let parent = parent.ok_or(EditError::Root)?;
+        let (targets, ids, within) = (self.targets_in(node), self.ids_in(node), self.within(node));
+        let fresh = self.grow(fragment.trim_matches(WHITE), Shape::Element, Some(parent))?.roots[0];
+        let region = Region::around(self.tree(), parent, node);
+        self.fill(region, &[(fresh, gap)], region.closing(self.tree()))?;
+        if self.is_strict() {
+            check::arrivals(self.document, region, true)?;
+            check::required(self.tree(), parent, [kind])?;
+        }
+        let change = self.change_at(fresh, within)?.exchanging(ids, self.ids_in(fresh));
+        self.settle(targets, policy, change)
     }
 
-    fn find(&self, address: &str) -> Result<NodeId, EditError> {
-        address::find(self.document, address)
-            .map_err(|cause| EditError::Find { address: address.to_owned(), cause })
+    pub(crate) fn set_value(&mut self, address: &str, value: &str) -> Result<Vec<Change>, EditError> {
+        self.check_fragment(value)?;
+        let node = self.find(address)?;
+        let wrong = || EditError::NotAnAttribute { address: address.to_owned() };
+        if !matches!(self.tree().node(node).kind, Kind::Attribute | Kind::AttributeType) {
+            return Err(wrong());
+        }
+        let text = xml::escape_text(value);
+        let within = self.within(node);
+        let tree = self.tree();
+        let mut values = tree.children(node).filter(|child| tree.node(*child).kind == Kind::Value);
+        match (values.next(), values.next()) {
+            (Some(_), Some(_)) => return Err(wrong()),
+            (Some(holder), None) => {
+                drop(values);
+                self.fill_in(Region { parent: holder, prev: None, next: None }, &text)?;
+            }
+            (None, _) => {
+                drop(values);
+                let prefix = xml::split_name(xml::tag_name(self.tree().head(node))).0;
+                let tag = if prefix.is_empty() { "Value".to_owned() } else { format!("{prefix}:Value") };
+                let fragment = format!("<{tag}>{text}</{tag}>");
+                let holder = self.grow(&fragment, Shape::Element, Some(node))?.roots[0];
+                let region = self.put(holder, node, None)?;
+                if self.is_strict() {
+                    check::arrivals(self.document, region, true)?;
+                }
+            }
+        }
+        Ok(vec![self.change_at(node, within)?])
     }
 
-    /// The shortest address of an element that was found at `given`.
-    fn canonical(&self, node: NodeId, given: &str) -> String {
-        address::address_of(self.document, node).unwrap_or_else(|| given.to_owned())
+    pub(crate) fn move_to(
+        &mut self,
+        address: &str,
+        parent: &str,
+        after: Option<&str>,
+    ) -> Result<Vec<Change>, EditError> {
+        let node = self.find(address)?;
+        let Node { parent: former, kind, .. } = *self.tree().node(node);
+        let former = former.ok_or(EditError::Root)?;
+        let parent_node = self.find(parent)?;
+        let after = self.child_of(parent_node, parent, after)?;
+        if self.tree().is_within(parent_node, node) || after == Some(node) {
+            return Err(EditError::IntoItself { address: address.to_owned() });
+        }
+        let (targets, within) = (self.targets_in(node), self.within(node));
+        let stays_what_it_is = means_the_same(self.tree(), former, parent_node);
+        self.take_out(node, former)?;
+        let moved = if stays_what_it_is {
+            self.check_depth(node, parent_node)?;
+            node
+        } else {
+            let source = self.document.element(node).source().into_owned();
+            self.grow(&source, Shape::Element, Some(parent_node))?.roots[0]
+        };
+        let region = self.put(moved, parent_node, after)?;
+        if self.is_strict() {
+            check::arrivals(self.document, region, !stays_what_it_is)?;
+            check::required(self.tree(), former, [kind])?;
+        }
+        let change = Change { kept: self.ids_in(moved), ..self.change_at(moved, within)? };
+        self.settle(targets, RemovePolicy::Restrict, change)
+    }
+
+    fn splice(
+        &mut self,
+        parent: &str,
+        after: Option<&str>,
+        before: Option<&str>,
+        content: &str,
+        policy: RemovePolicy,
+    ) -> Result<Vec<Change>, EditError> {
+        self.check_fragment(content)?;
+        if parent.is_empty() {
+            return self.splice_around(after, before, content);
+        }
+        let node = self.find(parent)?;
+        let not_a_region = || EditError::NotARegion { parent: parent.to_owned() };
+        let prev = self.child_of(node, parent, after).map_err(|_| not_a_region())?;
+        let next = self.child_of(node, parent, before).map_err(|_| not_a_region())?;
+        let region = Region { parent: node, prev, next };
+        let last = region.nodes(self.tree()).last().or(prev);
+        let reached = last.map_or(self.tree().node(node).first, |last| self.tree().node(last).next);
+        if reached != next {
+            return Err(not_a_region());
+        }
+        let going: Vec<NodeId> = region.nodes(self.tree()).collect();
+        let kinds: BTreeSet<Kind> = going.iter().map(|node| self.tree().node(*node).kind).collect();
+        let targets = going.iter().flat_map(|node| self.targets_in(*node)).collect();
+        let ids = going.iter().flat_map(|node| self.ids_in(*node)).collect();
+        let within = self.within(node);
+        self.fill_in(region, content)?;
+        if self.is_strict() {
+            check::arrivals(self.document, region, true)?;
+            check::text_between(self.tree(), region)?;
+            check::required(self.tree(), node, kinds)?;
+        }
+        let arrived: Vec<NodeId> = region.nodes(self.tree()).collect();
+        let arrived = arrived.iter().flat_map(|node| self.ids_in(*node)).collect();
+        let change = self.change_at(node, within)?.exchanging(ids, arrived);
+        self.settle(targets, policy, change)
+    }
+
+    /// Puts other text before or behind the root element.
+    fn splice_around(
+        &mut self,
+        after: Option<&str>,
+        before: Option<&str>,
+        content: &str,
+    ) -> Result<Vec<Change>, EditError> {
+        let is_prolog = match (after, before) {
+            (None, Some("/")) => true,
+            (Some("/"), None) => false,
+            _ => return Err(EditError::NotARegion { parent: String::new() }),
+        };
+        // What may stand around a root element is read with one.
+        let whole = if is_prolog { format!("{content}<a/>") } else { format!("<a/>{content}") };
+        Document::check_surroundings(&whole, &self.document.limits)?;
+        self.surround(is_prolog, content)?;
+        let root = self.tree().root;
+        Ok(vec![self.change_at(root, None)?])
+    }
+
+    fn give_tags(
+        &mut self,
+        address: &str,
+        start: &str,
+        end: &str,
+        policy: RemovePolicy,
+    ) -> Result<Vec<Change>, EditError> {
+        self.check_fragment(start)?;
+        let node = self.find(address)?;
+        let (targets, within) = (self.targets_in(node), self.within(node));
+        let ids = self.ids_in(node);
+        let fresh = self.retag(node, start, end)?;
+        if self.is_strict() {
+            check::in_place(self.document, fresh, fresh != node)?;
+        }
+        let change = self.change_at(fresh, within)?.exchanging(ids, self.ids_in(fresh));
+        self.settle(targets, policy, change)
+    }
+
+    /// Puts a node that stands nowhere behind `after`, or at the end of its group, on a line like its siblings'.
+    fn put(&mut self, node: NodeId, parent: NodeId, after: Option<NodeId>) -> Result<Region, EditError> {
+        let Place { prev, next } = match after {
+            Some(after) => Place::behind(self.tree(), parent, Some(after)),
+            None => Place::at_end_of_group(self.tree(), parent, node),
+        };
+        let region = Region { parent, prev, next };
+        let (gap, closing) = match prev.or(next) {
+            Some(sibling) => {
+                let line = place::last_line(self.tree(), self.tree().node(sibling).gap);
+                (line, region.closing(self.tree()))
+            }
+            None => self.make_room(parent)?,
+        };
+        self.fill(region, &[(node, gap)], closing)?;
+        Ok(region)
+    }
+
+    /// Opens a childless element for its first child; returns what stands before the child and behind it.
+    fn make_room(&mut self, parent: NodeId) -> Result<(Span, Span), EditError> {
+        let lone = Lone::of(self.tree(), parent);
+        let Node { tail, end, .. } = *self.tree().node(parent);
+        if end.is_empty() {
+            self.open(parent)?;
+            let tree = &mut self.document.tree;
+            return Ok((tree.add_buffer(&lone.before), tree.add_buffer(&lone.behind)));
+        }
+        let tree = &mut self.document.tree;
+        let looks_made = tree.text(tail) == lone.behind;
+        Ok((tree.add_buffer(&if looks_made { lone.before_if_open() } else { lone.before }), tail))
+    }
+
+    /// Gives an element that closes itself an end tag.
+    fn open(&mut self, node: NodeId) -> Result<(), EditError> {
+        let start = self.tree().head(node);
+        let opened = format!("{}>", start.strip_suffix("/>").unwrap_or(start));
+        let end = end_tag(start);
+        self.retag(node, &opened, &end).map(|_| ())
+    }
+
+    /// Takes an element out of its parent, with the white space that belongs to it.
+    fn take_out(&mut self, node: NodeId, parent: NodeId) -> Result<(), EditError> {
+        let region = Region::around(self.tree(), parent, node);
+        let gap = self.tree().node(node).gap;
+        if region.prev.is_none() && region.next.is_none() && self.is_made(parent, gap) {
+            let start = self.tree().head(parent);
+            let closed = format!("{}/>", start.strip_suffix('>').unwrap_or(start));
+            self.fill(region, &[], Span::default())?;
+            return self.retag(parent, &closed, "").map(|_| ());
+        }
+        let white = place::trailing_white(self.tree(), gap);
+        let rest = Span { end: white.start, ..gap };
+        let closing = region.closing(self.tree());
+        let closing = self.document.tree.join(rest, closing);
+        self.fill(region, &[], closing)
+    }
+
+    /// Whether an only child behind `gap` stands in its parent as [`Transaction::make_room`] leaves it.
+    fn is_made(&self, parent: NodeId, gap: Span) -> bool {
+        let tree = self.tree();
+        let lone = Lone::of(tree, parent);
+        let Node { head, tail, end, .. } = *tree.node(parent);
+        tree.text(tail) == lone.behind
+            && tree.text(gap) == lone.before
+            && tree.text(end) == end_tag(tree.text(head))
+    }
+
+    /// Puts other content in a region.
+    pub(crate) fn fill_in(&mut self, region: Region, content: &str) -> Result<(), EditError> {
+        if self.tree().node(region.parent).end.is_empty() {
+            if content.is_empty() {
+                return Ok(());
+            }
+            self.open(region.parent)?;
+        }
+        let grown = self.grow(content, Shape::Content, Some(region.parent))?;
+        let tree = self.tree();
+        let nodes: Vec<(NodeId, Span)> =
+            grown.roots.iter().map(|node| (*node, tree.node(*node).gap)).collect();
+        self.fill(region, &nodes, grown.epilog)
+    }
+
+    fn child_of(
+        &self,
+        parent: NodeId,
+        parent_address: &str,
+        child: Option<&str>,
+    ) -> Result<Option<NodeId>, EditError> {
+        let Some(address) = child else { return Ok(None) };
+        let node = self.find(address)?;
+        if self.tree().node(node).parent == Some(parent) {
+            Ok(Some(node))
+        } else {
+            Err(EditError::NotAChild { after: address.to_owned(), parent: parent_address.to_owned() })
+        }
+    }
+
+    fn check_fragment(&self, text: &str) -> Result<(), EditError> {
+        let max = self.document.limits.fragment;
+        if self.is_strict() {
+            LimitExceeded::unless(text.len() as u64, max, Limit::Fragment)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses to put a subtree where it would reach too deep.
+    fn check_depth(&self, top: NodeId, parent: NodeId) -> Result<(), EditError> {
+        let above = self.tree().ancestors(parent).count() as u64;
+        let (mut level, mut height) = (0_u64, 0);
+        for visit in self.tree().walk(top) {
+            match visit {
+                Visit::Enter(_) => level += 1,
+                Visit::Leave(_) => level -= 1,
+            }
+            height = height.max(level);
+        }
+        let max = self.document.limits.depth;
+        Ok(LimitExceeded::unless(above + height, max.into(), Limit::Depth)?)
+    }
+
+    /// The ID of the nearest element at or above `node` that has one of its own.
+    pub(crate) fn within(&self, node: NodeId) -> Option<String> {
+        self.tree().ancestors(node).find_map(|ancestor| crate::address::own_id(self.document, ancestor))
+    }
+
+    /// A change of `node`, of which only the place is known.
+    pub(crate) fn change_at(&self, node: NodeId, within: Option<String>) -> Result<Change, EditError> {
+        let parent = self.tree().node(node).parent.map(|parent| self.address(parent)).transpose()?;
+        Ok(Change {
+            address: self.address(node)?,
+            parent: parent.unwrap_or_default(),
+            within,
+            inserted: Vec::new(),
+            removed: Vec::new(),
+            kept: Vec::new(),
+            opened: Vec::new(),
+        })
     }
 
     fn ids_in(&self, top: NodeId) -> Vec<String> {
         let tree = self.tree();
         tree.preorder(top).filter_map(|node| index::id_of(tree, node)).map(|id| id.into_owned()).collect()
     }
+}
 
-    /// Grows a fragment beside the document, in the scope of `parent`.
-    fn grow(&mut self, fragment: &str, parent: NodeId) -> Result<Seedling, EditError> {
-        let limits = self.document.limits;
-        let tree = &mut self.document.tree;
-        tree.grow_in(fragment, Shape::Element, parent, &limits).map_err(|refusal| refuse(fragment, refusal))
-    }
-
-    /// Refuses to take the last child away that the schema requires.
-    fn check_not_required(&self, parent: NodeId, node: NodeId) -> Result<(), EditError> {
-        let tree = self.tree();
-        let content = schema::content(tree.version, tree.node(parent).kind);
-        match content.rank(tree.node(node).kind) {
-            Some((_, group)) if group.required => {
-                let stays = |child: NodeId| child != node && group.kinds.contains(&tree.node(child).kind);
-                let any = tree.children(parent).any(stays);
-                if any { Ok(()) } else { Err(check::missing_child(tree, parent, group).into()) }
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The references from outside the subtree into it. To refuse, the first few are enough.
-    fn references_into(&self, top: NodeId, policy: RemovePolicy) -> Vec<Reference> {
-        let limit = if policy == RemovePolicy::Restrict { MAX_REPORTED } else { usize::MAX };
-        let tree = self.tree();
-        let mut found: Vec<(NodeId, index::Pointer)> = Vec::new();
-        for node in tree.preorder(top) {
-            let Some(id) = index::id_of(tree, node) else { continue };
-            for from in
-                self.document.index.candidates(Key::reference(&id)).filter(|from| !tree.is_within(*from, top))
-            {
-                let meant = index::pointers(tree, from).into_iter().filter(|pointer| pointer.may_mean(&id));
-                found.extend(meant.map(|pointer| (from, pointer)));
-            }
-        }
-        found.extend(self.references_to_interface(top));
-        found.sort_by(|a, b| (a.0, a.1.attribute).cmp(&(b.0, b.1.attribute)));
-        found.dedup_by(|a, b| (a.0, a.1.attribute) == (b.0, b.1.attribute));
-        let found = self.in_document_order(found);
-        let reference = |(from, pointer): (NodeId, index::Pointer)| Reference {
-            from: address::address_of(self.document, from),
-            attribute: pointer.attribute.to_owned(),
-            target: pointer.value,
+impl Change {
+    /// The change by which these IDs went and those came.
+    fn exchanging(self, former: Vec<String>, present: Vec<String>) -> Self {
+        let went: BTreeSet<&String> = former.iter().collect();
+        let came: BTreeSet<&String> = present.iter().collect();
+        let only = |ids: &[String], others: &BTreeSet<&String>| {
+            ids.iter().filter(|id| !others.contains(id)).cloned().collect()
         };
-        found.into_iter().take(limit).map(reference).collect()
-    }
-
-    /// What was found, in the order of the document: the numbers of nodes tell what happened before, which a replica that has just parsed
-    /// the bytes does not know.
-    fn in_document_order(&self, found: Vec<(NodeId, index::Pointer)>) -> Vec<(NodeId, index::Pointer)> {
-        if found.len() < 2 {
-            return found;
-        }
-        let mut by_node: BTreeMap<NodeId, Vec<index::Pointer>> = BTreeMap::new();
-        for (node, pointer) in found {
-            by_node.entry(node).or_default().push(pointer);
-        }
-        let tree = self.tree();
-        let ordered = tree.preorder(tree.root).filter_map(|node| Some((node, by_node.remove(&node)?)));
-        ordered
-            .flat_map(|(node, pointers)| pointers.into_iter().map(move |pointer| (node, pointer)))
-            .collect()
-    }
-
-    /// The references to an interface by its name and its owner's ID, `{ID}:name`.
-    fn references_to_interface(&self, node: NodeId) -> Vec<(NodeId, index::Pointer)> {
-        let tree = self.tree();
-        let interface = tree.node(node);
-        let name = xml::attribute(tree.head(node), "Name");
-        let owner = interface.parent.and_then(|parent| index::id_of(tree, parent));
-        let (Kind::ExternalInterface, Some(name), Some(owner)) = (interface.kind, name, owner) else {
-            return Vec::new();
-        };
-        let mut found = Vec::new();
-        for from in self.document.index.candidates(Key::reference(&owner)) {
-            let pointers = index::pointers(tree, from).into_iter();
-            found.extend(
-                pointers
-                    .filter(|pointer| pointer.may_mean_interface(&owner, &name))
-                    .map(|pointer| (from, pointer)),
-            );
-        }
-        found
-    }
-
-    fn index(&mut self, top: NodeId, what: Indexed) {
-        let Document { tree, index, .. } = &mut *self.document;
-        for node in tree.preorder(top) {
-            match what {
-                Indexed::Added => index.add(tree, node),
-                Indexed::Removed => index.remove(tree, node),
-            }
-            self.indexed.push((what, node));
-        }
-    }
-
-    /// Changes a node, remembering what it was and keeping count of the document's bytes.
-    fn change(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
-        let tree = &mut self.document.tree;
-        let node = tree.node_mut(id);
-        let former = *node;
-        change(node);
-        let bytes = node.own_bytes();
-        tree.bytes = tree.bytes - former.own_bytes() + bytes;
-        self.saved.push((id, former));
-    }
-
-    /// The bytes of an element with the gap before it.
-    fn bytes_of(&self, top: NodeId) -> u64 {
-        let tree = self.tree();
-        tree.preorder(top).map(|node| tree.node(node).own_bytes()).sum()
-    }
-
-    fn attach(&mut self, node: NodeId, parent: NodeId, place: Place) {
-        self.document.tree.bytes += self.bytes_of(node);
-        let gap = match place.prev.or(place.next) {
-            Some(sibling) => place::last_line(self.tree(), self.tree().node(sibling).gap),
-            None => self.make_room(parent),
-        };
-        self.change(node, |node| {
-            node.parent = Some(parent);
-            node.prev = place.prev;
-            node.next = place.next;
-            node.gap = gap;
-        });
-        self.link(parent, place.prev, Some(node));
-        self.link(parent, Some(node), place.next);
-    }
-
-    /// Makes two nodes neighbours; none means the end of the parent's list.
-    fn link(&mut self, parent: NodeId, left: Option<NodeId>, right: Option<NodeId>) {
-        match left {
-            Some(left) => self.change(left, |node| node.next = right),
-            None => self.change(parent, |node| node.first = right),
-        }
-        match right {
-            Some(right) => self.change(right, |node| node.prev = left),
-            None => self.change(parent, |node| node.last = left),
-        }
-    }
-
-    /// Prepares a childless element for its first child and returns the gap before the child.
-    fn make_room(&mut self, parent: NodeId) -> Span {
-        let lone = Lone::of(self.tree(), parent);
-        let Node { head, tail, end, .. } = *self.tree().node(parent);
-        let tree = &mut self.document.tree;
-        if !end.is_empty() {
-            let open = tree.text(tail) == lone.behind;
-            return tree.add_buffer(&if open { lone.before_if_open() } else { lone.before });
-        }
-        let start = tree.text(head);
-        let opened = format!("{}>", start.strip_suffix("/>").unwrap_or(start));
-        let end = format!("</{}>", xml::tag_name(start));
-        let pieces = [opened, lone.before, lone.behind, end].map(|piece| tree.add_buffer(&piece));
-        let [head, gap, tail, end] = pieces;
-        self.change(parent, |node| {
-            node.head = head;
-            node.tail = tail;
-            node.end = end;
-        });
-        gap
-    }
-
-    /// Takes a node out of its parent, with the white space that belongs to it.
-    fn detach(&mut self, node: NodeId, parent: NodeId) {
-        self.document.tree.bytes -= self.bytes_of(node);
-        let Node { prev, next, gap, .. } = *self.tree().node(node);
-        if prev.is_none() && next.is_none() {
-            self.close_up(parent, gap);
-        } else {
-            let rest = self.without_trailing_white(gap);
-            match next {
-                Some(next) => {
-                    let gap = self.tree().node(next).gap;
-                    let joined = self.document.tree.join(rest, gap);
-                    self.change(next, |node| node.gap = joined);
-                }
-                None => self.prepend_to_tail(parent, rest),
-            }
-        }
-        self.link(parent, prev, next);
-    }
-
-    /// Undoes [`Transaction::make_room`] for a parent whose only child, behind `gap`, goes.
-    fn close_up(&mut self, parent: NodeId, gap: Span) {
-        let tree = &self.document.tree;
-        let lone = Lone::of(tree, parent);
-        let Node { head, tail, .. } = *tree.node(parent);
-        let made = tree.text(tail) == lone.behind;
-        if made && tree.text(gap) == lone.before {
-            let start = tree.text(head);
-            let closed = format!("{}/>", start.strip_suffix('>').unwrap_or(start));
-            let head = self.document.tree.add_buffer(&closed);
-            self.change(parent, |node| {
-                node.head = head;
-                node.tail = Span::default();
-                node.end = Span::default();
-            });
-        } else {
-            let rest = self.without_trailing_white(gap);
-            self.prepend_to_tail(parent, rest);
-        }
-    }
-
-    fn prepend_to_tail(&mut self, parent: NodeId, text: Span) {
-        let tail = self.tree().node(parent).tail;
-        let joined = self.document.tree.join(text, tail);
-        self.change(parent, |node| node.tail = joined);
-    }
-
-    fn without_trailing_white(&self, gap: Span) -> Span {
-        let white = place::trailing_white(self.tree(), gap);
-        Span { end: white.start, ..gap }
-    }
-
-    /// Hashes an element and its ancestors anew; all other hashes stay.
-    fn rehash_from(&mut self, node: NodeId, left: Option<NodeId>, right: Option<NodeId>) {
-        let (mut left, mut right) = (left, right);
-        let mut next = Some(node);
-        while let Some(ancestor) = next {
-            let renewal = self.document.tree.renewal(ancestor, left, right);
-            self.change(ancestor, |node| node.renew(renewal));
-            let node = self.tree().node(ancestor);
-            (left, right, next) = (node.prev, node.next, node.parent);
-        }
+        let (removed, inserted) = (only(&former, &came), only(&present, &went));
+        let kept = present.iter().filter(|id| went.contains(id)).cloned().collect();
+        Self { inserted, removed, kept, ..self }
     }
 }
 
-fn refuse(fragment: &str, refusal: Refusal) -> EditError {
-    match refusal {
-        Refusal::Limit(limit) => EditError::Limit(limit),
-        Refusal::Fault(fault) => match fault.cause {
-            XmlFault::Dtd => EditError::Dtd,
-            XmlFault::NotOneRoot => EditError::NotOneRoot,
-            cause => EditError::NotWellFormed { position: Position::at(fragment, fault.offset), cause },
-        },
-    }
+/// The end tag of an element that starts like this.
+fn end_tag(start: &str) -> String {
+    format!("</{}>", xml::tag_name(start))
+}
+
+/// Whether the same markup means the same in both elements.
+fn means_the_same(tree: &Tree, one: NodeId, other: NodeId) -> bool {
+    let is_free = |node: NodeId| is_free(tree.node(node).kind);
+    one == other || is_free(one) == is_free(other) && Scope::inside(tree, one) == Scope::inside(tree, other)
+}
+
+/// Whether what stands in an element of this kind is found by a name that its ancestors' names are part of.
+pub(crate) fn names_reach_down(kind: Kind) -> bool {
+    crate::class::is_class_or_library(kind) || reference::is_part(kind)
 }

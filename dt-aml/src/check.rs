@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::document::Document;
 use crate::edit::EditError;
-use crate::index::{self, Index};
+use crate::index;
+use crate::kind::{Kind, Version};
+use crate::reference;
 use crate::schema::{self, Content};
-use crate::tree::{NodeId, Tree};
+use crate::transaction::Region;
+use crate::tree::{NodeId, Span, Tree};
 use crate::xml;
 
 /// How an element departs from the content model of CAEX.
@@ -68,17 +72,74 @@ pub enum SchemaError {
     },
 }
 
-/// Checks that `fragment`, which is not attached yet, may become a child of `parent`, its place among the children
-/// apart.
-pub(crate) fn fragment(
+/// Checks everything that now stands in a region, of which nothing stood there before: its place among the children, and, if it came from
+/// outside, what is in it.
+pub(crate) fn arrivals(document: &Document, region: Region, from_outside: bool) -> Result<(), EditError> {
+    let tree = &document.tree;
+    let content = schema::content(tree.version, tree.node(region.parent).kind);
+    for node in region.nodes(tree) {
+        as_child(document, content, region.parent, node)?;
+    }
+    order(tree, content, region)?;
+    if from_outside {
+        region.nodes(tree).try_for_each(|node| subtree(document, node))?;
+    }
+    Ok(())
+}
+
+/// Checks that a region of an element that holds elements only holds no text.
+pub(crate) fn text_between(tree: &Tree, region: Region) -> Result<(), SchemaError> {
+    match schema::content(tree.version, tree.node(region.parent).kind) {
+        Content::Groups { .. } => {
+            let gaps = region.nodes(tree).map(|node| tree.node(node).gap).chain([region.closing(tree)]);
+            no_text(tree, region.parent, gaps)
+        }
+        Content::Text | Content::Free => Ok(()),
+    }
+}
+
+/// Checks an element that stays where it is with other tags; if it was read anew, with everything in it.
+pub(crate) fn in_place(document: &Document, node: NodeId, is_new: bool) -> Result<(), EditError> {
+    let tree = &document.tree;
+    if let Some(parent) = tree.node(node).parent {
+        let region = Region::around(tree, parent, node);
+        let content = schema::content(tree.version, tree.node(parent).kind);
+        as_child(document, content, parent, node)?;
+        order(tree, content, region)?;
+    }
+    if is_new {
+        return subtree(document, node);
+    }
+    has_name(tree, node)?;
+    identity(document, node)?;
+    link(document, node)
+}
+
+/// Checks an element and everything in it.
+fn subtree(document: &Document, top: NodeId) -> Result<(), EditError> {
+    let tree = &document.tree;
+    tree.preorder(top).try_for_each(|node| content(tree, node))?;
+    tree.preorder(top).try_for_each(|node| {
+        identity(document, node)?;
+        link(document, node)
+    })
+}
+
+/// Checks that of each of these kinds that the schema requires there is still an element.
+pub(crate) fn required(
     tree: &Tree,
-    index: &Index,
     parent: NodeId,
-    fragment: NodeId,
-) -> Result<(), EditError> {
-    as_child(tree, parent, fragment)?;
-    tree.preorder(fragment).try_for_each(|node| content(tree, node))?;
-    ids(tree, index, fragment)
+    kinds: impl IntoIterator<Item = Kind>,
+) -> Result<(), SchemaError> {
+    let content = schema::content(tree.version, tree.node(parent).kind);
+    for kind in kinds {
+        if let Some((_, group)) = content.rank(kind).filter(|(_, group)| group.required)
+            && !tree.children(parent).any(|child| group.kinds.contains(&tree.node(child).kind))
+        {
+            return Err(missing_child(tree, parent, group));
+        }
+    }
+    Ok(())
 }
 
 /// The name of an element as written, for messages.
@@ -86,39 +147,57 @@ pub(crate) fn tag(tree: &Tree, node: NodeId) -> String {
     xml::tag_name(tree.head(node)).to_owned()
 }
 
-fn as_child(tree: &Tree, parent: NodeId, child: NodeId) -> Result<(), SchemaError> {
-    let (parent_kind, kind) = (tree.node(parent).kind, tree.node(child).kind);
-    let content = schema::content(tree.version, parent_kind);
+/// Checks that an element may be a child of this parent, its place apart.
+fn as_child(document: &Document, content: Content, parent: NodeId, child: NodeId) -> Result<(), SchemaError> {
+    let Document { tree, index, .. } = document;
     if matches!(content, Content::Free) {
         return Ok(());
     }
+    let kind = tree.node(child).kind;
     let Some((_, group)) = content.rank(kind) else {
         return Err(SchemaError::NotAllowedHere { tag: tag(tree, child), parent: tag(tree, parent) });
     };
-    if group.single && tree.children(parent).any(|sibling| group.kinds.contains(&tree.node(sibling).kind)) {
+    let in_group = |sibling: &NodeId| group.kinds.contains(&tree.node(*sibling).kind);
+    if group.single && tree.children(parent).filter(in_group).nth(1).is_some() {
         return Err(SchemaError::TooMany { tag: tag(tree, child), parent: tag(tree, parent) });
     }
-    let name = xml::attribute(tree.head(child), "Name");
-    if let Some(name) = name.filter(|_| kind.is_named_uniquely()) {
-        let same = |sibling: NodeId| {
-            tree.node(sibling).kind == kind
-                && xml::attribute(tree.head(sibling), "Name").is_some_and(|other| other == name)
-        };
-        if tree.children(parent).any(same) {
-            return Err(SchemaError::DuplicateName { tag: tag(tree, child), name: name.into_owned() });
+    if let Some(name) = xml::attribute(tree.head(child), "Name").filter(|_| kind.is_named_uniquely())
+        && index.named_children(tree, parent, kind, &name).nth(1).is_some()
+    {
+        return Err(SchemaError::DuplicateName { tag: tag(tree, child), name: name.into_owned() });
+    }
+    Ok(())
+}
+
+/// Checks that the elements of a region keep the order of groups with each other and with their neighbours.
+fn order(tree: &Tree, content: Content, region: Region) -> Result<(), SchemaError> {
+    let rank = |node: NodeId| content.rank(tree.node(node).kind).map(|(rank, _)| rank);
+    let before = std::iter::successors(region.prev, |node| tree.node(*node).prev).find_map(rank);
+    let behind = std::iter::successors(region.next, |node| tree.node(*node).next).find_map(rank);
+    let mut reached = before;
+    for node in region.nodes(tree) {
+        let own = rank(node);
+        let too_far = behind.is_some() && own > behind;
+        if own.is_some() && (own < reached || too_far) {
+            return Err(SchemaError::OutOfOrder { tag: tag(tree, node), parent: tag(tree, region.parent) });
         }
+        reached = own.max(reached);
+    }
+    Ok(())
+}
+
+fn has_name(tree: &Tree, node: NodeId) -> Result<(), SchemaError> {
+    let name = xml::attribute(tree.head(node), "Name");
+    if tree.node(node).kind.needs_name() && name.is_none_or(|name| name.is_empty()) {
+        return Err(SchemaError::Unnamed { tag: tag(tree, node) });
     }
     Ok(())
 }
 
 /// Checks what one element holds: the first thing that is wrong with it.
 pub(crate) fn content(tree: &Tree, node: NodeId) -> Result<(), SchemaError> {
-    let kind = tree.node(node).kind;
-    let name = xml::attribute(tree.head(node), "Name");
-    if kind.needs_name() && name.is_none_or(|name| name.is_empty()) {
-        return Err(SchemaError::Unnamed { tag: tag(tree, node) });
-    }
-    let content = schema::content(tree.version, kind);
+    has_name(tree, node)?;
+    let content = schema::content(tree.version, tree.node(node).kind);
     match content {
         Content::Free => Ok(()),
         Content::Text => match tree.node(node).first {
@@ -129,7 +208,8 @@ pub(crate) fn content(tree: &Tree, node: NodeId) -> Result<(), SchemaError> {
         },
         Content::Groups { .. } => {
             children(tree, node, content)?;
-            no_text(tree, node)
+            let gaps = tree.children(node).map(|child| tree.node(child).gap).chain([tree.node(node).tail]);
+            no_text(tree, node, gaps)
         }
     }
 }
@@ -177,9 +257,9 @@ pub(crate) fn missing_child(tree: &Tree, parent: NodeId, group: &schema::Group) 
 }
 
 /// Checks that only white space, comments and instructions stand between an element's children.
-fn no_text(tree: &Tree, node: NodeId) -> Result<(), SchemaError> {
+fn no_text(tree: &Tree, node: NodeId, gaps: impl Iterator<Item = Span>) -> Result<(), SchemaError> {
     let mut text = String::new();
-    for gap in tree.children(node).map(|child| tree.node(child).gap).chain([tree.node(node).tail]) {
+    for gap in gaps {
         let piece = tree.text(gap);
         if !xml::is_white(piece) {
             xml::push_text(piece, &mut text);
@@ -188,18 +268,44 @@ fn no_text(tree: &Tree, node: NodeId) -> Result<(), SchemaError> {
     if xml::is_white(&text) { Ok(()) } else { Err(SchemaError::StrayText { tag: tag(tree, node) }) }
 }
 
-/// Checks that a fragment's IDs are new and can be used as addresses.
-fn ids(tree: &Tree, index: &Index, fragment: NodeId) -> Result<(), EditError> {
-    let mut seen = BTreeSet::new();
-    for node in tree.preorder(fragment) {
-        let Some(id) = index::id_of(tree, node) else { continue };
-        if crate::address::is_unusable(&id) {
-            return Err(EditError::UnusableId { id: id.into_owned() });
-        }
-        if index.with_id(tree, &id).next().is_some() || seen.contains(&id) {
-            return Err(EditError::DuplicateId { id: id.into_owned() });
-        }
-        seen.insert(id);
+/// Checks that an element's ID is its own and can be used as an address.
+fn identity(document: &Document, node: NodeId) -> Result<(), EditError> {
+    let Document { tree, index, .. } = document;
+    let Some(id) = index::id_of(tree, node) else { return Ok(()) };
+    if crate::address::is_unusable(&id) {
+        return Err(EditError::UnusableId { id: id.into_owned() });
+    }
+    if index.with_id(tree, &id).nth(1).is_some() {
+        return Err(EditError::DuplicateId { id: id.into_owned() });
     }
     Ok(())
+}
+
+/// Checks that the ends of a link are written as the document's version writes them.
+fn link(document: &Document, node: NodeId) -> Result<(), EditError> {
+    let tree = &document.tree;
+    if tree.node(node).kind != Kind::InternalLink {
+        return Ok(());
+    }
+    for pointer in reference::pointers(tree, node) {
+        if !pointer.value.is_empty() && !is_in_format(document, &pointer.value) {
+            return Err(EditError::LinkFormat { target: pointer.value });
+        }
+    }
+    Ok(())
+}
+
+/// Whether the end of a link is written as the document's version writes it: `GUID:name` in CAEX 2.15, an ID in CAEX 3.0. An ID may hold a
+/// colon too, so what is an ID is one.
+fn is_in_format(document: &Document, value: &str) -> bool {
+    let Document { tree, index, .. } = document;
+    match tree.version {
+        Version::Caex215 => value.contains(':'),
+        Version::Caex30 => {
+            let names_an_owner = |(id, interface): (&str, Option<&str>)| {
+                interface.is_some() && (index.with_id(tree, id).next().is_some() || id.starts_with('{'))
+            };
+            index.with_id(tree, value).next().is_some() || !reference::readings(value).any(names_an_owner)
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::address::{self, FindError};
+use crate::edit::EditError;
 use crate::element::Element;
 use crate::grow::{self, Grown, Soil};
 use crate::hash::SubtreeHash;
@@ -12,7 +13,7 @@ use crate::kind::{Kind, Version};
 use crate::limits::{LimitExceeded, Limits, Position};
 use crate::pages::{Pages, PagesBuilder};
 use crate::tree::{NodeId, Span, Tree};
-use crate::xml::{self, Refusal, Scope, Shape, XmlFault};
+use crate::xml::{self, Refusal, Shape, XmlFault};
 
 /// An AutomationML document that can be queried and edited, and knows its own bytes.
 ///
@@ -98,22 +99,14 @@ impl Document {
         limits.check_bytes(bytes.len() as u64)?;
         let text = std::str::from_utf8(bytes).map_err(|e| ParseError::NotUtf8 { offset: e.valid_up_to() })?;
         check_encoding(text)?;
-        let soil = Soil {
-            shape: Shape::Document,
-            scope: Scope::default(),
-            depth: 0,
-            version: None,
-            free: false,
-            buffer: 0,
-            first: 0,
-        };
-        let mut grown = grow::grow(text, soil, limits).map_err(|refusal| refuse(text, refusal))?;
-        let (keys, classes) = (std::mem::take(&mut grown.keys), std::mem::take(&mut grown.classes));
+        let mut grown =
+            grow::grow(text, Soil::bare(Shape::Document), limits).map_err(|refusal| refuse(text, refusal))?;
+        let (keys, rest) = (std::mem::take(&mut grown.keys), std::mem::take(&mut grown.keyed_in_context));
         let mut tree = Tree::of(text, grown);
         if tree.node(tree.root).kind != Kind::CaexFile {
             return Err(ParseError::NotCaex { root: xml::tag_name(tree.head(tree.root)).to_owned() });
         }
-        let index = Index::of(&tree, keys, &classes);
+        let index = Index::of(&tree, keys, &rest);
         tree.hash_grown(tree.root);
         let root_hash = tree.document_hash();
         Ok(Self { tree, index, limits: *limits, root_hash })
@@ -121,9 +114,6 @@ impl Document {
 
     /// The document's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        if self.tree.pristine {
-            return self.tree.buffers.get(0).as_bytes().to_vec();
-        }
         let mut bytes = Vec::with_capacity(usize::try_from(self.len()).unwrap_or(0));
         for piece in self.pieces() {
             bytes.extend_from_slice(self.tree.text(piece).as_bytes());
@@ -136,9 +126,6 @@ impl Document {
     /// # Errors
     /// What `writer` answers.
     pub fn write_to(&self, writer: &mut impl Write) -> io::Result<()> {
-        if self.tree.pristine {
-            return writer.write_all(self.tree.buffers.get(0).as_bytes());
-        }
         self.pieces().try_for_each(|piece| writer.write_all(self.tree.text(piece).as_bytes()))
     }
 
@@ -215,6 +202,15 @@ pub(crate) fn coalesce(pieces: impl Iterator<Item = Span>) -> impl Iterator<Item
     })
 }
 
+impl Document {
+    /// Refuses text that cannot stand around a root element, for which `<a/>` stands in `whole`.
+    pub(crate) fn check_surroundings(whole: &str, limits: &Limits) -> Result<(), EditError> {
+        check_encoding(whole).map_err(|_| EditError::Encoding)?;
+        let grown = grow::grow(whole, Soil::bare(Shape::Document), limits);
+        grown.map(|_| ()).map_err(|refusal| EditError::of(whole, refusal))
+    }
+}
+
 fn refuse(text: &str, refusal: Refusal) -> ParseError {
     match refusal {
         Refusal::Limit(limit) => ParseError::Limit(limit),
@@ -245,7 +241,6 @@ impl Tree {
             bytes: text.len() as u64,
             held: text.len() as u64,
             elements,
-            pristine: true,
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Grows nodes from a text: a whole document, or a fragment in the scope of its parent.
 
-use crate::class;
 use crate::hash::SubtreeHash;
 use crate::index;
 use crate::kind::{Kind, Version};
 use crate::limits::Limits;
 use crate::pages::PagesBuilder;
 use crate::postings::Posting;
+use crate::reference;
 use crate::tree::{Node, NodeId, Span, Tree};
 use crate::xml::{Fault, Reader, Refusal, Scope, Shape, Tag, XmlFault};
 
@@ -28,6 +28,13 @@ pub(crate) struct Soil {
     pub(crate) first: usize,
 }
 
+impl Soil {
+    /// Where nothing stands around a text.
+    pub(crate) fn bare(shape: Shape) -> Self {
+        Self { shape, scope: Scope::default(), depth: 0, version: None, free: false, buffer: 0, first: 0 }
+    }
+}
+
 /// What grew.
 pub(crate) struct Grown {
     /// The nodes, in document order; the first has the number that the soil asked for.
@@ -39,8 +46,8 @@ pub(crate) struct Grown {
     pub(crate) version: Option<Version>,
     /// What the elements are looked up by, as far as their attributes tell.
     pub(crate) keys: Vec<Posting>,
-    /// The elements that are classes.
-    pub(crate) classes: Vec<NodeId>,
+    /// The elements that may have keys besides.
+    pub(crate) keyed_in_context: Vec<NodeId>,
 }
 
 /// Nodes for the elements of `text`, without hashes, attached to nothing.
@@ -57,7 +64,7 @@ pub(crate) fn grow(text: &str, soil: Soil, limits: &Limits) -> Result<Grown, Ref
         last_end: 0,
         roots: Vec::new(),
         keys: Vec::new(),
-        classes: Vec::new(),
+        keyed_in_context: Vec::new(),
     };
     while let Some(tag) = reader.next_tag()? {
         match tag {
@@ -86,7 +93,7 @@ struct Gardener<'a> {
     last_end: usize,
     roots: Vec<NodeId>,
     keys: Vec<Posting>,
-    classes: Vec<NodeId>,
+    keyed_in_context: Vec<NodeId>,
 }
 
 impl Gardener<'_> {
@@ -127,8 +134,8 @@ impl Gardener<'_> {
             (None, None) => self.roots.push(id),
         }
         index::attribute_keys(kind, parent, attributes, &mut |key| self.keys.push((key, id)));
-        if class::is_class(kind) {
-            self.classes.push(id);
+        if self.needs_context(kind, parent) {
+            self.keyed_in_context.push(id);
         }
         self.open.push(id);
         self.last_end = end;
@@ -146,6 +153,18 @@ impl Gardener<'_> {
         if free || version.is_none() || version != self.version { Kind::Other } else { Kind::of_tag(local) }
     }
 
+    /// Whether an element has keys that do not follow from its attributes alone. There is a value in nearly each attribute, and nearly
+    /// none is a reference.
+    fn needs_context(&mut self, kind: Kind, parent: Option<NodeId>) -> bool {
+        match parent {
+            Some(parent) if reference::holds_value(kind) => {
+                let Span { start, end, .. } = self.node_mut(parent).head;
+                self.text[start as usize..end as usize].contains("IDREF")
+            }
+            _ => index::needs_context(kind),
+        }
+    }
+
     /// Ends the innermost open element with the end tag `start..end`, which is empty if the start tag closed itself.
     fn finish(&mut self, start: usize, end: usize) -> Result<(), Fault> {
         let id = self.open.pop().ok_or(Fault::at(start, XmlFault::Unopened))?;
@@ -160,8 +179,8 @@ impl Gardener<'_> {
 
     fn harvest(self) -> Grown {
         let epilog = Span::new(self.buffer, self.last_end, self.text.len());
-        let Self { nodes, roots, version, keys, classes, .. } = self;
-        Grown { nodes, roots, epilog, version, keys, classes }
+        let Self { nodes, roots, version, keys, keyed_in_context, .. } = self;
+        Grown { nodes, roots, epilog, version, keys, keyed_in_context }
     }
 }
 
@@ -172,41 +191,40 @@ pub(crate) struct Seedling {
     pub(crate) roots: Vec<NodeId>,
     /// What stands behind the last of them.
     pub(crate) epilog: Span,
-    /// Elements at all levels.
-    pub(crate) elements: u32,
+    /// The version of CAEX that the first of them is in the namespace of.
+    pub(crate) version: Option<Version>,
 }
 
 impl Tree {
-    /// Grows `text` beside the document, in the scope of `parent`.
+    /// Grows `text` beside the document, in the scope of `parent`; `None`: as a root element.
     pub(crate) fn grow_in(
         &mut self,
         text: &str,
         shape: Shape,
-        parent: NodeId,
+        parent: Option<NodeId>,
         limits: &Limits,
     ) -> Result<Seedling, Refusal> {
+        let depth = parent.map_or(0, |parent| self.ancestors(parent).count());
         let soil = Soil {
             shape,
-            scope: Scope::inside(self, parent),
-            depth: u32::try_from(self.ancestors(parent).count()).unwrap_or(u32::MAX),
-            version: Some(self.version),
-            free: is_free(self.node(parent).kind),
+            scope: parent.map_or_else(Scope::default, |parent| Scope::inside(self, parent)),
+            depth: u32::try_from(depth).unwrap_or(u32::MAX),
+            version: parent.map(|_| self.version),
+            free: parent.is_some_and(|parent| is_free(self.node(parent).kind)),
             buffer: u32::try_from(self.buffers.len()).unwrap_or(u32::MAX),
             first: self.nodes.len(),
         };
         let grown = grow(text, soil, limits)?;
         self.add_buffer(text);
-        let elements = u32::try_from(grown.nodes.len()).unwrap_or(u32::MAX);
         grown.nodes.into_items().for_each(|node| self.nodes.push(node));
         grown.roots.iter().for_each(|root| self.hash_grown(*root));
-        Ok(Seedling { roots: grown.roots, epilog: grown.epilog, elements })
+        Ok(Seedling { roots: grown.roots, epilog: grown.epilog, version: grown.version })
     }
 }
 
 /// The element with these bytes, in the scope of these namespaces and free of the rules of CAEX, as a tree of its own.
 pub(crate) fn grow_element(source: &str, scope: Scope, limits: &Limits) -> Result<Tree, Refusal> {
-    let shape = Shape::Element;
-    let soil = Soil { shape, scope, depth: 0, version: None, free: true, buffer: 0, first: 0 };
+    let soil = Soil { scope, free: true, ..Soil::bare(Shape::Element) };
     let mut tree = Tree::of(source, grow(source, soil, limits)?);
     tree.hash_grown(tree.root);
     Ok(tree)

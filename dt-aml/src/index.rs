@@ -1,4 +1,4 @@
-//! Which elements carry an ID, which refer to one, and which are the class at a path.
+//! What the elements of a document are looked up by.
 
 use std::borrow::Cow;
 
@@ -6,13 +6,9 @@ use crate::class;
 use crate::key::Key;
 use crate::kind::Kind;
 use crate::postings::{Posting, Postings};
+use crate::reference;
 use crate::tree::{Node, NodeId, Tree};
 use crate::xml;
-
-/// The attributes of an InternalLink that name its ends.
-pub(crate) const LINK_ENDS: [&str; 2] = ["RefPartnerSideA", "RefPartnerSideB"];
-/// The attribute of an InternalElement that names its class, or the element that it mirrors.
-pub(crate) const UNIT: &str = "RefBaseSystemUnitPath";
 
 /// Elements by ID, referring elements by what they may refer to, classes by their path, and children by their name.
 ///
@@ -21,19 +17,21 @@ pub(crate) const UNIT: &str = "RefBaseSystemUnitPath";
 pub(crate) struct Index(Postings);
 
 impl Index {
-    /// The index of a whole tree, of whose elements `entries` are the keys that follow from attributes, and of which
-    /// these are classes.
-    pub(crate) fn of(tree: &Tree, mut entries: Vec<Posting>, classes: &[NodeId]) -> Self {
-        entries.extend(classes.iter().filter_map(|class| Some((class::key_of(tree, *class)?, *class))));
+    /// The index of a whole tree, of whose elements `entries` are the keys that follow from attributes alone, and of which `rest` have
+    /// others besides.
+    pub(crate) fn of(tree: &Tree, mut entries: Vec<Posting>, rest: &[NodeId]) -> Self {
+        for node in rest {
+            keys_in_context(tree, *node, &mut |key| entries.push((key, *node)));
+        }
         Self(Postings::of(entries))
     }
 
-    pub(crate) fn add(&mut self, tree: &Tree, node: NodeId) {
-        each_key(tree, node, &mut |key| self.0.insert((key, node)));
+    pub(crate) fn insert(&mut self, posting: Posting) {
+        self.0.insert(posting);
     }
 
-    pub(crate) fn remove(&mut self, tree: &Tree, node: NodeId) {
-        each_key(tree, node, &mut |key| self.0.remove(&(key, node)));
+    pub(crate) fn remove(&mut self, posting: &Posting) {
+        self.0.remove(posting);
     }
 
     /// The elements that may have this key, in no order that means anything.
@@ -64,11 +62,30 @@ impl Index {
 }
 
 /// Calls `tell` with every key that an element is looked up by.
-fn each_key(tree: &Tree, node: NodeId, tell: &mut impl FnMut(Key)) {
+pub(crate) fn each_key(tree: &Tree, node: NodeId, tell: &mut impl FnMut(Key)) {
     let Node { kind, parent, .. } = *tree.node(node);
     attribute_keys(kind, parent, xml::attributes(tree.head(node)), tell);
+    if needs_context(kind) {
+        keys_in_context(tree, node, tell);
+    }
+}
+
+/// Whether an element of this kind may have keys that do not follow from its attributes alone.
+pub(crate) fn needs_context(kind: Kind) -> bool {
+    class::is_class(kind) || reference::is_mapping(kind) || reference::holds_value(kind)
+}
+
+/// Calls `tell` with the keys of an element that do not follow from its attributes alone: the path of a class, what a mapping between
+/// names maps, and what a value of type `xs:IDREF` names.
+fn keys_in_context(tree: &Tree, node: NodeId, tell: &mut impl FnMut(Key)) {
     if let Some(key) = class::key_of(tree, node) {
         tell(key);
+    }
+    if let Some((owner, name)) = reference::mapped(tree, node) {
+        tell(Key::mapped(owner, &name));
+    }
+    if reference::is_idref(tree, node) {
+        reference::value_of(tree, node).split(xml::WHITE).for_each(|id| tell(Key::reference(id)));
     }
 }
 
@@ -83,11 +100,11 @@ pub(crate) fn attribute_keys<'a>(
         match (name, parent) {
             ("Name", Some(parent)) => tell(Key::child(parent, kind, &xml::attribute_value(raw))),
             ("ID", _) if kind != Kind::Other && !raw.is_empty() => tell(Key::id(&xml::attribute_value(raw))),
-            _ if name.starts_with("Ref") && referring(kind).contains(&name) => {
-                let value = xml::attribute_value(raw);
-                readings(&value).for_each(|(target, _)| tell(Key::reference(target)));
+            _ => {
+                if let Some(field) = reference::field(kind, name) {
+                    reference::keys(field, &xml::attribute_value(raw), tell);
+                }
             }
-            _ => {}
         }
     }
 }
@@ -98,59 +115,4 @@ pub(crate) fn id_of(tree: &Tree, node: NodeId) -> Option<Cow<'_, str>> {
         return None;
     }
     xml::attribute(tree.head(node), "ID").filter(|id| !id.is_empty())
-}
-
-/// A reference from one element to another, as written.
-pub(crate) struct Pointer {
-    /// The XML attribute that holds it.
-    pub(crate) attribute: &'static str,
-    /// Its value.
-    pub(crate) value: String,
-}
-
-impl Pointer {
-    /// How it can be read, as ID and interface name.
-    pub(crate) fn readings(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        readings(&self.value)
-    }
-
-    /// True if this may mean the element with this ID.
-    pub(crate) fn may_mean(&self, id: &str) -> bool {
-        self.readings().any(|(target, _)| target == id)
-    }
-
-    /// True if this may mean the interface `name` of the element with this ID: `{ID}:name`.
-    pub(crate) fn may_mean_interface(&self, id: &str, name: &str) -> bool {
-        self.readings().any(|(target, interface)| target == id && interface == Some(name))
-    }
-}
-
-/// How a reference can be read, as ID and interface name.
-///
-/// CAEX 3.0 writes the interface's ID, CAEX 2.15 writes `{ID}:name` or `ID:name`. IDs need not be GUIDs, and both
-/// may hold colons, so it can be split at the first and at the last one.
-fn readings(value: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
-    let (first, last) = (value.find(':'), value.rfind(':').filter(|last| value.find(':') != Some(*last)));
-    let colons = first.into_iter().chain(last);
-    let split = colons.map(move |at| (&value[..at], Some(&value[at + 1..])));
-    std::iter::once((value, None)).chain(split).flat_map(|(target, name)| {
-        let bare = target.strip_prefix('{').and_then(|inner| inner.strip_suffix('}'));
-        std::iter::once((target, name)).chain(bare.map(|bare| (bare, name)))
-    })
-}
-
-/// The XML attributes in which an element of this kind refers to others.
-fn referring(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::InternalLink => &LINK_ENDS,
-        Kind::InternalElement => &[UNIT],
-        _ => &[],
-    }
-}
-
-/// The references that an element holds: the ends of an InternalLink, the master of a mirror.
-pub(crate) fn pointers(tree: &Tree, node: NodeId) -> Vec<Pointer> {
-    let attributes = referring(tree.node(node).kind);
-    let value = |name: &&'static str| Some((*name, xml::attribute(tree.head(node), name)?.into_owned()));
-    attributes.iter().filter_map(value).map(|(attribute, value)| Pointer { attribute, value }).collect()
 }

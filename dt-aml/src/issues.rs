@@ -9,9 +9,9 @@ use crate::address;
 use crate::check::{self, SchemaError};
 use crate::document::Document;
 use crate::element::Element;
-use crate::index;
 use crate::kind::{Kind, Version};
 use crate::limits::Position;
+use crate::reference;
 use crate::tree::Visit;
 
 /// Something wrong with an element.
@@ -131,23 +131,11 @@ fn identity(element: Element<'_>) -> Option<Problem> {
 /// The ends of an InternalLink that name nothing.
 fn broken_ends(link: Element<'_>) -> Vec<Problem> {
     let document = link.document;
-    let pointers = index::pointers(&document.tree, link.node).into_iter();
-    let broken = pointers.filter(|pointer| !pointer.value.is_empty() && !leads_somewhere(document, pointer));
-    let problem = |pointer: index::Pointer| Problem::BrokenReference {
-        attribute: pointer.attribute.to_owned(),
+    let pointers = reference::pointers(&document.tree, link.node).into_iter();
+    let broken = pointers.filter(|pointer| !pointer.value.is_empty() && !pointer.leads_somewhere(document));
+    let problem = |pointer: reference::Pointer| Problem::BrokenReference {
+        attribute: pointer.attribute().to_owned(),
         target: pointer.value,
     };
     broken.map(problem).collect()
-}
-
-fn leads_somewhere(document: &Document, pointer: &index::Pointer) -> bool {
-    pointer.readings().any(|(id, interface)| {
-        document.index.with_id(&document.tree, id).any(|owner| match interface {
-            None => true,
-            Some(name) => document
-                .element(owner)
-                .children_of(Kind::ExternalInterface)
-                .any(|child| child.name().is_some_and(|other| other == name)),
-        })
-    })
 }

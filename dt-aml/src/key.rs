@@ -27,6 +27,7 @@ enum Sort {
     Class,
     ClassReference,
     Child,
+    Mapped,
 }
 
 impl Key {
@@ -59,6 +60,12 @@ impl Key {
     /// The elements that refer to the class with this path.
     pub(crate) fn class_reference<'n>(lib: Kind, names: impl Iterator<Item = &'n str>) -> Self {
         names.fold(Maker::new(Sort::ClassReference).number(lib as u32), Maker::text).done()
+    }
+
+    /// The mappings in `owner` that map its part of this name.
+    pub(crate) fn mapped(owner: NodeId, name: &str) -> Self {
+        let index = u32::try_from(owner.index()).unwrap_or(u32::MAX);
+        Maker::new(Sort::Mapped).number(index).text(name).done()
     }
 
     /// The children of `parent` of kind `kind` with this `Name`.

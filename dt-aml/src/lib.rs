@@ -16,6 +16,7 @@
 //! - **Hashes** depend on the bytes alone and are kept up to date along the path from an edit to the root.
 //! - **Bad input** is a typed error, and costs no more than the [`Limits`] allow. Parsing is lenient where real files are
 //!   broken, and lists what it found: [`Document::issues`]. Editing is strict.
+//! - **Packages** (`.amlx`, `.mtp`, zip) are read with feature `packages`.
 //!
 //! ```
 //! use dt_aml::{Document, Limits};
@@ -54,24 +55,37 @@ mod key;
 mod kind;
 mod pages;
 mod postings;
+mod reference;
 mod rehash;
 mod tree;
 mod xml;
 
 // Changing it.
+mod align;
 mod apply;
 mod check;
+mod diff;
 mod edit;
+mod patch;
 mod place;
 mod schema;
+mod settle;
+mod transaction;
 
 // Asking it.
 mod attribute;
 mod class;
 mod constraint;
 mod issues;
+mod link;
+mod mtp;
+#[cfg(feature = "packages")]
+pub mod package;
+pub mod path;
 mod program;
 mod proof;
+mod query;
+pub mod semantic;
 pub mod value;
 
 pub use address::FindError;
@@ -79,13 +93,20 @@ pub use attribute::Attribute;
 pub use check::SchemaError;
 pub use constraint::{Bound, Constraint, Requirement, Verdict, Violation};
 pub use document::{Document, ParseError};
-pub use edit::{Change, Edit, EditError, MAX_REPORTED, Reference, RemovePolicy};
+pub use edit::{Change, Edit, EditError, MAX_REPORTED, Outcome, Reference, RemovePolicy};
 pub use element::Element;
 pub use hash::SubtreeHash;
 pub use issues::{Issue, Problem};
 pub use kind::{CAEX_3_NAMESPACE, Kind, Version};
 pub use limits::{Limit, LimitExceeded, Limits, Position};
+pub use link::{End, Link, Target};
+#[cfg(feature = "packages")]
+pub use package::{Package, PackageError, PackageLimit, PackageLimits};
+pub use patch::{Patch, PatchError};
+pub use path::PathError;
 pub use program::{Parameter, Program};
 pub use proof::{Proof, ProofError};
+pub use query::{InterfaceMatches, InterfaceQuery, Matches, Query};
+pub use semantic::SemanticHash;
 pub use value::DataType;
 pub use xml::XmlFault;

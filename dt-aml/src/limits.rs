@@ -52,6 +52,16 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// For text that was read under limits before.
+    pub(crate) const NONE: Self = Self {
+        bytes: u64::MAX,
+        depth: u32::MAX,
+        elements: u32::MAX,
+        attributes: u32::MAX,
+        namespaces: u32::MAX,
+        fragment: u64::MAX,
+    };
+
     /// Refuses a document of `bytes` bytes if that is more than allowed, or more than 32-bit offsets reach.
     pub(crate) fn check_bytes(&self, bytes: u64) -> Result<(), LimitExceeded> {
         LimitExceeded::unless(bytes, self.bytes.min(u64::from(u32::MAX)), Limit::Bytes)

@@ -29,10 +29,6 @@ const fn place(index: usize) -> (usize, usize, usize) {
 }
 
 impl<T: Clone> Pages<T> {
-    pub(crate) fn new() -> Self {
-        Self { root: Arc::new(Vec::new()), len: 0 }
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -11,7 +11,6 @@
 //! <P>other</P>    →  <P>⏎  Xother</P>      what stood there stays behind
 //! ```
 
-use crate::check::{self, SchemaError};
 use crate::schema;
 use crate::tree::{NodeId, Span, Tree};
 use crate::xml::WHITE;
@@ -38,32 +37,12 @@ impl Place {
     }
 
     /// Directly behind `prev`, or in front.
-    fn behind(tree: &Tree, parent: NodeId, prev: Option<NodeId>) -> Self {
+    pub(crate) fn behind(tree: &Tree, parent: NodeId, prev: Option<NodeId>) -> Self {
         let next = match prev {
             Some(prev) => tree.node(prev).next,
             None => tree.node(parent).first,
         };
         Self { prev, next }
-    }
-
-    /// Directly behind `after`, if that keeps the order of the schema.
-    pub(crate) fn after(
-        tree: &Tree,
-        parent: NodeId,
-        child: NodeId,
-        after: NodeId,
-    ) -> Result<Self, SchemaError> {
-        let place = Self::behind(tree, parent, Some(after));
-        let content = schema::content(tree.version, tree.node(parent).kind);
-        let rank = |node: NodeId| content.rank(tree.node(node).kind).map(|(rank, _)| rank);
-        let Some(own) = rank(child) else { return Ok(place) };
-        let before = std::iter::successors(place.prev, |node| tree.node(*node).prev).find_map(rank);
-        let behind = std::iter::successors(place.next, |node| tree.node(*node).next).find_map(rank);
-        if before.is_some_and(|before| before > own) || behind.is_some_and(|behind| behind < own) {
-            let (tag, parent) = (check::tag(tree, child), check::tag(tree, parent));
-            return Err(SchemaError::OutOfOrder { tag, parent });
-        }
-        Ok(place)
     }
 }
 

@@ -7,8 +7,7 @@
 //!    `Program` (`BottlingRoleClassLib/Program`, `ProgramRoleClassLib/GenericProgram`), or stands in a role class
 //!    library whose name begins with `Program` (`ProgramBlocksRoleClassLib/Main`,
 //!    `ProgramRoleClassLib/GenericProgram/GenericCommand`);
-//! 2. its system unit class is, or inherits from, an **MTP service** (VDI/VDE/NAMUR 2658-4): `Service`,
-//!    `ServiceProcedure` or `ServiceStrategy` in `MTPServiceSUCLib`;
+//! 2. it is an **MTP service** or one of its procedures (VDI/VDE/NAMUR 2658-4): see below;
 //! 3. it holds a **PLCopen logic reference** and variables beside it: an ExternalInterface whose class path, or that of
 //!    a class it inherits from, names `PLCopenXMLInterface`, and at least one VariableInterface (below). Logic alone is
 //!    not enough: a controller refers to all the logic it runs, and is not to be called.
@@ -19,12 +18,16 @@
 //! The **parameters** of a program are
 //!
 //! - its VariableInterfaces: ExternalInterfaces whose class path, or that of a class they inherit from, has a name in
-//!   it that ends in `VariableInterface`. Every constraint on any attribute of the interface, `refURI` included, belongs to the
-//!   variable. Its data type is that of the attribute named like the interface, or else what the attribute `type`
-//!   says (a PLC type), or else that of the only attribute that is no URI;
+//!   it that ends in `VariableInterface`. Every constraint on any attribute of the interface, `refURI` included, belongs
+//!   to the variable. Its data type is that of the attribute named like the interface, or else what the attribute
+//!   `type` or `DataType` says (a PLC type), or else that of the only attribute that is no URI;
 //! - its CAEX attributes, if it is a program by its role;
-//! - the MTP `ServiceParameter`s in it. Their limits live in the data assembly they refer to, often only at run time, so
-//!   a value for one is not checkable here.
+//! - the parameters of an MTP service.
+//!
+//! The type and the limits of an MTP parameter stand in the data assembly that it refers to. Often they are known at run
+//! time only: then a value for it is not checkable here, or violates what is known.
+
+use std::cell::OnceCell;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -34,16 +37,12 @@ use crate::class::{self, Family};
 use crate::constraint::{Constraint, Verdict};
 use crate::document::Document;
 use crate::element::Element;
-use crate::index;
 use crate::kind::Kind;
+use crate::mtp::{self, Assemblies};
+use crate::query;
+use crate::reference;
 use crate::value::DataType;
 
-/// The library of MTP services.
-const MTP_LIBRARY: &str = "MTPServiceSUCLib";
-/// The classes of MTP services and of what they can be asked to do.
-const MTP_SERVICES: [&str; 3] = ["Service", "ServiceProcedure", "ServiceStrategy"];
-/// The class of their parameters.
-const MTP_PARAMETER: &str = "ServiceParameter";
 /// The end of the name of an interface class for variables.
 const VARIABLE: &str = "VariableInterface";
 /// The name of the interface class for logic in PLCopen XML.
@@ -56,7 +55,7 @@ pub struct Program {
     pub address: String,
     /// Its `Name`.
     pub name: String,
-    /// What it can be given, in document order.
+    /// What it can be given, in document order; parameters that an MTP procedure only refers to come last.
     pub parameters: Vec<Parameter>,
 }
 
@@ -95,7 +94,8 @@ impl Parameter {
 impl Document {
     /// All programs that have an address, in document order.
     pub fn programs(&self) -> Vec<Program> {
-        self.internal_elements().filter_map(program).collect()
+        let assemblies = OnceCell::new();
+        self.internal_elements().filter_map(|element| program(element, &assemblies)).collect()
     }
 
     /// The program at `address`; `None` if there is no such element, or if it is not a program.
@@ -124,19 +124,26 @@ impl Document {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn program(&self, address: &str) -> Option<Program> {
-        self.find(address).ok().and_then(program)
+        self.find(address).ok().and_then(|element| program(element, &OnceCell::new()))
     }
 }
 
-fn program(element: Element<'_>) -> Option<Program> {
+/// The program that `element` is. The data assemblies are read once one is needed.
+fn program<'d>(element: Element<'d>, assemblies: &OnceCell<Assemblies<'d>>) -> Option<Program> {
     if element.kind() != Kind::InternalElement {
         return None;
     }
     let by_role = has_program_role(element);
-    if !by_role && !is_service(element) && !is_logic_with_variables(element) {
+    let by_service = mtp::is_service(element);
+    if !by_role && !by_service && !is_logic_with_variables(element) {
         return None;
     }
-    let parameters = element.children().filter_map(|child| parameter(child, by_role)).collect();
+    let mut parameters: Vec<_> = element.children().filter_map(|child| parameter(child, by_role)).collect();
+    if by_service {
+        let assemblies = || assemblies.get_or_init(|| Assemblies::of(element.document));
+        parameters
+            .extend(mtp::parameters(element).into_iter().map(|found| service_parameter(found, assemblies())));
+    }
     Some(Program {
         address: element.address()?,
         name: element.name().unwrap_or_default().into_owned(),
@@ -145,43 +152,18 @@ fn program(element: Element<'_>) -> Option<Program> {
 }
 
 fn has_program_role(element: Element<'_>) -> bool {
-    let unit = element.attribute_value(index::UNIT);
+    let unit = element.attribute_value(reference::UNIT);
     let unit = unit.map(|path| element.document.lineage(Family::Unit, &path)).unwrap_or_default();
     let inherited = unit.into_iter().filter_map(|(_, class)| class);
-    std::iter::once(element).chain(inherited).flat_map(roles).any(|role| {
+    std::iter::once(element).chain(inherited).flat_map(query::roles).any(|role| {
         element.document.lineage(Family::Role, &role).iter().any(|(path, _)| is_program_role(path))
     })
-}
-
-/// The paths of the roles that an element or a system unit class names.
-fn roles(element: Element<'_>) -> Vec<String> {
-    let attribute = |kind: Kind| match kind {
-        Kind::RoleRequirements => Some("RefBaseRoleClassPath"),
-        Kind::SupportedRoleClass => Some("RefRoleClassPath"),
-        _ => None,
-    };
-    let path =
-        |child: Element<'_>| child.attribute_value(attribute(child.kind())?).map(|path| path.into_owned());
-    element.children().filter_map(path).collect()
 }
 
 fn is_program_role(path: &str) -> bool {
     let names = class::segments(path);
     let ends = names.last().is_some_and(|class| class.ends_with("Program"));
     ends || names.len() > 1 && names.first().is_some_and(|library| library.starts_with("Program"))
-}
-
-fn is_service(element: Element<'_>) -> bool {
-    is_mtp_unit(element, &MTP_SERVICES)
-}
-
-/// True if the element's system unit class is, or inherits from, one of these classes of the MTP library.
-fn is_mtp_unit(element: Element<'_>, classes: &[&str]) -> bool {
-    let Some(path) = element.attribute_value(index::UNIT) else { return false };
-    element.document.lineage(Family::Unit, &path).iter().any(|(path, _)| {
-        let names = class::segments(path);
-        names.first() == Some(&MTP_LIBRARY) && names.get(1).is_some_and(|class| classes.contains(class))
-    })
 }
 
 fn is_logic_with_variables(element: Element<'_>) -> bool {
@@ -200,7 +182,7 @@ fn is_variable(interface: Element<'_>) -> bool {
 fn interface_names(interface: Element<'_>) -> Vec<String> {
     let Some(path) = interface.attribute_value("RefBaseClassPath") else { return Vec::new() };
     let lineage = interface.document.lineage(Family::Interface, &path);
-    lineage.iter().flat_map(|(path, _)| class::segments(path)).map(str::to_owned).collect()
+    lineage.iter().flat_map(|(path, _)| class::segments(path)).map(|name| name.into_owned()).collect()
 }
 
 fn parameter(child: Element<'_>, by_role: bool) -> Option<Parameter> {
@@ -211,15 +193,21 @@ fn parameter(child: Element<'_>, by_role: bool) -> Option<Parameter> {
                 Attribute::read(child);
             Some(Parameter { name, address, data_type, unit, constraints, default: value.or(default) })
         }
-        Kind::InternalElement if is_mtp_unit(child, &[MTP_PARAMETER]) => Some(Parameter {
-            name: child.name().unwrap_or_default().into_owned(),
-            address: child.address(),
-            data_type: Some(DataType::Other(format!("{MTP_LIBRARY}/{MTP_PARAMETER}"))),
-            unit: None,
-            constraints: Vec::new(),
-            default: None,
-        }),
         _ => None,
+    }
+}
+
+/// A parameter of an MTP service. If nobody knows its type, no value for it is checkable.
+fn service_parameter(element: Element<'_>, assemblies: &Assemblies<'_>) -> Parameter {
+    let unknown = || (DataType::Other("MTP ServiceParameter".to_owned()), Vec::new());
+    let (data_type, constraints) = assemblies.limits(element).unwrap_or_else(unknown);
+    Parameter {
+        name: element.name().unwrap_or_default().into_owned(),
+        address: element.address(),
+        data_type: Some(data_type),
+        unit: None,
+        constraints,
+        default: None,
     }
 }
 
@@ -228,7 +216,8 @@ fn variable(interface: Element<'_>) -> Parameter {
     let name = interface.name().unwrap_or_default().into_owned();
     let attributes = interface.attributes();
     let is_uri = |attribute: &Attribute| matches!(&attribute.data_type, Some(DataType::Other(name)) if name.ends_with("anyURI"));
-    let declared = attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case("type"));
+    let declares = |name: &str| name.eq_ignore_ascii_case("type") || name.eq_ignore_ascii_case("DataType");
+    let declared = attributes.iter().find(|attribute| declares(&attribute.name));
     let mut plain = attributes.iter().filter(|attribute| !is_uri(attribute));
     let only = plain.next().filter(|_| plain.next().is_none());
     let carrier = attributes.iter().find(|attribute| attribute.name == name);

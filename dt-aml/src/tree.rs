@@ -16,7 +16,7 @@
 //!   after a change all elements around it are renewed.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -135,8 +135,6 @@ pub(crate) struct Tree {
     pub(crate) held: u64,
     /// Elements of the document; `nodes` also holds those that were removed.
     pub(crate) elements: u32,
-    /// The document is its first buffer, byte for byte.
-    pub(crate) pristine: bool,
 }
 
 impl Tree {
@@ -228,6 +226,28 @@ impl Tree {
             })
         });
         visits.flatten()
+    }
+
+    /// Nodes in document order, which their numbers do not tell. Walks over the children of all elements around them.
+    pub(crate) fn in_document_order(&self, nodes: &BTreeSet<NodeId>) -> Vec<NodeId> {
+        if nodes.len() < 2 {
+            return nodes.iter().copied().collect();
+        }
+        let mut around = BTreeSet::new();
+        for node in nodes {
+            // What stands around an element that was seen before was seen then.
+            self.ancestors(*node).take_while(|ancestor| around.insert(*ancestor)).for_each(drop);
+        }
+        let mut ordered = Vec::with_capacity(nodes.len());
+        let mut next = Some(self.root);
+        while let Some(node) = next {
+            if nodes.contains(&node) {
+                ordered.push(node);
+            }
+            let inner = self.node(node).first.filter(|_| around.contains(&node));
+            next = inner.or_else(|| self.ancestors(node).find_map(|ancestor| self.node(ancestor).next));
+        }
+        ordered
     }
 
     /// The bytes of an element.

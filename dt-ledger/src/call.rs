@@ -154,7 +154,8 @@ pub enum TwinCall {
         /// The component.
         component: ComponentId,
     },
-    /// `insertAML` and `removeAML`: edits of the specification, all or none of them.
+    /// `insertAML` and `removeAML`, and the other edits of [`dt_aml`]: edits of the specification, all or none of them. Whoever makes one
+    /// needs the right to write wherever it reaches.
     EditAml {
         /// The edits, in order.
         edits: Vec<Edit>,

@@ -31,6 +31,16 @@ pub(crate) struct Namespace<'s> {
     pub(crate) version: Option<Version>,
 }
 
+/// Equal if the same declarations were made in the same order, at whatever depths.
+impl PartialEq for Scope {
+    fn eq(&self, other: &Self) -> bool {
+        let declared = |scope: &Self| {
+            scope.0.iter().map(|one| (one.prefix.clone(), one.namespace.clone())).collect::<Vec<_>>()
+        };
+        declared(self) == declared(other)
+    }
+}
+
 impl Scope {
     /// The declarations in force inside an element of the tree.
     pub(crate) fn inside(tree: &Tree, id: NodeId) -> Self {

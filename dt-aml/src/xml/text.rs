@@ -55,6 +55,11 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
+/// The namespace declarations in a start tag.
+pub(crate) fn declarations(head: &str) -> impl Iterator<Item = (&str, &str)> {
+    attributes(head).filter(|(name, _)| *name == "xmlns" || name.starts_with("xmlns:"))
+}
+
 /// The normalized value of the attribute `name` in a start tag.
 pub(crate) fn attribute<'a>(head: &'a str, name: &str) -> Option<Cow<'a, str>> {
     attributes(head).find(|(candidate, _)| *candidate == name).map(|(_, raw)| attribute_value(raw))
@@ -116,20 +121,33 @@ pub(super) fn reference(name: &str) -> Option<char> {
     }
 }
 
-/// Makes `text` fit between double quotes in a start tag.
-pub(crate) fn escape(text: &str) -> String {
+/// Makes `text` fit between tags, so that it is read as it is.
+pub(crate) fn escape_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\t' | '\r' | '\n' => out.push_str(&format!("&#{};", u32::from(c))),
+            '\r' => out.push_str("&#13;"),
             _ => out.push(c),
         }
     }
     out
+}
+
+/// A start tag without one of its attributes and the white space before it.
+pub(crate) fn without_attribute(head: &str, name: &str) -> String {
+    let mut from = head.len() - attributes(head).rest.len();
+    let mut attributes = attributes(head);
+    while let Some((found, _)) = attributes.next() {
+        let to = head.len() - attributes.rest.len();
+        if found == name {
+            return [&head[..from], &head[to..]].concat();
+        }
+        from = to;
+    }
+    head.to_owned()
 }
 
 /// Appends the character data of a piece between tags: text and CDATA, without comments and instructions.

@@ -58,8 +58,8 @@ fn names_and_ids_may_hold_anything() {
         }
     }
     assert!(document.find("x/y[z]").is_err(), "a path, not the ID");
-    // `]` and `&#93;` are one name, so neither of the two is addressed.
-    assert_eq!(addressed, 2 + ids.len() * (names.len() - 2 + 1));
+    // `]` and `&#93;` are one name, so these two are told apart by their number.
+    assert_eq!(addressed, 2 + ids.len() * (1 + names.len()));
 }
 
 #[test]
@@ -73,7 +73,12 @@ fn one_of_several_is_never_taken_for_the_one() {
     let path = "/InstanceHierarchy[H]/InternalElement[A]";
     assert_eq!(document.find(path).map(|a| a.tag()), Err(FindError::Ambiguous { count: 3 }));
     let addresses: Vec<_> = document.internal_elements().map(|element| element.address()).collect();
-    assert_eq!(addresses, [None, None, Some("b".to_owned())]);
+    let numbered = |number: usize| Some(format!("{path}#{number}"));
+    assert_eq!(addresses, [numbered(1), numbered(2), Some("b".to_owned())]);
+    for number in ["0", "01", "+1", "4", "", "x", "18446744073709551616"] {
+        let address = format!("{path}#{number}");
+        assert_eq!(document.find(&address).map(|a| a.tag()), Err(FindError::Unknown), "{address}");
+    }
     assert_eq!(document.ids().collect::<Vec<_>>(), ["a", "a", "b"]);
 }
 

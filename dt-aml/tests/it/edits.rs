@@ -32,15 +32,19 @@ fn an_insertion_touches_no_other_byte() {
             "line",
             Some("motor"),
         )
-        .expect("an insertion");
+        .expect("an insertion")
+        .changes
+        .remove(0);
     let line = "\n      <InternalElement Name='Valve' ID='valve'><!-- as given --></InternalElement>";
     let anchor = "\n      </InternalElement>";
     assert_eq!(text(&document), PLANT_215.replacen(anchor, &format!("{anchor}{line}"), 1));
     let expected = Change {
-        address: Some("valve".into()),
+        address: "valve".into(),
         parent: "line".into(),
+        within: Some("line".into()),
         inserted: vec!["valve".into()],
         removed: vec![],
+        kept: vec![],
         opened: vec![],
     };
     assert_eq!(change, expected);
@@ -57,8 +61,7 @@ fn without_a_sibling_to_follow_it_goes_to_the_end_of_its_group() {
     ];
     for (fragment, before) in cases {
         let mut document = parse(PLANT_215);
-        let change = document.insert(fragment, "line", None).expect(fragment);
-        let address = change.address.expect("an address");
+        let address = document.insert(fragment, "line", None).expect(fragment).changes.remove(0).address;
         let previous = document.find(&address).expect("it is there").previous_sibling();
         match before
             .strip_prefix('/')
@@ -166,7 +169,7 @@ fn several_edits_are_one() {
         insert("<InternalElement Name='Motor' ID='motor'/>", "line", None),
         insert("<ExternalInterface Name='In' ID='motor.in'/>", "motor", None),
     ];
-    let changes = document.apply(&swap).expect("the exchange");
+    let changes = document.apply(&swap).expect("the exchange").changes;
     assert_eq!(changes[1].removed, ["motor", "motor.in"]);
     assert_eq!(changes[3].parent, "motor");
     assert_consistent(&document);
@@ -188,13 +191,13 @@ fn several_edits_are_one() {
 fn what_is_referred_to_stays_unless_links_may_open() {
     let mut document = parse(PLANT_215);
     let link = |attribute: &str, target: &str| Reference {
-        from: Some("line/InternalLink[Drive]".into()),
+        from: "line/InternalLink[Drive]".into(),
         attribute: attribute.into(),
         target: target.into(),
     };
     let motor = vec![link("RefPartnerSideB", "{motor}:In")];
     let mirror = Reference {
-        from: Some("mirror".into()),
+        from: "mirror".into(),
         attribute: "RefBaseSystemUnitPath".into(),
         target: "sensor".into(),
     };
@@ -207,8 +210,8 @@ fn what_is_referred_to_stays_unless_links_may_open() {
     assert_eq!(document.remove("line"), Err(EditError::Referenced { by: vec![mirror] }));
     assert_eq!(text(&document), PLANT_215);
 
-    let changes = document.apply(&[remove("motor", RemovePolicy::OpenLinks)]).expect("a removal");
-    assert_eq!(changes[0].opened, motor);
+    let outcome = document.apply(&[remove("motor", RemovePolicy::OpenLinks)]).expect("a removal");
+    assert_eq!(outcome.changes[0].opened, motor);
     document.remove("line/InternalLink[Drive]").expect("nothing refers to a link");
 
     let mut document = parse(PLANT_30);
@@ -321,8 +324,8 @@ fn the_versions_differ() {
         schema_error(&mut parse(PLANT_215), two_roles, "line", None),
         SchemaError::TooMany { .. }
     ));
-    let change = parse(PLANT_30).insert(two_roles, "pump", None).expect("several roles in 3.0");
-    assert_eq!(change.inserted, ["x"]);
+    let outcome = parse(PLANT_30).insert(two_roles, "pump", None).expect("several roles in 3.0");
+    assert_eq!(outcome.changes[0].inserted, ["x"]);
     let nested =
         "<ExternalInterface Name='X' ID='x'><ExternalInterface Name='Y' ID='y'/></ExternalInterface>";
     assert!(matches!(
@@ -369,13 +372,13 @@ fn references_are_reported_in_document_order() {
     let mut document = parse(
         "<CAEXFile><InstanceHierarchy Name='H'><InternalElement Name='a' ID='a'><InternalElement Name='b' ID='b'/></InternalElement></InstanceHierarchy></CAEXFile>",
     );
-    let link = "<InternalLink Name='l' RefPartnerSideA='b' RefPartnerSideB='x'/>";
+    let link = "<InternalLink Name='l' RefPartnerSideA='b:i' RefPartnerSideB='x:i'/>";
     let later = format!("<InternalElement Name='c' ID='c'>{link}</InternalElement>");
     document.insert(&later, "/InstanceHierarchy[H]", None).unwrap();
     document.insert(link, "a", None).unwrap();
     let refused = document.remove("b").unwrap_err();
     let EditError::Referenced { by } = &refused else { panic!("{refused:?}") };
-    let from: Vec<_> = by.iter().map(|reference| reference.from.as_deref()).collect();
-    assert_eq!(from, [Some("a/InternalLink[l]"), Some("c/InternalLink[l]")]);
+    let from: Vec<_> = by.iter().map(|reference| reference.from.as_str()).collect();
+    assert_eq!(from, ["a/InternalLink[l]", "c/InternalLink[l]"]);
     assert_eq!(parse(document.to_bytes()).remove("b"), Err(refused));
 }

@@ -1,12 +1,13 @@
 //! Real files: what is read is written back, and edits keep hash and bytes together.
 
-use dt_aml::{Document, Edit, Kind, Limits, ParseError, RemovePolicy};
+use dt_aml::{Document, Limits, ParseError};
 
+use crate::random;
 use crate::support::{Lcg, assert_consistent, documents, parse, real_files};
 
 /// Edits per file, and how often the document is parsed anew beside it.
-const EDITS: usize = 240;
-const CHECK_EVERY: usize = 40;
+const EDITS: usize = 1000;
+const CHECK_EVERY: usize = 100;
 
 #[test]
 fn bytes_come_back_unchanged() {
@@ -54,19 +55,22 @@ fn positions_are_where_the_tags_are() {
     }
 }
 
+/// All kinds of edits, one after the other; then their inverses, the last first.
 #[test]
-fn random_edits_keep_hash_and_bytes_together() {
+fn random_edits_and_their_inverses_lead_back_to_the_first_root() {
     for (name, bytes) in documents() {
         let mut document = parse(&bytes);
+        let first = document.root_hash();
         let mut random = Lcg(bytes.len() as u64);
-        let mut done = 0;
+        let mut inverses = Vec::new();
         for step in 0..EDITS {
-            let edit = random_edit(&document, &mut random, step);
+            let edit = random::edit(&document, &mut |bound| random.below(bound), step);
             let before = document.root_hash();
             match document.apply(std::slice::from_ref(&edit)) {
-                Ok(_) => {
-                    done += 1;
-                    assert_ne!(document.root_hash(), before, "{name}: {edit:?}");
+                Ok(outcome) => {
+                    assert_eq!(outcome.inverse.to, before, "{name}: {edit:?}");
+                    assert_eq!(outcome.inverse.from, document.root_hash(), "{name}: {edit:?}");
+                    inverses.push(outcome.inverse);
                 }
                 Err(_) => assert_eq!(document.root_hash(), before, "{name}: {edit:?}"),
             }
@@ -75,7 +79,15 @@ fn random_edits_keep_hash_and_bytes_together() {
             }
         }
         assert_consistent(&document);
-        assert!(done > EDITS / 10, "{name}: only {done} edits were accepted");
+        assert!(inverses.len() > EDITS / 5, "{name}: only {} edits were accepted", inverses.len());
+        for (step, inverse) in inverses.iter().rev().enumerate() {
+            document.apply_patch(inverse).unwrap_or_else(|e| panic!("{name}: {e}: {inverse:?}"));
+            if step % CHECK_EVERY == 0 {
+                assert_consistent(&document);
+            }
+        }
+        assert_eq!(document.root_hash(), first, "{name}");
+        assert_eq!(document.to_bytes(), bytes, "{name}");
     }
 }
 
@@ -86,11 +98,12 @@ fn an_insertion_taken_back_leaves_no_trace() {
         let before = document.root_hash();
         let mut random = Lcg(7);
         let mut done = 0;
-        for step in 0..EDITS / 3 {
-            let edit = random_insertion(&document, &mut random, step);
-            let Ok(changes) = document.apply(&[edit]) else { continue };
-            let Some(address) = changes[0].address.clone() else { panic!("{name}: {changes:?}") };
-            document.remove(&address).unwrap_or_else(|e| panic!("{name}: {address}: {e}"));
+        for step in 0..80 {
+            let edit = random::insertion(&document, &mut |bound| random.below(bound), step);
+            let Ok(outcome) = document.apply(&[edit]) else { continue };
+            let changes = outcome.changes;
+            let address = &changes[0].address;
+            document.remove(address).unwrap_or_else(|e| panic!("{name}: {address}: {e}"));
             assert_eq!(document.root_hash(), before, "{name}: {changes:?}");
             done += 1;
         }
@@ -116,52 +129,4 @@ fn proofs_hold_for_what_is_there_and_nothing_else() {
             assert!(proof.verify(document.root().hash(), &source, limits).is_err());
         }
     }
-}
-
-fn random_edit(document: &Document, random: &mut Lcg, step: usize) -> Edit {
-    if random.below(3) > 0 {
-        return random_insertion(document, random, step);
-    }
-    let elements: Vec<_> = document.elements().collect();
-    let element = elements[random.below(elements.len())];
-    let policy = if random.below(2) == 0 { RemovePolicy::Restrict } else { RemovePolicy::OpenLinks };
-    let address = element.address().unwrap_or_else(|| "/".to_owned());
-    // A library takes half the document along: spare the upper levels, or little is left to edit.
-    let address = if element.ancestors().count() < 4 { "/".to_owned() } else { address };
-    Edit::Remove { address, policy }
-}
-
-fn random_insertion(document: &Document, random: &mut Lcg, step: usize) -> Edit {
-    const FRAGMENTS: [&str; 5] = [
-        r#"<InternalElement Name="New" ID="new-#"/>"#,
-        "<InternalElement Name='N' ID='new-#'>\n  <!-- \u{e9} --><Attribute Name='A&amp;B'><Value>1</Value></Attribute></InternalElement>",
-        r#"<Attribute Name="new-#" AttributeDataType="xs:int"><Value>1</Value></Attribute>"#,
-        r#"<ExternalInterface Name="Port" ID="new-#"></ExternalInterface>"#,
-        r#"<Description>about #</Description>"#,
-    ];
-    let fragment = FRAGMENTS[random.below(FRAGMENTS.len())].replace('#', &step.to_string());
-    let hosts: Vec<_> = document
-        .elements()
-        .filter(|element| {
-            matches!(
-                element.kind(),
-                Kind::InternalElement
-                    | Kind::InstanceHierarchy
-                    | Kind::SystemUnitClass
-                    | Kind::RoleClass
-                    | Kind::RoleClassLib
-                    | Kind::Attribute
-                    | Kind::AttributeType
-                    | Kind::InterfaceClass
-            )
-        })
-        .collect();
-    let host = hosts[random.below(hosts.len())];
-    let children: Vec<_> = host.children().collect();
-    let after = if children.is_empty() || random.below(2) == 0 {
-        None
-    } else {
-        children[random.below(children.len())].address()
-    };
-    Edit::Insert { fragment, parent: host.address().unwrap_or_else(|| "/".to_owned()), after }
 }

@@ -9,11 +9,25 @@
 
 mod api;
 mod attacks;
+mod constraints;
+mod corpus;
+mod diff;
 mod edits;
 mod files;
 mod hashes;
+mod hostile;
+mod links;
 mod model;
+mod mtp;
+#[cfg(feature = "packages")]
+mod packages;
+mod paths;
 mod queries;
+mod random;
+mod rearrange;
+mod references;
+mod selections;
+mod semantic;
 mod siblings;
 mod support;
 mod vectors;

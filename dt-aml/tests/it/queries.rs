@@ -51,7 +51,9 @@ fn attribute_types_add_their_constraints() {
                  <Constraint Name="Low"><OrdinalScaledType><RequiredMinValue>1</RequiredMinValue></OrdinalScaledType></Constraint>
                </AttributeType>
              </AttributeType>
-             <AttributeType Name="Loop" RefAttributeType="T/Loop"/>
+             <AttributeType Name="Loop" RefAttributeType="T/Loop">
+               <Constraint Name="C"><UnknownType><Requirements>r</Requirements></UnknownType></Constraint>
+             </AttributeType>
            </AttributeTypeLib></CAEXFile>"#,
     );
     let pressure = document.attribute("e", "P").expect("a pressure");
@@ -60,7 +62,7 @@ fn attribute_types_add_their_constraints() {
     assert_eq!(pressure.data_type, Some(DataType::Decimal));
     assert!(pressure.check("6").passes() && pressure.check("1").passes());
     assert!(!pressure.check("6.1").passes() && !pressure.check("0.9").passes());
-    assert!(document.attribute("e", "Loop").is_some());
+    assert_eq!(document.attribute("e", "Loop").expect("an attribute").constraints.len(), 1, "a circle ends");
 }
 
 #[test]
@@ -258,6 +260,22 @@ fn a_limit_on_an_attribute_of_a_variable_is_the_variables() {
 }
 
 #[test]
+fn tags_of_a_project_configuration_name_their_type_too() {
+    let document = parse(
+        r#"<CAEXFile><InstanceHierarchy Name="H"><InternalElement Name="P" ID="p">
+             <ExternalInterface Name="Level" ID="level" RefBaseClassPath="Lib/VariableInterface/Tag">
+               <Attribute Name="DataType" AttributeDataType="xs:string"><Value>Int</Value></Attribute>
+               <Attribute Name="LogicalAddress"><Value>%IW2</Value></Attribute>
+             </ExternalInterface>
+             <RoleRequirements RefBaseRoleClassPath="Roles/Program"/>
+           </InternalElement></InstanceHierarchy></CAEXFile>"#,
+    );
+    let level = document.program("p").expect("a program").parameters[0].clone();
+    assert!(level.check("32767").passes());
+    assert!(!level.check("32768").passes());
+}
+
+#[test]
 fn real_programs() {
     let count = |name: &str| {
         let documents = documents();
@@ -269,7 +287,8 @@ fn real_programs() {
     let expected = [
         ("ethertwin_CandyFactory_c215.aml", (5, 15)),
         ("mtppy_mtp_example_c215.aml", (2, 1)),
-        ("mtp_polaris_CPS_EDP_Manifest_c215.aml", (33, 17)),
+        // 17 parameters stand in services; their strategies refer to them 27 times.
+        ("mtp_polaris_CPS_EDP_Manifest_c215.aml", (33, 17 + 27)),
         ("blackenergy_c30.aml", (0, 0)),
     ];
     for (name, numbers) in expected {
@@ -298,7 +317,10 @@ fn the_conveyor_of_the_candy_factory_is_limited() {
 fn classes_follow_edits() {
     let mut document = parse(PROGRAMS);
     assert!(document.program("p3").is_some());
-    document.remove("/RoleClassLib[Roles]/RoleClass[Recipe]").expect("a class");
+    let recipe = "/RoleClassLib[Roles]/RoleClass[Recipe]";
+    assert!(document.remove(recipe).is_err(), "p3 refers to it");
+    let policy = dt_aml::RemovePolicy::OpenLinks;
+    document.apply(&[dt_aml::Edit::Remove { address: recipe.into(), policy }]).expect("a class");
     assert_eq!(document.program("p3"), None, "the role inherits from nothing now");
     let recipe = "<RoleClass Name='Recipe' RefBaseClassPath='Roles/Program'/>";
     document.insert(recipe, "/RoleClassLib[Roles]", None).expect("a class");

@@ -1,6 +1,6 @@
 //! Fixtures, real files, and a small generator of numbers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dt_aml::{Document, Limits, ParseError};
 
@@ -86,8 +86,9 @@ impl Lcg {
     }
 }
 
-/// Real AutomationML files as (name, bytes): those in the directory `DT_AML_DATA`, or beside the workspace. Packages
-/// are left out, aloud; so is everything if the directory is not there, and then the tests stand on fixtures alone.
+/// Real AutomationML files as (name, bytes): those in the directory `DT_AML_DATA`, or beside the workspace, and the
+/// documents of the packages there. Packages are left out, aloud, without the feature that reads them; so is everything
+/// if the directory is not there, and then the tests stand on fixtures alone.
 pub(crate) fn real_files() -> Vec<(String, Vec<u8>)> {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/aml");
     let folder = std::env::var_os("DT_AML_DATA").map_or_else(beside, PathBuf::from);
@@ -102,11 +103,27 @@ pub(crate) fn real_files() -> Vec<(String, Vec<u8>)> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("aml") => read.push((name, std::fs::read(&path).expect("a readable file"))),
-            Some("mtp" | "zip" | "amlx") => eprintln!("left out: {name} is a package"),
+            Some("mtp" | "zip" | "amlx") => read.extend(document_in(name, &path)),
             _ => {}
         }
     }
     read
+}
+
+/// The document in a package, named after both.
+#[cfg(feature = "packages")]
+fn document_in(name: String, path: &Path) -> Option<(String, Vec<u8>)> {
+    let bytes = std::fs::read(path).expect("a readable file");
+    let package = dt_aml::Package::read(&bytes, &dt_aml::PackageLimits::default());
+    let package = package.unwrap_or_else(|e| panic!("{name}: {e}"));
+    let document = package.entry(package.root_name()).expect("the root is an entry");
+    Some((format!("{name}!{}", package.root_name()), document.to_vec()))
+}
+
+#[cfg(not(feature = "packages"))]
+fn document_in(name: String, _: &Path) -> Option<(String, Vec<u8>)> {
+    eprintln!("left out: {name} is a package, and feature `packages` is off");
+    None
 }
 
 /// The real files that are AutomationML, and the fixtures.

@@ -99,3 +99,32 @@ fn edits_have_one_encoding() {
     let remove = Edit::Remove { address: "x".into(), policy: RemovePolicy::OpenLinks };
     assert_eq!(borsh::to_vec(&remove).expect("borsh"), [1, 1, 0, 0, 0, b'x', 1]);
 }
+
+#[test]
+fn the_semantic_hash_is_the_documented_one() {
+    let document = parse(
+        "\u{feff}<CAEXFile>\n <InstanceHierarchy Name = 'H' ID='&#104;'/><AdditionalInformation> <x:a xmlns:x='u' x:b='c'/></AdditionalInformation></CAEXFile>\n",
+    );
+    let element = "dt/aml/semantic/element/v1";
+    let hierarchy: [&[u8]; 3] = [b"\xFFInstanceHierarchy\xFF", b"\xFE\xFFID\xFFh\xFE\xFFName\xFFH", b"\xFD"];
+    let free = keyed(element, &[b"u\xFFa\xFF", b"\xFEu\xFFb\xFFc", b"\xFD"]);
+    let information = keyed(element, &[b"\xFFAdditionalInformation\xFF", b"\xFD \xFF", &free]);
+    let root = keyed(
+        element,
+        &[b"\xFFCAEXFile\xFF", b"\xFD\xFF", &keyed(element, &hierarchy), b"\xFF", &information],
+    );
+    assert_eq!(document.root().semantic_hash().as_bytes(), &root);
+    assert_eq!(document.semantic_hash().as_bytes(), &keyed("dt/aml/semantic/document/v1", &[&root]));
+}
+
+#[test]
+fn semantic_hashes_of_the_fixtures() {
+    assert_eq!(
+        parse(PLANT_215).semantic_hash().to_string(),
+        "1d7b9a323390ce4b30186f2d476a06869c2be2b301d7af861b63e13964a34d7a"
+    );
+    assert_eq!(
+        parse(PLANT_30).semantic_hash().to_string(),
+        "a3afd83d45efea4dcc4820eb5f93d231145ee5ccd3bbd6977e6e59fbdbddb543"
+    );
+}

@@ -77,15 +77,43 @@ fn document_id() -> impl Strategy<Value = DocumentId> {
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
-    let text = "[a-z<>/=\" ]{0,40}";
-    let policy = prop_oneof![Just(RemovePolicy::Restrict), Just(RemovePolicy::OpenLinks)];
+    let text = || "[a-z<>/=\" ]{0,40}";
+    let policy = || {
+        prop_oneof![Just(RemovePolicy::Restrict), Just(RemovePolicy::OpenLinks), Just(RemovePolicy::Cascade)]
+    };
     prop_oneof![
-        (text, text, option::of(text)).prop_map(|(fragment, parent, after)| Edit::Insert {
+        (text(), text(), option::of(text())).prop_map(|(fragment, parent, after)| Edit::Insert {
             fragment,
             parent,
             after
         }),
-        (text, policy).prop_map(|(address, policy)| Edit::Remove { address, policy }),
+        (text(), policy()).prop_map(|(address, policy)| Edit::Remove { address, policy }),
+        (text(), text(), policy()).prop_map(|(address, fragment, policy)| Edit::Replace {
+            address,
+            fragment,
+            policy
+        }),
+        (text(), text()).prop_map(|(address, value)| Edit::SetValue { address, value }),
+        (text(), text(), option::of(text())).prop_map(|(address, parent, after)| Edit::Move {
+            address,
+            parent,
+            after
+        }),
+        (text(), option::of(text()), option::of(text()), text(), policy()).prop_map(
+            |(parent, after, before, content, policy)| Edit::Splice {
+                parent,
+                after,
+                before,
+                content,
+                policy
+            }
+        ),
+        (text(), text(), text(), policy()).prop_map(|(address, start, end, policy)| Edit::Retag {
+            address,
+            start,
+            end,
+            policy
+        }),
     ]
 }
 

@@ -53,32 +53,45 @@ impl Transition<'_> {
         document: &mut Document,
         edit: &Edit,
     ) -> Result<(), CallError> {
-        let target = match edit {
-            Edit::Insert { parent, .. } => parent,
-            Edit::Remove { address, .. } => address,
-        };
-        let scope = self.scope(&id, document, target)?;
-        self.require(sender, &id, Operation::Write, DataClass::Specification, scope.as_ref())?;
-        let under = document.find(target).ok().and_then(enclosing);
-        let changes = document
+        let mut scopes = Vec::new();
+        for target in edit.targets() {
+            let scope = self.scope(&id, document, target)?;
+            self.require(sender, &id, Operation::Write, DataClass::Specification, scope.as_ref())?;
+            scopes.push(scope);
+        }
+        let former = document.clone();
+        let under = edit.targets().next().and_then(|target| former.find(target).ok()).and_then(enclosing);
+        let outcome = document
             .apply(std::slice::from_ref(edit))
             .map_err(|error| Reason::BadEdit(Text::abridged(&error.to_string())))?;
-        for change in &changes {
+        for (number, change) in outcome.changes.iter().enumerate() {
+            // References that went with what they refer to may stand anywhere.
+            if number > 0 {
+                let scope = self.scope(&id, &former, change.within.as_deref().unwrap_or_default())?;
+                self.require(sender, &id, Operation::Write, DataClass::Specification, scope.as_ref())?;
+                scopes.push(scope);
+            }
+            self.kept(sender, &id, change)?;
             self.removed(sender, id, change, under.as_ref())?;
             self.inserted(sender, id, change)?;
-            self.trace(Resource::Element(id, scope.clone().unwrap_or_else(root)))?;
+        }
+        for scope in scopes {
+            self.trace(Resource::Element(id, scope.unwrap_or_else(root)))?;
         }
         Ok(())
     }
 
     /// The nearest element at or above `target` that stood in the specification before this call: the policies that stand there are
-    /// those that decide. What the call itself has inserted is judged by where it was inserted.
+    /// those that decide. What the call itself has inserted is judged by where it was inserted. Empty: the document around its root.
     fn scope(
         &self,
         id: &TwinId,
         document: &Document,
         target: &str,
     ) -> Result<Option<ComponentId>, CallError> {
+        if target.is_empty() {
+            return Ok(None);
+        }
         let unknown = || match ComponentId::new(target) {
             Ok(component) => Reason::UnknownComponent(component),
             Err(_) => Reason::BadEdit(Text::abridged("an address is a printable text")),
@@ -86,6 +99,24 @@ impl Transition<'_> {
         let element = document.find(target).map_err(|_| unknown())?;
         let before = self.specification(id).ok_or(Reason::UnknownTwin(*id))?;
         Ok(element.ancestors().filter_map(component_of).find(|at| before.find(at.as_str()).is_ok()))
+    }
+
+    /// What was moved or came back otherwise: each element that has a stricter policy must allow it too.
+    fn kept(&mut self, sender: PartyId, id: &TwinId, change: &Change) -> Result<(), CallError> {
+        for kept in &change.kept {
+            let Ok(component) = ComponentId::new(kept.as_str()) else { continue };
+            self.require_own(sender, id, &component)?;
+            self.trace(Resource::Element(*id, component))?;
+        }
+        Ok(())
+    }
+
+    /// Requires the right to write in an element that has a policy of its own.
+    fn require_own(&self, sender: PartyId, id: &TwinId, component: &ComponentId) -> Result<(), CallError> {
+        match self.raw(&StateKey::Policy(*id, Some(component.clone())))? {
+            Some(_) => self.require(sender, id, Operation::Write, DataClass::Specification, Some(component)),
+            None => Ok(()),
+        }
     }
 
     /// What went with a removal: each element that had a stricter policy must allow it too, none may still have a feed, and each leaves
@@ -100,9 +131,7 @@ impl Transition<'_> {
     ) -> Result<(), CallError> {
         for removed in &change.removed {
             let Ok(component) = ComponentId::new(removed.as_str()) else { continue };
-            if self.raw(&StateKey::Policy(id, Some(component.clone())))?.is_some() {
-                self.require(sender, &id, Operation::Write, DataClass::Specification, Some(&component))?;
-            }
+            self.require_own(sender, &id, &component)?;
             if self.raw(&StateKey::Feed(id, component.clone()))?.is_some() {
                 return Err(Reason::FeedAttached(component).into());
             }

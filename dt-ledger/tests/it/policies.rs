@@ -1,6 +1,6 @@
 //! Whose policy decides where: the authorization contract (section 4.4) on the tree of the specification.
 
-use dt_aml::Edit;
+use dt_aml::{Edit, RemovePolicy};
 use dt_ledger::{MAINTAINER, Policy, State as _, Subject, TwinCall};
 use dt_model::{DataClass, Identity, Operation, Permission, Signer as _};
 
@@ -113,6 +113,65 @@ fn a_removal_needs_every_stricter_policy_beneath() {
     }
     plant.call(maintainer, edit([remove("level")])).unwrap();
     plant.call(owner, edit([remove("tank")])).unwrap();
+}
+
+/// Each kind of edit that would reach into the tank, where only the owner writes.
+#[test]
+fn no_edit_reaches_into_a_stricter_policy() {
+    let plant = Plant::new();
+    let Plant { owner, maintainer, .. } = &plant;
+    plant.call(owner, at("tank", closed())).unwrap();
+    let link = Edit::Insert {
+        fragment: r#"<InternalLink Name="l" RefPartnerSideA="motor" RefPartnerSideB="valve"/>"#.into(),
+        parent: "tank".into(),
+        after: None,
+    };
+    plant.call(owner, edit([link])).unwrap();
+    let source = |id: &str| {
+        let state = plant.chain.state();
+        let specification = state.specification(&plant.twin).unwrap();
+        specification.find(id).unwrap().source().into_owned()
+    };
+    let policy = RemovePolicy::OpenLinks;
+    let moved = |address: &str, parent: &str| Edit::Move {
+        address: address.into(),
+        parent: parent.into(),
+        after: None,
+    };
+    let splice = |parent: &str| Edit::Splice {
+        parent: parent.into(),
+        after: None,
+        before: None,
+        content: String::new(),
+        policy,
+    };
+    let retag = |id: &str| {
+        let (start, end) = (format!(r#"<InternalElement Name="X" ID="{id}">"#), "</InternalElement>".into());
+        Edit::Retag { address: id.into(), start, end, policy }
+    };
+    let attempts = [
+        moved("valve", "line"),
+        moved("motor", "tank"),
+        moved("tank", "motor"),
+        splice("tank"),
+        splice("line"),
+        retag("tank"),
+        retag("valve"),
+        Edit::Replace { address: "tank".into(), fragment: source("tank"), policy },
+        Edit::Replace { address: "line".into(), fragment: source("line"), policy },
+        Edit::Remove { address: "tank/InternalLink[l]".into(), policy },
+        // The link in the tank would go with the motor.
+        Edit::Remove { address: "motor".into(), policy: RemovePolicy::Cascade },
+    ];
+    let before = source("/");
+    for attempt in attempts {
+        let refused = plant.refused(maintainer, edit([attempt.clone()]));
+        assert_eq!(refused, "authorization.not-permitted", "{attempt:?}");
+    }
+    assert_eq!(source("/"), before);
+    let cascade = Edit::Remove { address: "motor".into(), policy: RemovePolicy::Cascade };
+    plant.call(owner, edit([cascade])).unwrap();
+    assert!(!source("tank").contains("InternalLink"));
 }
 
 #[test]
