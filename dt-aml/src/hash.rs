@@ -27,6 +27,7 @@
 //! Most elements are short and stand in short ones. They have hashes like all others, but nobody needs them until one is
 //! asked for: a document has few hashes for its many elements.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -122,6 +123,14 @@ impl Children {
     /// No children yet, and room for as many as a run has on average.
     pub(crate) fn with_room() -> Self {
         Self { runs: Vec::new(), rest: Vec::with_capacity((2 * MARKED) << RUN_BITS) }
+    }
+
+    /// Puts other runs in the place of some, and, if asked for, other children behind the last run.
+    pub(crate) fn replace(&mut self, runs: Range<usize>, fresh: Self, with_rest: bool) {
+        self.runs.splice(runs, fresh.runs);
+        if with_rest {
+            self.rest = fresh.rest;
+        }
     }
 
     /// Whether all children so far stand in runs.

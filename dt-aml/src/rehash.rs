@@ -7,6 +7,8 @@
 //!   child need not read the others.
 //! - A node's `bytes` MUST be the length of its element in any case.
 
+use std::sync::Arc;
+
 use crate::hash::{self, Children, SHORT, SubtreeHash};
 use crate::tree::{NodeId, Tree, Visit};
 
@@ -19,14 +21,18 @@ pub(crate) struct Renewal {
     pub(crate) hash: SubtreeHash,
 }
 
-/// The runs among the children of an element that has many, so that an edit need not hash all children again.
+/// The children of a long element as its hash sees them, run by run. Of an element that has many they are remembered, so that
+/// an edit need not hash all children again.
 ///
 /// # Invariant
 /// These MUST be the runs that a walk over the children finds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Runs {
+    children: Children,
+    /// The end of each run.
     ends: Vec<End>,
-    hashes: Vec<SubtreeHash>,
+    /// The length of the children behind the last run, with the gaps before them.
+    rest: u32,
 }
 
 /// The end of a run.
@@ -42,29 +48,30 @@ struct End {
 const MANY: usize = 192;
 
 impl Runs {
-    /// The number of the run that ends behind `child`.
-    fn of_end(&self, child: NodeId) -> Option<usize> {
-        self.ends.iter().position(|end| end.child == child)
-    }
-}
-
-/// Some children of a long element, one after another.
-struct Row {
-    children: Children,
-    ends: Vec<End>,
-    /// The length of the children behind the last run, with the gaps before them.
-    rest: u32,
-    count: usize,
-}
-
-impl Row {
     fn new() -> Self {
-        Self { children: Children::with_room(), ends: Vec::new(), rest: 0, count: 0 }
+        Self { children: Children::with_room(), ends: Vec::new(), rest: 0 }
     }
 
     /// The length of all children with the gaps before them.
     fn bytes(&self) -> u32 {
         self.ends.iter().fold(self.rest, |bytes, end| bytes.saturating_add(end.bytes))
+    }
+
+    /// The number of the run that ends behind `child`.
+    fn of_end(&self, child: NodeId) -> Option<usize> {
+        self.ends.iter().position(|end| end.child == child)
+    }
+
+    /// Puts other runs in the place of those behind `before` up to the one that ends at `last`; `None`: of all behind it, and of the
+    /// children in no run.
+    fn replace(&mut self, before: Option<NodeId>, last: Option<NodeId>, fresh: Self) {
+        let behind = |end: Option<NodeId>| end.and_then(|end| self.of_end(end)).map(|number| number + 1);
+        let range = behind(before).unwrap_or(0)..behind(last).unwrap_or(self.ends.len());
+        self.ends.splice(range.clone(), fresh.ends);
+        self.children.replace(range, fresh.children, last.is_none());
+        if last.is_none() {
+            self.rest = fresh.rest;
+        }
     }
 }
 
@@ -98,8 +105,8 @@ impl Tree {
             }
             next = node.next.map(Visit::Enter).or(node.parent.map(Visit::Leave)).filter(|_| id != top);
             if !is_short {
-                let row = self.find_runs(id);
-                self.node_mut(id).hash = self.long_hash(id, &row.children);
+                let runs = self.find_runs(id);
+                self.node_mut(id).hash = self.long_hash(id, &runs);
             } else if id != top {
                 self.node_mut(id).hash = self.hash(id);
             }
@@ -113,12 +120,12 @@ impl Tree {
             self.forget_runs(parent);
             return Renewal { bytes, hash: SubtreeHash::UNSET };
         }
-        let row = match self.runs.get(&parent) {
+        let runs = match self.runs.get(&parent) {
             Some(_) => self.update_runs(parent, left, right),
             None => self.find_runs(parent),
         };
-        let bytes = self.own_length(parent).saturating_add(row.bytes());
-        Renewal { bytes, hash: self.long_hash(parent, &row.children) }
+        let bytes = self.own_length(parent).saturating_add(runs.bytes());
+        Renewal { bytes, hash: self.long_hash(parent, &runs) }
     }
 
     /// The length of an element without its children and the gaps before them.
@@ -141,71 +148,55 @@ impl Tree {
         node.bytes.saturating_add(node.gap.end - node.gap.start)
     }
 
-    fn long_hash(&self, id: NodeId, children: &Children) -> SubtreeHash {
+    fn long_hash(&self, id: NodeId, runs: &Runs) -> SubtreeHash {
         let node = self.node(id);
-        hash::long(self.text(node.head), children, self.text(node.tail), self.text(node.end))
+        hash::long(self.text(node.head), &runs.children, self.text(node.tail), self.text(node.end))
     }
 
-    /// Adds the next child of a long element, whose hash is needed from now on.
-    fn push_child(&mut self, row: &mut Row, child: NodeId) {
+    /// Adds the next child of a long element, whose hash is needed from now on; returns whether it ends a run.
+    fn push_child(&mut self, runs: &mut Runs, child: NodeId) -> bool {
         if self.node(child).hash == SubtreeHash::UNSET {
             self.node_mut(child).hash = self.hash(child);
         }
         let node = self.node(child);
-        row.count += 1;
-        row.rest = row.rest.saturating_add(self.length_with_gap(child));
-        if row.children.push(self.text(node.gap), node.hash) {
-            row.ends.push(End { child, bytes: std::mem::take(&mut row.rest) });
+        runs.rest = runs.rest.saturating_add(self.length_with_gap(child));
+        let ends = runs.children.push(self.text(node.gap), node.hash);
+        if ends {
+            runs.ends.push(End { child, bytes: std::mem::take(&mut runs.rest) });
         }
+        ends
     }
 
-    /// All children of a long element as its hash sees them; remembers the runs of many.
-    fn find_runs(&mut self, parent: NodeId) -> Row {
-        let mut row = Row::new();
+    /// Walks over all children of a long element; remembers the runs of many.
+    fn find_runs(&mut self, parent: NodeId) -> Arc<Runs> {
+        let (mut runs, mut count) = (Runs::new(), 0);
         let mut next = self.node(parent).first;
         while let Some(child) = next {
-            self.push_child(&mut row, child);
+            self.push_child(&mut runs, child);
+            count += 1;
             next = self.node(child).next;
         }
-        if row.count > MANY {
-            let (ends, hashes) = (row.ends.clone(), row.children.runs.clone());
-            self.remember_runs(parent, Runs { ends, hashes });
+        let runs = Arc::new(runs);
+        if count > MANY {
+            self.remember_runs(parent, Arc::clone(&runs));
         }
-        row
+        runs
     }
 
-    /// The same, where only runs between `left` and `right` are formed anew.
-    fn update_runs(&mut self, parent: NodeId, left: Option<NodeId>, right: Option<NodeId>) -> Row {
+    /// Walks over the children from the run in which something changed to the end of the first run behind the change.
+    fn update_runs(&mut self, parent: NodeId, left: Option<NodeId>, right: Option<NodeId>) -> Arc<Runs> {
         let ends_run = |child: &NodeId| self.node(*child).hash.ends_run();
         let before = std::iter::successors(left, |child| self.node(*child).prev).find(ends_run);
-        let behind = std::iter::successors(right, |child| self.node(*child).next).find(ends_run);
-        let runs = self.runs.get(&parent).cloned().unwrap_or_default();
-        let from = before.and_then(|child| runs.of_end(child)).map_or(0, |number| number + 1);
-        let to = behind.and_then(|child| runs.of_end(child)).map_or(runs.ends.len(), |number| number + 1);
-        drop(runs);
-
-        let mut row = Row::new();
+        let mut fresh = Runs::new();
         let mut next = before.map_or(self.node(parent).first, |child| self.node(child).next);
-        let mut settled = false;
-        while let Some(child) = next.filter(|_| !settled) {
-            self.push_child(&mut row, child);
+        let (mut is_behind, mut last) = (false, None);
+        while let Some(child) = next.filter(|_| last.is_none()) {
+            let ends = self.push_child(&mut fresh, child);
+            is_behind |= Some(child) == right;
+            last = (is_behind && ends).then_some(child);
             next = self.node(child).next;
-            settled = Some(child) == behind;
         }
-        let runs = self.runs_mut(parent);
-        runs.ends.splice(from..to, row.ends.drain(..));
-        runs.hashes.splice(from..to, row.children.runs.drain(..));
-        row.ends.clone_from(&runs.ends);
-        row.children.runs.clone_from(&runs.hashes);
-        if settled {
-            // The last child so far ends a run, so the rest begins behind the last run of all.
-            let last = row.ends.last().map(|end| end.child);
-            let mut next = last.map_or(self.node(parent).first, |child| self.node(child).next);
-            while let Some(child) = next {
-                self.push_child(&mut row, child);
-                next = self.node(child).next;
-            }
-        }
-        row
+        self.runs_mut(parent).replace(before, last, fresh);
+        self.runs.get(&parent).cloned().unwrap_or_default()
     }
 }

@@ -146,8 +146,8 @@ impl Tree {
         self.nodes.get_mut(id.index())
     }
 
-    pub(crate) fn remember_runs(&mut self, parent: NodeId, runs: Runs) {
-        Arc::make_mut(&mut self.runs).insert(parent, Arc::new(runs));
+    pub(crate) fn remember_runs(&mut self, parent: NodeId, runs: Arc<Runs>) {
+        Arc::make_mut(&mut self.runs).insert(parent, runs);
     }
 
     pub(crate) fn runs_mut(&mut self, parent: NodeId) -> &mut Runs {

@@ -95,13 +95,15 @@ struct Field {
     fragment: String,
     units: u64,
     unit: u64,
+    /// The ID of that unit.
+    unit_id: String,
     is_filled: bool,
 }
 
 impl Field {
     fn of(plant: &Plant) -> Self {
         let (document, fragment) = (plant.document(), fragment());
-        Self { document, fragment, units: plant.units(), unit: 0, is_filled: false }
+        Self { document, fragment, units: plant.units(), unit: 0, unit_id: unit_id(0), is_filled: false }
     }
 
     /// Makes sure that the device is not there, and goes to another unit.
@@ -110,6 +112,7 @@ impl Field {
             self.remove();
         }
         self.unit = (self.unit + STRIDE) % self.units;
+        self.unit_id = unit_id(self.unit);
     }
 
     /// Makes sure that the device is there, in another unit than before.
@@ -119,7 +122,7 @@ impl Field {
     }
 
     fn insert(&mut self) -> SubtreeHash {
-        self.document.insert(black_box(&self.fragment), &unit_id(self.unit), None).expect("it fits");
+        self.document.insert(black_box(&self.fragment), &self.unit_id, None).expect("it fits");
         self.is_filled = true;
         self.document.root_hash()
     }
