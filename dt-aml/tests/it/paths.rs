@@ -16,7 +16,7 @@ const PLANT: &str = r#"
       <ExternalInterface Name="Ch:3.Out" ID="ch3"/>
       <InternalElement Name="Shaft" ID="shaft"/>
     </InternalElement>
-    <InternalElement Name="Motor.Speed" ID="clash"/>
+    <InternalElement Name="Motor.Speed" ID="clash"><Attribute Name="Max" ID="clash.max"/></InternalElement>
     <InternalElement Name="Twin" ID="twin1"/><InternalElement Name="Twin" ID="twin2"><InternalElement Name="Own" ID="own"/></InternalElement>
     <InternalElement Name="[A01] x" ID="bracket"/>
     <InternalElement Name="a@b" ID="at"/>
@@ -52,7 +52,9 @@ fn paths_lead_to_objects_interfaces_and_attributes() {
             ("Plant/Motor:In", "in"),
             ("[Plant]/[Motor]:[In].[Level]", "level"),
             ("Plant/Motor:In.Level", "level"),
-            ("Plant/Motor.Speed.Max", "max"),
+            ("Plant/[Motor].Speed.Max", "max"),
+            ("Plant/Motor.[Speed].Max", "max"),
+            ("Plant/[Motor.Speed].Max", "clash.max"),
             ("Plant/Motor.Speed.[a/b]", "slash"),
             ("Plant/Motor.v1.2", "dotted"),
             ("Plant/Motor.[v1.2]", "dotted"),
@@ -96,6 +98,7 @@ fn caex_3_has_slashes_for_everything() {
 fn several_elements_are_an_error_with_their_number() {
     let document = plant_215();
     assert_eq!(id(&document, "Plant/Twin"), Err(PathError::Ambiguous { count: 2 }));
+    assert_eq!(id(&document, "Plant/Motor.Speed.Max"), Err(PathError::Ambiguous { count: 2 }));
     let both = id(&document, "Plant/Motor.Speed");
     assert_eq!(both, Err(PathError::Ambiguous { count: 2 }), "an element of that name, and an attribute");
 }
