@@ -12,7 +12,7 @@ use crate::element::Element;
 use crate::index;
 use crate::kind::{Kind, Version};
 use crate::limits::Position;
-use crate::link::{self, Target};
+use crate::link::{Resolver, Target};
 use crate::tree::Visit;
 
 /// Something wrong with an element.
@@ -74,6 +74,7 @@ impl Document {
         let tree = &self.tree;
         let mut position = Position { line: 1, column: 1 };
         let mut issues = Vec::new();
+        let mut resolver = Resolver::new(self);
         for visit in tree.walk(tree.root) {
             let (Visit::Enter(id) | Visit::Leave(id)) = visit;
             let node = tree.node(id);
@@ -83,7 +84,7 @@ impl Document {
             };
             position.advance(tree.text(first));
             if matches!(visit, Visit::Enter(_)) {
-                let problems = problems(self.element(id));
+                let problems = problems(self.element(id), &mut resolver);
                 issues.extend(problems.into_iter().map(|problem| Issue { position, problem }));
             }
             position.advance(tree.text(second));
@@ -92,7 +93,7 @@ impl Document {
     }
 }
 
-fn problems(element: Element<'_>) -> Vec<Problem> {
+fn problems<'d>(element: Element<'d>, resolver: &mut Resolver<'d>) -> Vec<Problem> {
     let mut problems = Vec::new();
     if element.kind() == Kind::CaexFile {
         problems.extend(version(element));
@@ -100,7 +101,7 @@ fn problems(element: Element<'_>) -> Vec<Problem> {
     problems.extend(identity(element));
     problems.extend(check::content(&element.document.tree, element.node).err().map(Problem::Schema));
     if element.kind() == Kind::InternalLink {
-        problems.extend(broken_ends(element));
+        problems.extend(broken_ends(element, resolver));
     }
     problems
 }
@@ -130,10 +131,9 @@ fn identity(element: Element<'_>) -> Option<Problem> {
 }
 
 /// The ends of an InternalLink that name nothing.
-fn broken_ends(link: Element<'_>) -> Vec<Problem> {
-    let document = link.document;
-    let pointers = index::pointers(&document.tree, link.node).into_iter();
-    let broken = pointers.filter(|pointer| link::resolve(document, &pointer.value) == Target::Missing);
+fn broken_ends<'d>(link: Element<'d>, resolver: &mut Resolver<'d>) -> Vec<Problem> {
+    let pointers = index::pointers(&link.document.tree, link.node).into_iter();
+    let broken = pointers.filter(|pointer| resolver.resolve(&pointer.value) == Target::Missing);
     let problem = |pointer: index::Pointer| Problem::BrokenReference {
         attribute: pointer.attribute.to_owned(),
         target: pointer.value,
