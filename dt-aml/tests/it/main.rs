@@ -17,6 +17,7 @@ mod model;
 mod mtp;
 mod paths;
 mod queries;
+mod rewriter;
 mod selections;
 mod semantic;
 mod siblings;
