@@ -1,8 +1,8 @@
 //! An editable AutomationML (CAEX 2.15 and 3.0) document that parses, queries, edits by ID, hashes by subtree and writes back the bytes it was given.
 //!
 //! ```text
-//!             parse                                    find, attribute, programs
-//!   bytes ────────────► ┌──────────────────────────┐ ───────────────────────────► Element, Attribute, Program
+//!             parse                                    find, query, links, programs
+//!   bytes ────────────► ┌──────────────────────────┐ ───────────────────────────► Element, Link, Attribute, Program
 //!         ◄──────────── │         Document         │
 //!            to_bytes   │ arena of spans into      │ ───────────────────────────► SubtreeHash, Proof
 //!                       │ shared, immutable texts  │   root_hash, prove
@@ -13,7 +13,8 @@
 //! - **Bytes.** What was not edited is written back as it was read: byte-order mark, line ends, comments.
 //! - **Edits** follow from the document's bytes and the edit alone, all or none, and keep the content model of CAEX.
 //!   So parties that hold the same bytes and apply the same edits hold the same bytes again.
-//! - **Hashes** depend on the bytes alone and are kept up to date along the path from an edit to the root.
+//! - **Hashes** depend on the bytes alone and are kept up to date along the path from an edit to the root. What a document
+//!   says, however it is written, has a hash of its own: [`semantic`].
 //! - **Bad input** is a typed error, and costs no more than the [`Limits`] allow. Parsing is lenient where real files are
 //!   broken, and lists what it found: [`Document::issues`]. Editing is strict.
 //! - **Packages** (`.amlx`, `.mtp`, zip) are read with feature `packages`.

@@ -69,7 +69,7 @@ fn start_tag(element: Element<'_>) -> String {
 /// Three levels of elements, of which the upper ones are about as long as the longest short one.
 fn plant(random: &mut Lcg) -> (Document, Vec<usize>) {
     let mut numbers = Vec::new();
-    let mut next = |numbers: &mut Vec<usize>| {
+    let next = |numbers: &mut Vec<usize>| {
         numbers.push(numbers.len());
         numbers.len() - 1
     };
