@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::address;
-use crate::check::{self, SchemaError};
 use crate::document::Document;
+use crate::edit::check::{self, SchemaError};
 use crate::element::Element;
 use crate::kind::{Kind, Version};
 use crate::limits::Position;

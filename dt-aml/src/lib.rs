@@ -73,16 +73,7 @@ mod tree;
 mod xml;
 
 // Changing it.
-mod align;
-mod apply;
-mod check;
-mod diff;
 mod edit;
-mod patch;
-mod place;
-mod schema;
-mod settle;
-mod transaction;
 
 // Asking it.
 mod attribute;
@@ -102,10 +93,11 @@ pub mod value;
 
 pub use address::FindError;
 pub use attribute::Attribute;
-pub use check::SchemaError;
 pub use constraint::{Bound, Constraint, Requirement, Verdict, Violation};
 pub use document::{Document, ParseError};
-pub use edit::{Change, Edit, EditError, MAX_REPORTED, Outcome, Reference, RemovePolicy};
+pub use edit::{
+    Change, Edit, EditError, MAX_REPORTED, Outcome, Patch, PatchError, Reference, RemovePolicy, SchemaError,
+};
 pub use element::Element;
 pub use hash::SubtreeHash;
 pub use issues::{Issue, Problem};
@@ -114,7 +106,6 @@ pub use limits::{Limit, LimitExceeded, Limits, Position};
 pub use link::{End, Link, Target};
 #[cfg(feature = "packages")]
 pub use package::{Package, PackageError, PackageLimit, PackageLimits};
-pub use patch::{Patch, PatchError};
 pub use path::PathError;
 pub use program::{Parameter, Program};
 pub use proof::{Proof, ProofError};
