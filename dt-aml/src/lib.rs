@@ -67,7 +67,6 @@ mod key;
 mod kind;
 mod pages;
 mod postings;
-mod reference;
 mod rehash;
 mod tree;
 mod xml;
@@ -76,40 +75,27 @@ mod xml;
 mod edit;
 
 // Asking it.
-mod attribute;
-mod class;
-mod constraint;
-mod issues;
-mod link;
-mod mtp;
+mod caex;
 #[cfg(feature = "packages")]
 pub mod package;
-pub mod path;
-mod program;
 mod proof;
-mod query;
 pub mod semantic;
-pub mod value;
 
 pub use address::FindError;
-pub use attribute::Attribute;
-pub use constraint::{Bound, Constraint, Requirement, Verdict, Violation};
+pub use caex::{
+    Attribute, Bound, Constraint, DataType, End, InterfaceMatches, InterfaceQuery, Issue, Link, Matches,
+    Parameter, PathError, Problem, Program, Query, Requirement, Target, Verdict, Violation, path, value,
+};
 pub use document::{Document, ParseError};
 pub use edit::{
     Change, Edit, EditError, MAX_REPORTED, Outcome, Patch, PatchError, Reference, RemovePolicy, SchemaError,
 };
 pub use element::Element;
 pub use hash::SubtreeHash;
-pub use issues::{Issue, Problem};
 pub use kind::{CAEX_3_NAMESPACE, Kind, Version};
 pub use limits::{Limit, LimitExceeded, Limits, Position};
-pub use link::{End, Link, Target};
 #[cfg(feature = "packages")]
 pub use package::{Package, PackageError, PackageLimit, PackageLimits};
-pub use path::PathError;
-pub use program::{Parameter, Program};
 pub use proof::{Proof, ProofError};
-pub use query::{InterfaceMatches, InterfaceQuery, Matches, Query};
 pub use semantic::SemanticHash;
-pub use value::DataType;
 pub use xml::XmlFault;

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::error::EditError;
 use super::region::Region;
 use super::schema::{self, Content};
+use crate::caex::reference;
 use crate::document::Document;
 use crate::index;
 use crate::kind::{Kind, Version};
-use crate::reference;
 use crate::tree::{NodeId, Span, Tree};
 use crate::xml;
 

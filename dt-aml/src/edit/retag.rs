@@ -4,9 +4,9 @@ use super::error::EditError;
 use super::model::{Edit, RemovePolicy};
 use super::region::Region;
 use super::transaction::Transaction;
-use crate::class;
+use crate::caex::class;
+use crate::caex::reference;
 use crate::kind::Kind;
-use crate::reference;
 use crate::tree::{Node, NodeId, Span};
 use crate::xml::{self, Shape};
 

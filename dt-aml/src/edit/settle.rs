@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::error::{EditError, MAX_REPORTED};
 use super::model::{Change, Reference, RemovePolicy};
 use super::transaction::Transaction;
+use crate::caex::reference::{self, Pointer, Target};
 use crate::kind::Kind;
-use crate::reference::{self, Pointer, Target};
 use crate::tree::NodeId;
 use crate::xml;
 

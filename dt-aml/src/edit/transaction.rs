@@ -11,6 +11,7 @@ use super::model::{Edit, RemovePolicy};
 use super::patch::Patch;
 use super::region::Region;
 use crate::address;
+use crate::caex::reference;
 use crate::document::Document;
 use crate::grow::Seedling;
 use crate::hash::SubtreeHash;
@@ -18,7 +19,6 @@ use crate::index;
 use crate::kind::Version;
 use crate::limits::{Limit, LimitExceeded};
 use crate::postings::Posting;
-use crate::reference;
 use crate::tree::{Node, NodeId, Span, Tree};
 use crate::xml::Shape;
 

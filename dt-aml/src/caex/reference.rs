@@ -16,7 +16,7 @@
 
 use std::borrow::Cow;
 
-use crate::class::{self, Family};
+use super::class::{self, Family};
 use crate::document::Document;
 use crate::key::Key;
 use crate::kind::Kind;

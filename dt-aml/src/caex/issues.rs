@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::link::{Resolver, Target};
+use super::reference;
 use crate::address;
 use crate::document::Document;
 use crate::edit::check::{self, SchemaError};
 use crate::element::Element;
 use crate::kind::{Kind, Version};
 use crate::limits::Position;
-use crate::link::{Resolver, Target};
-use crate::reference;
 use crate::tree::Visit;
 
 /// Something wrong with an element.

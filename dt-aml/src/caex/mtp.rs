@@ -13,14 +13,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::attribute::Attribute;
-use crate::class::{self, Family};
-use crate::constraint::{Bound, Constraint, Requirement};
+use super::attribute::Attribute;
+use super::class::{self, Family};
+use super::constraint::{Bound, Constraint, Requirement};
+use super::reference;
+use super::value::{DataType, decimal};
 use crate::document::Document;
 use crate::element::Element;
 use crate::kind::Kind;
-use crate::reference;
-use crate::value::{DataType, decimal};
 use crate::xml::WHITE;
 
 /// The library of services.

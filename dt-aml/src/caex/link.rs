@@ -7,12 +7,12 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::class::Family;
+use super::class::Family;
+use super::reference::{self, LINK_ENDS};
 use crate::document::Document;
 use crate::element::Element;
 use crate::key::Key;
 use crate::kind::Kind;
-use crate::reference::{self, LINK_ENDS};
 use crate::tree::NodeId;
 
 /// An InternalLink.
