@@ -122,7 +122,8 @@ pub(crate) fn is_unusable(id: &str) -> bool {
 /// The ID of an element if it addresses this element and no other.
 pub(crate) fn own_id(document: &Document, node: NodeId) -> Option<String> {
     let id = index::id_of(&document.tree, node)?;
-    (document.index.with_id(&document.tree, &id).count() == 1 && !is_unusable(&id)).then(|| id.into_owned())
+    let is_shared = document.index.with_id(&document.tree, &id).nth(1).is_some();
+    (!is_shared && !is_unusable(&id)).then(|| id.into_owned())
 }
 
 /// The step that leads from `parent` to `child` and to no other.
@@ -137,7 +138,7 @@ fn step_to(document: &Document, parent: NodeId, child: NodeId) -> String {
         step.push_str(&format!("[{}]", name.replace(']', "]]")));
     }
     let reads_as_id = name.is_none() && Kind::of_tag(tag) == Kind::Other;
-    if reads_as_id || one(alike(document, parent, tag, name)).is_err() {
+    if reads_as_id || alike(document, parent, tag, name).nth(1).is_some() {
         let before = tree.children(parent).take_while(|sibling| *sibling != child);
         let number = before.filter(|sibling| is_alike(tree, *sibling, tag, name)).count() + 1;
         step.push_str(&format!("#{number}"));

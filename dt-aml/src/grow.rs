@@ -1,12 +1,12 @@
 //! Grows nodes from a text: a whole document, or a fragment in the scope of its parent.
 
+use crate::caex::reference;
 use crate::hash::SubtreeHash;
 use crate::index;
 use crate::kind::{Kind, Version};
 use crate::limits::Limits;
 use crate::pages::PagesBuilder;
 use crate::postings::Posting;
-use crate::reference;
 use crate::tree::{Node, NodeId, Span, Tree};
 use crate::xml::{Fault, Reader, Refusal, Scope, Shape, Tag, XmlFault};
 

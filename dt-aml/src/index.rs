@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::class;
+use crate::caex::class;
+use crate::caex::reference;
 use crate::key::Key;
 use crate::kind::Kind;
 use crate::postings::{Posting, Postings};
-use crate::reference;
 use crate::tree::{Node, NodeId, Tree};
 use crate::xml;
 

@@ -1,22 +1,34 @@
-//! An editable AutomationML (CAEX 2.15 and 3.0) document that parses, queries, edits by ID, hashes by subtree and writes back the bytes it was given.
+//! An editable AutomationML (CAEX 2.15 and 3.0) document that parses, queries, edits by ID, diffs, hashes by subtree and writes back the bytes it was given.
 //!
 //! ```text
-//!             parse                                    find, attribute, programs
-//!   bytes ────────────► ┌──────────────────────────┐ ───────────────────────────► Element, Attribute, Program
+//!             parse                                    find, query, links, programs
+//!   bytes ────────────► ┌──────────────────────────┐ ───────────────────────────► Element, Link, Attribute, Program
 //!         ◄──────────── │         Document         │
-//!            to_bytes   │ arena of spans into      │ ───────────────────────────► SubtreeHash, Proof
-//!                       │ shared, immutable texts  │   root_hash, prove
+//!            to_bytes   │ arena of spans into      │ ───────────────────────────► SubtreeHash, Proof, SemanticHash
+//!                       │ shared, immutable texts  │   root_hash, prove, semantic_hash
 //!   Edit  ────────────► │ IDs, references, hashes  │
-//!             apply     └──────────────────────────┘ ───────────────────────────► Change | EditError
+//!             apply     └──────────────────────────┘ ───────────────────────────► Outcome: changes, inverse | EditError
+//!   Patch ────────────►      ▲              │
+//!         apply_patch        └── clone ─────┘ diff ──────────────────────────────► Patch
 //! ```
 //!
 //! - **Bytes.** What was not edited is written back as it was read: byte-order mark, line ends, comments.
 //! - **Edits** follow from the document's bytes and the edit alone, all or none, and keep the content model of CAEX.
-//!   So parties that hold the same bytes and apply the same edits hold the same bytes again.
-//! - **Hashes** depend on the bytes alone and are kept up to date along the path from an edit to the root.
+//!   So parties that hold the same bytes and apply the same edits hold the same bytes again. Every edit yields what takes it back.
+//! - **Addresses** are IDs, and paths from one: any element has one, and none ever means "the first of several". See [`address`].
+//! - **Hashes** depend on the bytes alone and are kept up to date along the path from an edit to the root. What a document
+//!   says, however it is written, has a hash of its own: [`semantic`].
+//! - **Snapshots** are clones: they cost nothing until one of both is edited.
+//! - **Differences** of two documents are edits, found by descending where hashes differ: [`Document::diff`].
 //! - **Bad input** is a typed error, and costs no more than the [`Limits`] allow. Parsing is lenient where real files are
 //!   broken, and lists what it found: [`Document::issues`]. Editing is strict.
 //! - **Packages** (`.amlx`, `.mtp`, zip) are read with feature `packages`.
+//!
+//! # What is refused
+//!
+//! Parsing refuses: more than the [`Limits`]; anything but UTF-8; a document type declaration, hence all entities but the five
+//! predefined ones; whatever is not well-formed by XML 1.0 and Namespaces in XML 1.0; a root element that is not a `CAEXFile`. Edits refuse
+//! the same of what they bring, and what would make the document worse: [`EditError`] lists it.
 //!
 //! ```
 //! use dt_aml::{Document, Limits};
@@ -55,58 +67,35 @@ mod key;
 mod kind;
 mod pages;
 mod postings;
-mod reference;
 mod rehash;
 mod tree;
 mod xml;
 
 // Changing it.
-mod align;
-mod apply;
-mod check;
-mod diff;
 mod edit;
-mod patch;
-mod place;
-mod schema;
-mod settle;
-mod transaction;
 
 // Asking it.
-mod attribute;
-mod class;
-mod constraint;
-mod issues;
-mod link;
-mod mtp;
+mod caex;
 #[cfg(feature = "packages")]
 pub mod package;
-pub mod path;
-mod program;
 mod proof;
-mod query;
 pub mod semantic;
-pub mod value;
 
 pub use address::FindError;
-pub use attribute::Attribute;
-pub use check::SchemaError;
-pub use constraint::{Bound, Constraint, Requirement, Verdict, Violation};
+pub use caex::{
+    Attribute, Bound, Constraint, DataType, End, InterfaceMatches, InterfaceQuery, Issue, Link, Matches,
+    Parameter, PathError, Problem, Program, Query, Requirement, Target, Verdict, Violation, path, value,
+};
 pub use document::{Document, ParseError};
-pub use edit::{Change, Edit, EditError, MAX_REPORTED, Outcome, Reference, RemovePolicy};
+pub use edit::{
+    Change, Edit, EditError, MAX_REPORTED, Outcome, Patch, PatchError, Reference, RemovePolicy, SchemaError,
+};
 pub use element::Element;
 pub use hash::SubtreeHash;
-pub use issues::{Issue, Problem};
 pub use kind::{CAEX_3_NAMESPACE, Kind, Version};
 pub use limits::{Limit, LimitExceeded, Limits, Position};
-pub use link::{End, Link, Target};
 #[cfg(feature = "packages")]
 pub use package::{Package, PackageError, PackageLimit, PackageLimits};
-pub use patch::{Patch, PatchError};
-pub use path::PathError;
-pub use program::{Parameter, Program};
 pub use proof::{Proof, ProofError};
-pub use query::{InterfaceMatches, InterfaceQuery, Matches, Query};
 pub use semantic::SemanticHash;
-pub use value::DataType;
 pub use xml::XmlFault;

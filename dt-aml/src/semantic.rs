@@ -194,12 +194,13 @@ impl<'t> Hasher<'t> {
     /// Adds a piece of text directly in `parent`, the innermost open element.
     fn text(&mut self, parent: NodeId, piece: Span) {
         let Some(preimage) = self.open.last_mut() else { return };
+        let (piece, is_free) = (self.tree.text(piece), grow::is_free(self.tree.node(parent).kind));
+        if !is_free && xml::is_white(piece) {
+            return;
+        }
         self.text.clear();
-        xml::push_text(self.tree.text(piece), &mut self.text);
-        let counts = match grow::is_free(self.tree.node(parent).kind) {
-            true => self.text.as_str(),
-            false => self.text.trim_matches(WHITE),
-        };
+        xml::push_text(piece, &mut self.text);
+        let counts = if is_free { self.text.as_str() } else { self.text.trim_matches(WHITE) };
         preimage.extend_from_slice(counts.as_bytes());
     }
 

@@ -1,6 +1,7 @@
 //! What fuzzing found and kept still holds.
 
 #[path = "../../fuzz/src/lib.rs"]
+#[allow(unreachable_pub, reason = "it is a crate of its own for the fuzzer")]
 mod fuzz;
 
 use std::path::{Path, PathBuf};

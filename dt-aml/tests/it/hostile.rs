@@ -88,3 +88,16 @@ fn child() {
         println!("\npeak {}", peak.trim().trim_end_matches(" kB"));
     }
 }
+
+/// What many elements share is looked up once: else this would take hours.
+#[test]
+fn a_hundred_thousand_elements_of_one_id_and_name_are_examined() {
+    let twin = "<InternalElement Name='x' ID='x'/><InternalLink Name='l' RefPartnerSideA='x:i' RefPartnerSideB='x'/>";
+    let aml = format!(
+        "<CAEXFile><InstanceHierarchy Name='H'><InternalElement Name='p' ID='p'>{}</InternalElement></InstanceHierarchy></CAEXFile>",
+        twin.repeat(50_000)
+    );
+    let document = Document::parse(&aml, &Limits::default()).expect("a document");
+    assert!(document.issues().len() > 50_000);
+    assert_eq!(document.find("x").map(|_| ()), Err(dt_aml::FindError::Ambiguous { count: 50_000 }));
+}

@@ -43,7 +43,11 @@ fn every_end_is_told() {
              <InternalLink Name="4" RefPartnerSideA="nowhere" RefPartnerSideB="e:Nothing"/>
              <InternalLink Name="5" RefPartnerSideA="t" RefPartnerSideB="e:Twin"/>
              <InternalLink Name="6" RefPartnerSideA="e:In" RefPartnerSideB="e:a:b"/>
-           </InternalElement></InstanceHierarchy></CAEXFile>"#,
+             <InternalLink Name="7" RefPartnerSideA="f:Only" RefPartnerSideB="f:Both"/>
+           </InternalElement>
+           <InternalElement Name="F" ID="f"><ExternalInterface Name="Both"/><ExternalInterface Name="Only" ID="only"/></InternalElement>
+           <InternalElement Name="F" ID="f"><ExternalInterface Name="Both"/></InternalElement>
+           </InstanceHierarchy></CAEXFile>"#,
     );
     let e = at(&document, "e");
     let targets: Vec<_> = e.links().flat_map(|link| [link.a.target, link.b.target]).collect();
@@ -64,6 +68,11 @@ fn every_end_is_told() {
             twice,
             twice,
             interface("e:In"),
+            Target::Interface {
+                owner: at(&document, "only").parent().expect("an owner"),
+                interface: at(&document, "only")
+            },
+            twice,
         ]
     );
     let broken = document
@@ -90,7 +99,7 @@ fn interfaces_in_interfaces_belong_to_the_element() {
     );
     let link = document.links().next().expect("a link");
     assert_eq!(link.a.owner(), Some(at(&document, "e")));
-    assert_eq!(at(&document, "e").connected(), [link.clone()]);
+    assert_eq!(at(&document, "e").connected(), std::slice::from_ref(&link));
     assert_eq!(at(&document, "f").connected(), [link]);
     assert_eq!(at(&document, "plug").connected(), []);
 }
@@ -158,4 +167,21 @@ fn real_links_are_the_same_from_both_sides() {
         };
         assert_eq!(resolved, expected, "{name}");
     }
+}
+
+#[test]
+fn links_to_an_id_that_many_share_are_affordable() {
+    const MANY: usize = 20_000;
+    let element = "<InternalElement Name='e' ID='x'><ExternalInterface Name='i' ID='y'/></InternalElement>";
+    let link = |n: usize| format!("<InternalLink Name='l{n}' RefPartnerSideA='x:i{n}' RefPartnerSideB='y'/>");
+    let links: String = (0..MANY).map(link).collect();
+    let mirrors = "<InternalElement Name='m' RefBaseSystemUnitPath='x'/>".repeat(MANY);
+    let document = parse(format!(
+        "<CAEXFile><InstanceHierarchy Name='H'><InternalElement Name='top' ID='top'>{}{mirrors}{links}</InternalElement></InstanceHierarchy></CAEXFile>",
+        element.repeat(MANY)
+    ));
+    let shared = Target::Ambiguous { count: MANY };
+    assert!(document.links().all(|link| link.a.target == Target::Missing && link.b.target == shared));
+    let first = document.query().named("e").iter().next().expect("an element");
+    assert_eq!((first.connected(), first.mirrors()), (vec![], vec![]));
 }

@@ -26,6 +26,7 @@ mod queries;
 mod random;
 mod rearrange;
 mod references;
+mod rewriter;
 mod selections;
 mod semantic;
 mod siblings;

@@ -79,7 +79,8 @@ struct Run {
     /// Make keys, readings and blocks reproducible. For tests: keys that follow from a number are no secret.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Take the specification from this AutomationML file instead of the plant's own.
+    /// Take the specification from this AutomationML file, or from the package that holds one (.amlx, .mtp, .zip), instead of the plant's
+    /// own.
     #[arg(long, value_name = "FILE")]
     aml: Option<PathBuf>,
     /// Let the new sensor's stream grow to so many readings.

@@ -19,7 +19,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dt_aml::{Document, Limits};
+use dt_aml::{Document, Limits, Package, PackageLimits};
 use dt_dht::{InProcess, Resilience, Transport, Validator};
 use dt_feed::BatchPolicy;
 use dt_ledger::{Genesis, LedgerStore, Organisation, RedbStore, Replica, Solo, twin_id};
@@ -368,6 +368,17 @@ fn at(path: &Path, error: &dyn std::fmt::Display) -> Failure {
     format!("{}: {error}", path.display()).into()
 }
 
+/// The bytes of a document, or of the one in a package.
+fn read_document(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = fs::read(path)?;
+    if !Package::is_one(&bytes) {
+        return Ok(bytes);
+    }
+    let package = Package::read(&bytes, &PackageLimits::default())?;
+    let document = package.entry(package.root_name()).map(<[u8]>::to_vec);
+    Ok(document.unwrap_or_default())
+}
+
 /// The settings and the AML of the run: those that were written down, or new ones.
 fn settle(folder: &Path, asked: Asked<'_>) -> Result<(Settings, Vec<u8>), Failure> {
     let Asked { seed, readings, aml } = asked;
@@ -381,7 +392,7 @@ fn settle(folder: &Path, asked: Asked<'_>) -> Result<(Settings, Vec<u8>), Failur
         Settings { resumed: settings.resumed + 1, ..settings }
     } else {
         let content = match aml {
-            Some(path) => fs::read(path).map_err(|error| at(path, &error))?,
+            Some(path) => read_document(path).map_err(|error| at(path, &error))?,
             None => PLANT_AML.to_vec(),
         };
         if let Err(error) = Document::parse(&content, &Limits::default()) {

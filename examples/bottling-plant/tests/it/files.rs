@@ -13,8 +13,11 @@ fn real_files() -> Vec<PathBuf> {
         return Vec::new();
     };
     let files = entries.map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> =
-        files.filter(|path| path.extension().is_some_and(|extension| extension == "aml")).collect();
+    let is_read = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|extension| ["aml", "amlx", "mtp", "zip"].iter().any(|read| extension == *read))
+    };
+    let mut files: Vec<_> = files.filter(is_read).collect();
     files.sort();
     files
 }

@@ -6,9 +6,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::value::{DataType, MAX_VALUE, decimal};
 use crate::element::Element;
 use crate::kind::Kind;
-use crate::value::{DataType, MAX_VALUE, decimal};
 
 /// A CAEX `Constraint`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::edit::{Change, EditError, MAX_REPORTED, Reference, RemovePolicy};
+use super::error::{EditError, MAX_REPORTED};
+use super::model::{Change, Reference, RemovePolicy};
+use super::transaction::Transaction;
+use crate::caex::reference::{self, Pointer, Target};
 use crate::kind::Kind;
-use crate::reference::{self, Pointer, Target};
-use crate::transaction::Transaction;
 use crate::tree::NodeId;
 use crate::xml;
 

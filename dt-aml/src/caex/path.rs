@@ -13,7 +13,7 @@
 //!   `Plant/Motor.Speed.Max`, `Lib/Pump:Inlet.Diameter`. CAEX 3.0 dropped both and has `/` lead to interfaces and
 //!   attributes too. There all three are accepted.
 //! - A name that holds a separator stands in **brackets**: `Lib/[I/O]`. Brackets in it are escaped as the AutomationML
-//!   Engine does: `[\[A01\] Server]`.
+//!   Engine does: `[\[A01\] Server]`. So a name that ends in a backslash cannot stand in brackets.
 //! - A path may begin with the **alias** of an external file, `Alias@Lib/Role`. Its classes are not in this document.
 //!
 //! Real files do not bracket names that merely hold `.` or `:`, such as `Channel 3.Input`. So these may be separators or

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::error::EditError;
+use super::region::Region;
+use super::schema::{self, Content};
+use crate::caex::reference;
 use crate::document::Document;
-use crate::edit::EditError;
 use crate::index;
 use crate::kind::{Kind, Version};
-use crate::reference;
-use crate::schema::{self, Content};
-use crate::transaction::Region;
 use crate::tree::{NodeId, Span, Tree};
 use crate::xml;
 

@@ -16,11 +16,10 @@
 
 use std::borrow::Cow;
 
-use crate::class::{self, Family};
+use super::class::{self, Family};
 use crate::document::Document;
 use crate::key::Key;
 use crate::kind::Kind;
-use crate::link;
 use crate::tree::{NodeId, Tree};
 use crate::xml;
 
@@ -232,7 +231,12 @@ impl Pointer {
 
     /// Whether it names something that is in the document.
     pub(crate) fn leads_somewhere(&self, document: &Document) -> bool {
-        let by_id = || !matches!(link::resolve(document, &self.value), link::Target::Missing);
+        let by_id = || {
+            readings(&self.value).any(|(id, interface)| match interface {
+                None => document.index.with_id(&document.tree, id).next().is_some(),
+                Some(name) => has_interface(document, id, name),
+            })
+        };
         let by_path = |family: Family| document.classes(family, &class::names(&self.value)).next().is_some();
         let by_name = |kind: Kind| {
             mapped(&document.tree, self.from)

@@ -5,11 +5,11 @@
 
 use std::borrow::Cow;
 
+use super::path::CaexPath;
 use crate::document::Document;
 use crate::element::Element;
 use crate::key::Key;
 use crate::kind::Kind;
-use crate::path::CaexPath;
 use crate::tree::{NodeId, Tree};
 use crate::xml;
 

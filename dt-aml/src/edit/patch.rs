@@ -3,10 +3,11 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
+use super::error::EditError;
+use super::model::{Edit, Outcome};
+use super::transaction::{Rules, Transaction};
 use crate::document::Document;
-use crate::edit::{Edit, EditError, Outcome};
 use crate::hash::SubtreeHash;
-use crate::transaction::{Rules, Transaction};
 
 /// Edits that turn the document with the root hash `from` into the one with the root hash `to`, byte for byte.
 ///

@@ -6,20 +6,21 @@
 //! Everything that an edit does to a document is done by these two, so that they are the only ones that have to keep index, hashes
 //! and counts, and the only ones that have to know their inverse.
 
+use super::error::EditError;
+use super::model::{Edit, RemovePolicy};
+use super::patch::Patch;
+use super::region::Region;
 use crate::address;
-use crate::apply::names_reach_down;
+use crate::caex::reference;
 use crate::document::Document;
-use crate::edit::{Edit, EditError, RemovePolicy};
 use crate::grow::Seedling;
 use crate::hash::SubtreeHash;
 use crate::index;
-use crate::kind::{Kind, Version};
-use crate::limits::{Limit, LimitExceeded, Position};
-use crate::patch::Patch;
+use crate::kind::Version;
+use crate::limits::{Limit, LimitExceeded};
 use crate::postings::Posting;
-use crate::reference;
 use crate::tree::{Node, NodeId, Span, Tree};
-use crate::xml::{self, Refusal, Shape, XmlFault};
+use crate::xml::Shape;
 
 /// How strictly edits are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,53 +64,6 @@ struct Before {
     elements: u32,
 }
 
-/// Everything between two children of an element, the gap of the second included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Region {
-    pub(crate) parent: NodeId,
-    /// The child before it; `None`: it begins behind the start tag.
-    pub(crate) prev: Option<NodeId>,
-    /// The child behind it; `None`: it ends at the end tag.
-    pub(crate) next: Option<NodeId>,
-}
-
-impl Region {
-    /// The region of one element.
-    pub(crate) fn around(tree: &Tree, parent: NodeId, node: NodeId) -> Self {
-        let Node { prev, next, .. } = *tree.node(node);
-        Self { parent, prev, next }
-    }
-
-    /// The elements in it.
-    pub(crate) fn nodes(self, tree: &Tree) -> impl Iterator<Item = NodeId> + '_ {
-        let first = match self.prev {
-            Some(prev) => tree.node(prev).next,
-            None => tree.node(self.parent).first,
-        };
-        std::iter::successors(first, |node| tree.node(*node).next)
-            .take_while(move |node| Some(*node) != self.next)
-    }
-
-    /// What stands in it behind its last element.
-    pub(crate) fn closing(self, tree: &Tree) -> Span {
-        match self.next {
-            Some(next) => tree.node(next).gap,
-            None => tree.node(self.parent).tail,
-        }
-    }
-
-    /// All its text.
-    pub(crate) fn text(self, tree: &Tree) -> String {
-        let mut text = String::new();
-        for node in self.nodes(tree) {
-            text.push_str(tree.text(tree.node(node).gap));
-            tree.pieces(node).for_each(|piece| text.push_str(tree.text(piece)));
-        }
-        text.push_str(tree.text(self.closing(tree)));
-        text
-    }
-}
-
 impl<'d> Transaction<'d> {
     pub(crate) fn new(document: &'d mut Document, rules: Rules) -> Self {
         let tree = &document.tree;
@@ -131,6 +85,16 @@ impl<'d> Transaction<'d> {
     /// For edits that nobody will take back.
     pub(crate) fn without_undo(self) -> Self {
         Self { undo: None, ..self }
+    }
+
+    /// Whether anybody wants to know how to take back what is done.
+    pub(super) fn remembers(&self) -> bool {
+        self.undo.is_some()
+    }
+
+    /// Takes note of what takes back what was just done.
+    pub(super) fn remember(&mut self, undo: Edit) {
+        self.undo.get_or_insert_default().push(undo);
     }
 
     /// The hash of the document as it would be if this were all.
@@ -205,7 +169,7 @@ impl<'d> Transaction<'d> {
         nodes: &[(NodeId, Span)],
         closing: Span,
     ) -> Result<(), EditError> {
-        let former = self.undo.is_some().then(|| region.text(self.tree()));
+        let former = self.remembers().then(|| region.text(self.tree()));
         self.refill(region, nodes, closing)?;
         if let Some(content) = former {
             let anchor = |node: Option<NodeId>| node.map(|node| self.address(node)).transpose();
@@ -216,7 +180,7 @@ impl<'d> Transaction<'d> {
                 content,
                 policy: RemovePolicy::OpenLinks,
             };
-            self.undo.get_or_insert_default().push(undo);
+            self.remember(undo);
         }
         Ok(())
     }
@@ -265,113 +229,27 @@ impl<'d> Transaction<'d> {
         Ok(())
     }
 
-    /// Gives an element other tags, in the scope of its parent: `start` and `end`, or only `start` if it closes itself.
-    pub(crate) fn retag(&mut self, node: NodeId, start: &str, end: &str) -> Result<NodeId, EditError> {
-        let Node { parent, head, tail, end: former_end, first, .. } = *self.tree().node(node);
-        if end.is_empty() && (first.is_some() || !tail.is_empty()) {
-            return Err(EditError::NotTags);
-        }
-        let undo_tags = [head, former_end].map(|span| self.tree().text(span).to_owned());
-        let tags = self.grow(&[start, end].concat(), Shape::Element, parent)?;
-        let Node { head, end: new_end, kind, .. } = *self.tree().node(tags.roots[0]);
-        if head.len() != start.len() as u64 || new_end.len() != end.len() as u64 {
-            return Err(EditError::NotTags);
-        }
-        let is_alike = xml::tag_name(start) == xml::tag_name(&undo_tags[0])
-            && kind == self.tree().node(node).kind
-            && xml::declarations(start).eq(xml::declarations(&undo_tags[0]));
-        let node =
-            if is_alike { self.swap_tags(node, head, new_end) } else { self.regrow(node, start, end)? };
-        if self.undo.is_some() {
-            let [start, end] = undo_tags;
-            let undo =
-                Edit::Retag { address: self.address(node)?, start, end, policy: RemovePolicy::OpenLinks };
-            self.undo.get_or_insert_default().push(undo);
-        }
-        Ok(node)
-    }
-
-    /// Gives an element tags that change nothing about what stands in it.
-    fn swap_tags(&mut self, node: NodeId, head: Span, end: Span) -> NodeId {
-        // The paths of classes hold the names of what they stand in, and a value is a reference by its attribute's type.
-        let reaches_down = names_reach_down(self.tree().node(node).kind);
-        if reaches_down {
-            self.unindex_all(node)
-        } else {
-            self.unindex(node)
-        }
-        self.change_counted(node, |node| (node.head, node.end) = (head, end));
-        if reaches_down {
-            self.index_all(node)
-        } else {
-            self.index(node)
-        }
-        let last = self.tree().node(node).last;
-        self.rehash_from(node, last, None);
-        node
-    }
-
-    /// Reads an element anew between other tags, since they change what its content means.
-    fn regrow(&mut self, node: NodeId, start: &str, end: &str) -> Result<NodeId, EditError> {
-        let Node { parent, gap, .. } = *self.tree().node(node);
-        let inner = Region { parent: node, prev: None, next: None }.text(self.tree());
-        let grown = self.grow(&[start, &inner, end].concat(), Shape::Element, parent)?;
-        let fresh = grown.roots[0];
-        match parent {
-            Some(parent) => {
-                let region = Region::around(self.tree(), parent, node);
-                let closing = region.closing(self.tree());
-                self.refill(region, &[(fresh, gap)], closing)?;
-            }
-            None => {
-                self.count(node, Indexed::Removed);
-                self.unindex_all(node);
-                self.document.tree.root = fresh;
-                self.document.tree.version = grown.version.ok_or(EditError::Root)?;
-                self.change(fresh, |node| node.gap = gap);
-                if self.tree().node(fresh).kind != Kind::CaexFile {
-                    return Err(EditError::Root);
-                }
-                self.count(fresh, Indexed::Added);
-                self.index_all(fresh);
-                self.check_size()?;
-            }
-        }
-        Ok(fresh)
-    }
-
-    /// Puts other text before the root element, or behind it.
-    pub(crate) fn surround(&mut self, before: bool, text: &str) -> Result<(), EditError> {
-        let span = self.document.tree.add_buffer(text);
-        let root = self.tree().root;
-        let undo = |content: String| Edit::Splice {
-            parent: String::new(),
-            after: (!before).then(|| "/".to_owned()),
-            before: before.then(|| "/".to_owned()),
-            content,
-            policy: RemovePolicy::OpenLinks,
-        };
-        let former = if before { self.tree().node(root).gap } else { self.tree().epilog };
-        if self.undo.is_some() {
-            let former = self.tree().text(former).to_owned();
-            self.undo.get_or_insert_default().push(undo(former));
-        }
-        self.document.tree.bytes = self.tree().bytes - former.len() + span.len();
-        if before {
-            self.change(root, |node| node.gap = span);
-        } else {
-            self.document.tree.epilog = span;
-        }
+    /// Makes `fresh`, which has grown beside the document, its root element.
+    pub(super) fn exchange_root(&mut self, fresh: NodeId, version: Option<Version>) -> Result<(), EditError> {
+        let former = self.tree().root;
+        let gap = self.tree().node(former).gap;
+        self.count(former, Indexed::Removed);
+        self.unindex_all(former);
+        self.document.tree.root = fresh;
+        self.document.tree.version = version.ok_or(EditError::Root)?;
+        self.change(fresh, |node| node.gap = gap);
+        self.count(fresh, Indexed::Added);
+        self.index_all(fresh);
         self.check_size()
     }
 
-    fn check_size(&self) -> Result<(), EditError> {
+    pub(super) fn check_size(&self) -> Result<(), EditError> {
         let (tree, limits) = (self.tree(), self.document.limits);
         LimitExceeded::unless(tree.elements.into(), limits.elements.into(), Limit::Elements)?;
         Ok(limits.check_bytes(tree.bytes)?)
     }
 
-    fn index(&mut self, node: NodeId) {
+    pub(super) fn index(&mut self, node: NodeId) {
         let Document { tree, index, .. } = &mut *self.document;
         index::each_key(tree, node, &mut |key| {
             index.insert((key, node));
@@ -379,7 +257,7 @@ impl<'d> Transaction<'d> {
         });
     }
 
-    fn unindex(&mut self, node: NodeId) {
+    pub(super) fn unindex(&mut self, node: NodeId) {
         let Document { tree, index, .. } = &mut *self.document;
         index::each_key(tree, node, &mut |key| {
             index.remove(&(key, node));
@@ -387,11 +265,11 @@ impl<'d> Transaction<'d> {
         });
     }
 
-    fn index_all(&mut self, top: NodeId) {
+    pub(super) fn index_all(&mut self, top: NodeId) {
         self.each_within(top, Self::index);
     }
 
-    fn unindex_all(&mut self, top: NodeId) {
+    pub(super) fn unindex_all(&mut self, top: NodeId) {
         self.each_within(top, Self::unindex);
     }
 
@@ -418,14 +296,14 @@ impl<'d> Transaction<'d> {
     }
 
     /// Changes a node, remembering what it was.
-    fn change(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
+    pub(super) fn change(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
         let node = self.document.tree.node_mut(id);
         self.saved.push((id, *node));
         change(node);
     }
 
     /// Changes a node that is counted, and keeps count.
-    fn change_counted(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
+    pub(super) fn change_counted(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
         let former = self.tree().node(id).own_bytes();
         self.change(id, change);
         let bytes = self.tree().node(id).own_bytes();
@@ -445,7 +323,7 @@ impl<'d> Transaction<'d> {
     }
 
     /// Hashes an element, whose children changed between `left` and `right`, and its ancestors anew.
-    fn rehash_from(&mut self, node: NodeId, left: Option<NodeId>, right: Option<NodeId>) {
+    pub(super) fn rehash_from(&mut self, node: NodeId, left: Option<NodeId>, right: Option<NodeId>) {
         let (mut left, mut right) = (left, right);
         let mut next = Some(node);
         while let Some(ancestor) = next {
@@ -453,20 +331,6 @@ impl<'d> Transaction<'d> {
             self.change(ancestor, |node| node.renew(renewal));
             let node = self.tree().node(ancestor);
             (left, right, next) = (node.prev, node.next, node.parent);
-        }
-    }
-}
-
-impl EditError {
-    /// Why a text was not grown.
-    pub(crate) fn of(text: &str, refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Limit(limit) => Self::Limit(limit),
-            Refusal::Fault(fault) => match fault.cause {
-                XmlFault::Dtd => Self::Dtd,
-                XmlFault::NotOneRoot => Self::NotOneRoot,
-                cause => Self::NotWellFormed { position: Position::at(text, fault.offset), cause },
-            },
         }
     }
 }

@@ -12,14 +12,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::align::{self, Pair};
+use super::align::{self, Pair};
+use super::error::EditError;
+use super::model::{Edit, RemovePolicy};
+use super::patch::Patch;
+use super::region::Region;
+use super::transaction::{Rules, Transaction};
 use crate::document::Document;
-use crate::edit::{Edit, EditError, RemovePolicy};
 use crate::index;
 use crate::kind::Kind;
 use crate::limits::Limits;
-use crate::patch::Patch;
-use crate::transaction::{Region, Rules, Transaction};
 use crate::tree::{Node, NodeId, Tree};
 use crate::xml;
 

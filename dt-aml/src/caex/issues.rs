@@ -3,15 +3,18 @@
 //! Real files repeat IDs, lack them, and depart from the schema; refusing them would refuse most of them. So parsing
 //! takes what is well-formed, and this lists the rest. Edits do not add to it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::link::{Resolver, Target};
+use super::reference;
 use crate::address;
-use crate::check::{self, SchemaError};
 use crate::document::Document;
+use crate::edit::check::{self, SchemaError};
 use crate::element::Element;
 use crate::kind::{Kind, Version};
 use crate::limits::Position;
-use crate::reference;
 use crate::tree::Visit;
 
 /// Something wrong with an element.
@@ -73,6 +76,7 @@ impl Document {
         let tree = &self.tree;
         let mut position = Position { line: 1, column: 1 };
         let mut issues = Vec::new();
+        let mut examiner = Examiner { resolver: Resolver::new(self), carriers: BTreeMap::new() };
         for visit in tree.walk(tree.root) {
             let (Visit::Enter(id) | Visit::Leave(id)) = visit;
             let node = tree.node(id);
@@ -82,7 +86,7 @@ impl Document {
             };
             position.advance(tree.text(first));
             if matches!(visit, Visit::Enter(_)) {
-                let problems = problems(self.element(id));
+                let problems = examiner.problems(self.element(id));
                 issues.extend(problems.into_iter().map(|problem| Issue { position, problem }));
             }
             position.advance(tree.text(second));
@@ -91,17 +95,53 @@ impl Document {
     }
 }
 
-fn problems(element: Element<'_>) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    if element.kind() == Kind::CaexFile {
-        problems.extend(version(element));
+/// Looks at one element after another, and remembers what many of them share.
+struct Examiner<'d> {
+    resolver: Resolver<'d>,
+    /// How many elements carry an ID that several carry.
+    carriers: BTreeMap<String, usize>,
+}
+
+impl<'d> Examiner<'d> {
+    fn problems(&mut self, element: Element<'d>) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if element.kind() == Kind::CaexFile {
+            problems.extend(version(element));
+        }
+        problems.extend(self.identity(element));
+        problems.extend(check::content(&element.document.tree, element.node).err().map(Problem::Schema));
+        if element.kind() == Kind::InternalLink {
+            problems.extend(self.broken_ends(element));
+        }
+        problems
     }
-    problems.extend(identity(element));
-    problems.extend(check::content(&element.document.tree, element.node).err().map(Problem::Schema));
-    if element.kind() == Kind::InternalLink {
-        problems.extend(broken_ends(element));
+
+    fn identity(&mut self, element: Element<'d>) -> Option<Problem> {
+        let Some(id) = element.id() else {
+            let wants_one = matches!(element.kind(), Kind::InternalElement | Kind::ExternalInterface);
+            return wants_one.then(|| Problem::MissingId { tag: element.tag().to_owned() });
+        };
+        let carriers = || element.document.index.with_id(&element.document.tree, &id);
+        if carriers().nth(1).is_some() {
+            let count = *self.carriers.entry(id.to_string()).or_insert_with(|| carriers().count());
+            Some(Problem::DuplicateId { id: id.into_owned(), count })
+        } else if address::is_unusable(&id) {
+            Some(Problem::UnusableId { id: id.into_owned() })
+        } else {
+            None
+        }
     }
-    problems
+
+    /// The ends of an InternalLink that name nothing.
+    fn broken_ends(&mut self, link: Element<'d>) -> Vec<Problem> {
+        let pointers = reference::pointers(&link.document.tree, link.node).into_iter();
+        let broken = pointers.filter(|pointer| self.resolver.resolve(&pointer.value) == Target::Missing);
+        let problem = |pointer: reference::Pointer| Problem::BrokenReference {
+            attribute: pointer.attribute().to_owned(),
+            target: pointer.value,
+        };
+        broken.map(problem).collect()
+    }
 }
 
 fn version(root: Element<'_>) -> Option<Problem> {
@@ -111,31 +151,4 @@ fn version(root: Element<'_>) -> Option<Problem> {
         Version::Caex30 => declared.starts_with("3."),
     };
     (!fits).then(|| Problem::VersionMismatch { declared: declared.into_owned() })
-}
-
-fn identity(element: Element<'_>) -> Option<Problem> {
-    let Some(id) = element.id() else {
-        let wants_one = matches!(element.kind(), Kind::InternalElement | Kind::ExternalInterface);
-        return wants_one.then(|| Problem::MissingId { tag: element.tag().to_owned() });
-    };
-    let count = element.document.index.with_id(&element.document.tree, &id).count();
-    if count > 1 {
-        Some(Problem::DuplicateId { id: id.into_owned(), count })
-    } else if address::is_unusable(&id) {
-        Some(Problem::UnusableId { id: id.into_owned() })
-    } else {
-        None
-    }
-}
-
-/// The ends of an InternalLink that name nothing.
-fn broken_ends(link: Element<'_>) -> Vec<Problem> {
-    let document = link.document;
-    let pointers = reference::pointers(&document.tree, link.node).into_iter();
-    let broken = pointers.filter(|pointer| !pointer.value.is_empty() && !pointer.leads_somewhere(document));
-    let problem = |pointer: reference::Pointer| Problem::BrokenReference {
-        attribute: pointer.attribute().to_owned(),
-        target: pointer.value,
-    };
-    broken.map(problem).collect()
 }

@@ -11,7 +11,7 @@
 //! <P>other</P>    →  <P>⏎  Xother</P>      what stood there stays behind
 //! ```
 
-use crate::schema;
+use super::schema;
 use crate::tree::{NodeId, Span, Tree};
 use crate::xml::WHITE;
 

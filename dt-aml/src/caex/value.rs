@@ -7,7 +7,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::constraint::{Verdict, Violation};
+use super::constraint::{Verdict, Violation};
 use crate::xml::WHITE;
 
 /// Longest number in characters: more than 28 digits, sign, point and exponent need.

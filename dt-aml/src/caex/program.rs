@@ -32,16 +32,16 @@ use std::cell::OnceCell;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
-use crate::attribute::{self, Attribute};
-use crate::class::{self, Family};
-use crate::constraint::{Constraint, Verdict};
+use super::attribute::{self, Attribute};
+use super::class::{self, Family};
+use super::constraint::{Constraint, Verdict};
+use super::mtp::{self, Assemblies};
+use super::query;
+use super::reference;
+use super::value::DataType;
 use crate::document::Document;
 use crate::element::Element;
 use crate::kind::Kind;
-use crate::mtp::{self, Assemblies};
-use crate::query;
-use crate::reference;
-use crate::value::DataType;
 
 /// The end of the name of an interface class for variables.
 const VARIABLE: &str = "VariableInterface";

@@ -12,12 +12,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::class::Family;
+use super::class::Family;
+use super::path::CaexPath;
+use super::reference;
 use crate::document::Document;
 use crate::element::Element;
 use crate::kind::Kind;
-use crate::path::CaexPath;
-use crate::reference;
 use crate::tree::{NodeId, Visit, Walk};
 
 impl Document {

@@ -11,16 +11,16 @@
 //! constraint. Where it refers to a variable of the controller (`xs:IDREF`), or where nothing bounds a number on one
 //! side, the limit is known at run time only: then a value is not checkable, or violates what is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::attribute::Attribute;
-use crate::class::{self, Family};
-use crate::constraint::{Bound, Constraint, Requirement};
+use super::attribute::Attribute;
+use super::class::{self, Family};
+use super::constraint::{Bound, Constraint, Requirement};
+use super::reference;
+use super::value::{DataType, decimal};
 use crate::document::Document;
 use crate::element::Element;
 use crate::kind::Kind;
-use crate::reference;
-use crate::value::{DataType, decimal};
 use crate::xml::WHITE;
 
 /// The library of services.
@@ -51,12 +51,13 @@ pub(crate) fn is_service(element: Element<'_>) -> bool {
 pub(crate) fn parameters(service: Element<'_>) -> Vec<Element<'_>> {
     let mut parameters: Vec<_> =
         service.children_of(Kind::InternalElement).filter(|child| is_taken(*child)).collect();
+    let mut seen: BTreeSet<_> = parameters.iter().map(|parameter| parameter.node).collect();
     let document = service.document;
     let listed = value_of(service, REQUIRED).unwrap_or_default();
     for id in listed.split_ascii_whitespace() {
         let mut with_id = document.index.with_id(&document.tree, id);
-        let only = with_id.next().filter(|_| with_id.next().is_none()).map(|node| document.element(node));
-        parameters.extend(only.filter(|element| is_taken(*element) && !parameters.contains(element)));
+        let only = with_id.next().filter(|node| with_id.next().is_none() && seen.insert(*node));
+        parameters.extend(only.map(|node| document.element(node)).filter(|element| is_taken(*element)));
     }
     parameters
 }

@@ -4,14 +4,15 @@
 //! element that has the interface. Both are read in both versions, as files mix them. An InternalElement whose
 //! `RefBaseSystemUnitPath` is the ID of another is that one's **mirror**: the same object in another place.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::class::Family;
+use super::class::Family;
+use super::reference::{self, LINK_ENDS};
 use crate::document::Document;
 use crate::element::Element;
 use crate::key::Key;
 use crate::kind::Kind;
-use crate::reference::{self, LINK_ENDS};
 use crate::tree::NodeId;
 
 /// An InternalLink.
@@ -59,12 +60,6 @@ pub enum Target<'d> {
 }
 
 impl<'d> End<'d> {
-    fn of(link: Element<'d>, attribute: &str) -> Self {
-        let reference = link.attribute_value(attribute).unwrap_or_default().into_owned();
-        let target = resolve(link.document, &reference);
-        Self { reference, target }
-    }
-
     /// The interface it refers to, if it refers to one.
     pub fn interface(&self) -> Option<Element<'d>> {
         match self.target {
@@ -82,40 +77,126 @@ impl<'d> End<'d> {
     }
 }
 
-impl<'d> Link<'d> {
-    fn of(element: Element<'d>) -> Self {
-        let [a, b] = LINK_ENDS;
-        Self { element, a: End::of(element, a), b: End::of(element, b) }
-    }
+/// Looks up what references refer to. What many elements share, be it an ID or the name of an interface, is looked up once
+/// and remembered, so links cost no more than linear time.
+pub(crate) struct Resolver<'d> {
+    document: &'d Document,
+    /// The interfaces, by name, of the elements that share an ID.
+    shared: BTreeMap<String, Shared<'d>>,
+    /// References that lead to several elements.
+    ambiguous: BTreeMap<String, usize>,
 }
 
-/// What a reference to an interface leads to, however it can be read.
-pub(crate) fn resolve<'d>(document: &'d Document, reference: &str) -> Target<'d> {
-    if reference.is_empty() {
-        return Target::Open;
+/// What the elements that share an ID have.
+struct Shared<'d> {
+    carriers: usize,
+    interfaces: BTreeMap<Cow<'d, str>, Several>,
+}
+
+/// Nodes, as far as they matter: one of them, and how many there are.
+#[derive(Clone, Copy)]
+struct Several {
+    one: NodeId,
+    count: usize,
+}
+
+impl<'d> Resolver<'d> {
+    pub(crate) fn new(document: &'d Document) -> Self {
+        Self { document, shared: BTreeMap::new(), ambiguous: BTreeMap::new() }
     }
-    let (tree, index) = (&document.tree, &document.index);
-    let mut found = BTreeSet::new();
-    for (id, interface) in reference::readings(reference) {
-        for owner in index.with_id(tree, id) {
+
+    /// What a reference to an interface leads to, however it can be read.
+    pub(crate) fn resolve(&mut self, reference: &str) -> Target<'d> {
+        if reference.is_empty() {
+            return Target::Open;
+        }
+        if let Some(count) = self.ambiguous.get(reference) {
+            return Target::Ambiguous { count: *count };
+        }
+        let (mut found, mut more) = (BTreeSet::new(), 0);
+        for (id, interface) in reference::readings(reference) {
+            more += self.read(id, interface, &mut found);
+        }
+        match (found.first(), found.len() + more) {
+            (_, 0) => Target::Missing,
+            (Some(node), 1) => self.target(*node),
+            (_, count) => {
+                self.ambiguous.insert(reference.to_owned(), count);
+                Target::Ambiguous { count }
+            }
+        }
+    }
+
+    /// Adds what one reading leads to, and returns how many elements there are that are not worth adding, as they are
+    /// several anyway.
+    fn read(&mut self, id: &str, interface: Option<&str>, found: &mut BTreeSet<NodeId>) -> usize {
+        let Document { tree, index, .. } = self.document;
+        let mut carriers = index.with_id(tree, id);
+        let Some(only) = carriers.next() else { return 0 };
+        if carriers.next().is_none() {
             match interface {
-                None => _ = found.insert(owner),
+                None => _ = found.insert(only),
                 Some(name) => {
-                    found.extend(index.named_children(tree, owner, Kind::ExternalInterface, name));
+                    found.extend(index.named_children(tree, only, Kind::ExternalInterface, name));
                 }
             }
+            return 0;
+        }
+        let shared = self.shared(id);
+        match interface.map(|name| shared.interfaces.get(name)) {
+            None => shared.carriers,
+            Some(None) => 0,
+            Some(Some(Several { one, count: 1 })) => {
+                found.insert(*one);
+                0
+            }
+            Some(Some(Several { count, .. })) => *count,
         }
     }
-    match (found.first(), found.len()) {
-        (None, _) => Target::Missing,
-        (Some(node), 1) => {
-            let element = document.element(*node);
-            match owner(element) {
-                Some(owner) => Target::Interface { owner, interface: element },
-                None => Target::Element(element),
+
+    fn shared(&mut self, id: &str) -> &Shared<'d> {
+        let document = self.document;
+        self.shared.entry(id.to_owned()).or_insert_with(|| {
+            let mut shared = Shared { carriers: 0, interfaces: BTreeMap::new() };
+            for carrier in document.index.with_id(&document.tree, id) {
+                shared.carriers += 1;
+                for interface in document.element(carrier).interfaces() {
+                    let Some(name) = interface.name() else { continue };
+                    let several = Several { one: interface.node, count: 0 };
+                    shared.interfaces.entry(name).or_insert(several).count += 1;
+                }
             }
+            shared
+        })
+    }
+
+    fn target(&self, node: NodeId) -> Target<'d> {
+        let element = self.document.element(node);
+        match owner(element) {
+            Some(owner) => Target::Interface { owner, interface: element },
+            None => Target::Element(element),
         }
-        (_, count) => Target::Ambiguous { count },
+    }
+
+    fn link(&mut self, element: Element<'d>) -> Link<'d> {
+        let [a, b] = LINK_ENDS.map(|attribute| {
+            let reference = element.attribute_value(attribute).unwrap_or_default().into_owned();
+            End { target: self.resolve(&reference), reference }
+        });
+        Link { element, a, b }
+    }
+
+    /// The InternalElement that `mirror` mirrors.
+    fn master(&mut self, mirror: Element<'d>) -> Option<Element<'d>> {
+        let reference =
+            mirror.attribute_value(reference::UNIT).filter(|_| mirror.kind() == Kind::InternalElement)?;
+        if self.document.class(Family::Unit, &reference).is_some() {
+            return None;
+        }
+        match self.resolve(&reference) {
+            Target::Element(master) if master.kind() == Kind::InternalElement => Some(master),
+            _ => None,
+        }
     }
 }
 
@@ -144,7 +225,9 @@ impl Document {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn links(&self) -> impl Iterator<Item = Link<'_>> {
-        self.elements().filter(|element| element.kind() == Kind::InternalLink).map(Link::of)
+        let mut resolver = Resolver::new(self);
+        let elements = self.elements().filter(|element| element.kind() == Kind::InternalLink);
+        elements.map(move |element| resolver.link(element))
     }
 }
 
@@ -164,7 +247,8 @@ impl<'d> Element<'d> {
 
     /// The InternalLinks directly in it, in document order.
     pub fn links(&self) -> impl Iterator<Item = Link<'d>> + use<'d> {
-        self.children_of(Kind::InternalLink).map(Link::of)
+        let mut resolver = Resolver::new(self.document);
+        self.children_of(Kind::InternalLink).map(move |element| resolver.link(element))
     }
 
     /// The links that end at an interface of this element, wherever they stand, in document order.
@@ -179,10 +263,10 @@ impl<'d> Element<'d> {
             open.extend(element.interfaces());
             candidates.extend(referring(element, Kind::InternalLink));
         }
-        let links =
-            document.tree.in_document_order(&candidates).into_iter().map(|node| document.element(node));
-        links
-            .map(Link::of)
+        let mut resolver = Resolver::new(document);
+        let ordered = document.tree.in_document_order(&candidates).into_iter();
+        ordered
+            .map(|node| resolver.link(document.element(node)))
             .filter(|link| link.a.owner() == Some(*self) || link.b.owner() == Some(*self))
             .collect()
     }
@@ -190,24 +274,17 @@ impl<'d> Element<'d> {
     /// The InternalElement that this one mirrors: the one whose ID is its `RefBaseSystemUnitPath`. `None` if it names a
     /// class, nothing, or an ID that is not that of one InternalElement.
     pub fn master(&self) -> Option<Self> {
-        let reference =
-            self.attribute_value(reference::UNIT).filter(|_| self.kind() == Kind::InternalElement)?;
-        if self.document.class(Family::Unit, &reference).is_some() {
-            return None;
-        }
-        match resolve(self.document, &reference) {
-            Target::Element(master) if master.kind() == Kind::InternalElement => Some(master),
-            _ => None,
-        }
+        Resolver::new(self.document).master(*self)
     }
 
     /// The mirrors of this element, in document order.
     pub fn mirrors(&self) -> Vec<Self> {
         let document = self.document;
         let candidates: BTreeSet<NodeId> = referring(*self, Kind::InternalElement).collect();
-        let elements =
+        let mut resolver = Resolver::new(document);
+        let ordered =
             document.tree.in_document_order(&candidates).into_iter().map(|node| document.element(node));
-        elements.filter(|element| element.master() == Some(*self)).collect()
+        ordered.filter(|element| resolver.master(*element) == Some(*self)).collect()
     }
 }
 

@@ -3,12 +3,12 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
-use crate::class::{self, Family};
-use crate::constraint::{Constraint, Verdict};
+use super::class::{self, Family};
+use super::constraint::{Constraint, Verdict};
+use super::value::DataType;
 use crate::document::Document;
 use crate::element::Element;
 use crate::kind::Kind;
-use crate::value::DataType;
 
 /// A CAEX `Attribute` with what it inherits from its attribute type.
 ///

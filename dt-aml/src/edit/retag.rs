@@ -1,0 +1,111 @@
+//! Other tags for an element, and other text around the root element.
+
+use super::error::EditError;
+use super::model::{Edit, RemovePolicy};
+use super::region::Region;
+use super::transaction::Transaction;
+use crate::caex::class;
+use crate::caex::reference;
+use crate::kind::Kind;
+use crate::tree::{Node, NodeId, Span};
+use crate::xml::{self, Shape};
+
+impl Transaction<'_> {
+    /// Gives an element other tags, in the scope of its parent: `start` and `end`, or only `start` if it closes itself.
+    pub(crate) fn retag(&mut self, node: NodeId, start: &str, end: &str) -> Result<NodeId, EditError> {
+        let Node { parent, head, tail, end: former_end, first, .. } = *self.tree().node(node);
+        if end.is_empty() && (first.is_some() || !tail.is_empty()) {
+            return Err(EditError::NotTags);
+        }
+        let undo_tags = [head, former_end].map(|span| self.tree().text(span).to_owned());
+        let tags = self.grow(&[start, end].concat(), Shape::Element, parent)?;
+        let Node { head, end: new_end, kind, .. } = *self.tree().node(tags.roots[0]);
+        if head.len() != start.len() as u64 || new_end.len() != end.len() as u64 {
+            return Err(EditError::NotTags);
+        }
+        let is_alike = xml::tag_name(start) == xml::tag_name(&undo_tags[0])
+            && kind == self.tree().node(node).kind
+            && xml::declarations(start).eq(xml::declarations(&undo_tags[0]));
+        let node =
+            if is_alike { self.swap_tags(node, head, new_end) } else { self.regrow(node, start, end)? };
+        if self.remembers() {
+            let [start, end] = undo_tags;
+            let undo =
+                Edit::Retag { address: self.address(node)?, start, end, policy: RemovePolicy::OpenLinks };
+            self.remember(undo);
+        }
+        Ok(node)
+    }
+
+    /// Gives an element tags that change nothing about what stands in it.
+    fn swap_tags(&mut self, node: NodeId, head: Span, end: Span) -> NodeId {
+        // The paths of classes hold the names of what they stand in, and a value is a reference by its attribute's type.
+        let reaches_down = names_reach_down(self.tree().node(node).kind);
+        if reaches_down {
+            self.unindex_all(node)
+        } else {
+            self.unindex(node)
+        }
+        self.change_counted(node, |node| (node.head, node.end) = (head, end));
+        if reaches_down {
+            self.index_all(node)
+        } else {
+            self.index(node)
+        }
+        let last = self.tree().node(node).last;
+        self.rehash_from(node, last, None);
+        node
+    }
+
+    /// Reads an element anew between other tags, since they change what its content means.
+    fn regrow(&mut self, node: NodeId, start: &str, end: &str) -> Result<NodeId, EditError> {
+        let Node { parent, gap, .. } = *self.tree().node(node);
+        let inner = Region { parent: node, prev: None, next: None }.text(self.tree());
+        let grown = self.grow(&[start, &inner, end].concat(), Shape::Element, parent)?;
+        let fresh = grown.roots[0];
+        match parent {
+            Some(parent) => {
+                let region = Region::around(self.tree(), parent, node);
+                let closing = region.closing(self.tree());
+                self.refill(region, &[(fresh, gap)], closing)?;
+            }
+            None => {
+                self.exchange_root(fresh, grown.version)?;
+                if self.tree().node(fresh).kind != Kind::CaexFile {
+                    return Err(EditError::Root);
+                }
+            }
+        }
+        Ok(fresh)
+    }
+
+    /// Puts other text before the root element, or behind it.
+    pub(crate) fn surround(&mut self, before: bool, text: &str) -> Result<(), EditError> {
+        let span = self.document.tree.add_buffer(text);
+        let root = self.tree().root;
+        let undo = |content: String| Edit::Splice {
+            parent: String::new(),
+            after: (!before).then(|| "/".to_owned()),
+            before: before.then(|| "/".to_owned()),
+            content,
+            policy: RemovePolicy::OpenLinks,
+        };
+        let former = if before { self.tree().node(root).gap } else { self.tree().epilog };
+        if self.remembers() {
+            let former = self.tree().text(former).to_owned();
+            self.remember(undo(former));
+        }
+        self.document.tree.bytes = self.tree().bytes - former.len() + span.len();
+        if before {
+            self.change(root, |node| node.gap = span);
+        } else {
+            self.document.tree.epilog = span;
+        }
+        self.check_size()
+    }
+}
+
+/// Whether what stands in an element of this kind is found by a name that its ancestors' names are part of.
+fn names_reach_down(kind: Kind) -> bool {
+    class::is_class_or_library(kind) || reference::is_part(kind)
+}
