@@ -31,9 +31,14 @@ enum Sort {
 }
 
 impl Key {
-    /// The number of the element in which it means something, from 1; 0: in the whole document.
-    pub(crate) fn place(self) -> usize {
-        self.place as usize
+    /// A number in whose order keys are, as far as it tells them apart: few keys share one, and the greatest is not far above the number
+    /// of elements.
+    pub(crate) fn bucket(self) -> usize {
+        const OF_THE_DOCUMENT: usize = 1 << 12;
+        match self.place {
+            0 => self.hash[0] as usize >> 20,
+            place => OF_THE_DOCUMENT + place as usize,
+        }
     }
 
     /// A number of 96 bits in whose order keys are.

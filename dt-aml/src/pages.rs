@@ -107,6 +107,7 @@ impl<T: Clone> PagesBuilder<T> {
         self.0.last().map_or(0, |last| (self.0.len() - 1) * WIDTH + last.len())
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, item: T) {
         match self.0.last_mut() {
             Some(page) if page.len() < WIDTH => page.push(item),

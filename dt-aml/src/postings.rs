@@ -99,19 +99,19 @@ impl Postings {
     }
 }
 
-/// Counts first how many entries belong to each place, since there are many places with few entries each: what is left to
+/// Counts first how many entries belong in each bucket, since there are many buckets with few entries each: what is left to
 /// be sorted is small.
 fn in_order(entries: Vec<Posting>) -> Vec<Posting> {
-    let places = entries.iter().map(|(key, _)| key.place() + 1).max().unwrap_or(0);
-    let mut ends = vec![0_usize; places];
-    entries.iter().for_each(|(key, _)| ends[key.place()] += 1);
+    let buckets = entries.iter().map(|(key, _)| key.bucket() + 1).max().unwrap_or(0);
+    let mut ends = vec![0_usize; buckets];
+    entries.iter().for_each(|(key, _)| ends[key.bucket()] += 1);
     let mut sum = 0;
     for end in &mut ends {
         sum += std::mem::replace(end, sum);
     }
     let mut sorted = entries.clone();
     for entry in entries {
-        let end = &mut ends[entry.0.place()];
+        let end = &mut ends[entry.0.bucket()];
         sorted[*end] = entry;
         *end += 1;
     }
@@ -121,6 +121,7 @@ fn in_order(entries: Vec<Posting>) -> Vec<Posting> {
         sorted[start..end].sort_unstable_by_key(|(key, node)| key.number() << 32 | node.index() as u128);
         start = end;
     }
+    debug_assert!(sorted.is_sorted(), "buckets and numbers are in the order of keys");
     sorted
 }
 
