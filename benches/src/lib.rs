@@ -1,8 +1,8 @@
-//! What the benchmarks share: how they measure, a synthetic plant of any size, and a runtime to wait on. Nothing here is timed.
+//! What the benchmarks share: how they measure, a synthetic plant of any size and one with a crowd in it, and a runtime to wait on. Nothing here is timed.
 //!
 //! ```text
-//!   benches/model.rs   aml.rs   ledger.rs   dht.rs   acl.rs   feed.rs   sync.rs        one file per crate
-//!         └───────────────┴─────────┴──────────┴────────┴─────────┴────────┘
+//!   benches/model.rs   aml/   ledger.rs   dht.rs   acl.rs   feed.rs   sync.rs          one per crate, and aml_memory.rs
+//!         └─────────────┴─────────┴──────────┴────────┴─────────┴────────┘
 //!                                       │
 //!            criterion()     plant(bytes)     runtime()     Ed25519     Numbers         this library
 //! ```
