@@ -40,8 +40,12 @@ fn main() {
     }
 }
 
-/// Prints what `make` keeps, and what it takes at most.
+/// Prints what `make` keeps, and what it takes at most, unless the command line asks for others.
 fn report<T>(name: &str, text: &str, make: impl FnOnce() -> T) {
+    let mut wanted = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    if wanted.peek().is_some() && !wanted.any(|part| name.contains(&part)) {
+        return;
+    }
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
     let made = make();

@@ -9,10 +9,13 @@ use xmltree::XMLNode;
 
 use crate::{FEW_SAMPLES, Plant, document};
 
+/// Inserts a fragment in a unit of a plant: the plant's text, the unit's ID, the fragment; returns the plant's new text.
+type Insert = fn(&str, &str, &str) -> Vec<u8>;
+
 pub(crate) fn bench(criterion: &mut Criterion, plant: &Plant) {
     let mut group = criterion.benchmark_group(format!("aml/parse, insert, write {}", plant.size));
     group.sample_size(FEW_SAMPLES);
-    let peers: [(&str, fn(&str, &str, &str) -> Vec<u8>); 4] = [
+    let peers: [(&str, Insert); 4] = [
         ("ours: dt-aml", ours),
         ("peer: quick-xml", quick_xml),
         ("peer: xot", xot),

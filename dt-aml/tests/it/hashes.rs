@@ -36,7 +36,7 @@ fn defined(element: Element<'_>) -> [u8; 32] {
         rest.extend_from_slice(gap.as_bytes());
         rest.push(0xFF);
         rest.extend_from_slice(&hash);
-        if hash[0] % 64 == 0 {
+        if hash[0].trailing_zeros() >= 6 {
             runs.push(0xFE);
             runs.extend_from_slice(&keyed("dt/aml/run/v3", &rest));
             rest.clear();
