@@ -43,7 +43,7 @@ fn defined(element: Element<'_>) -> [u8; 32] {
         }
         at = start + child_source.len();
     }
-    let tail = source[at..].as_bytes();
+    let tail = &source.as_bytes()[at..];
     keyed("dt/aml/element/v3", &[&preimage[..], &runs, &rest, tail].concat())
 }
 

@@ -3,10 +3,10 @@
 use dt_aml::{Document, Edit, Element, Kind, RemovePolicy};
 
 /// A number below the given one.
-pub(crate) type Below<'a> = &'a mut dyn FnMut(usize) -> usize;
+pub type Below<'a> = &'a mut dyn FnMut(usize) -> usize;
 
 /// An edit for this document; `step` makes the IDs and names that it brings its own.
-pub(crate) fn edit(document: &Document, below: Below<'_>, step: usize) -> Edit {
+pub fn edit(document: &Document, below: Below<'_>, step: usize) -> Edit {
     match below(12) {
         0..=3 => insertion(document, below, step),
         4 => Edit::Remove { address: spare(document, below), policy: policy(below) },
@@ -41,7 +41,7 @@ pub(crate) fn edit(document: &Document, below: Below<'_>, step: usize) -> Edit {
     }
 }
 
-pub(crate) fn insertion(document: &Document, below: Below<'_>, step: usize) -> Edit {
+pub fn insertion(document: &Document, below: Below<'_>, step: usize) -> Edit {
     let hosts = |element: Element<'_>| {
         matches!(
             element.kind(),
