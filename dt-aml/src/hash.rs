@@ -30,49 +30,48 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use borsh::{BorshDeserialize, BorshSerialize};
-use serde::{Deserialize, Serialize};
+/// Declares a type for the hashes of one sort, so that nobody takes them for those of another.
+macro_rules! hash_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(serde::Serialize, serde::Deserialize, borsh::BorshSerialize, borsh::BorshDeserialize)]
+        pub struct $name(pub [u8; 32]);
 
-/// The BLAKE3 hash of an element with everything in it, or of a whole document.
-#[derive(
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    BorshSerialize,
-    BorshDeserialize,
-)]
-pub struct SubtreeHash(pub [u8; 32]);
+        impl $name {
+            /// The bytes of the hash.
+            pub fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    };
+}
+pub(crate) use hash_type;
+
+hash_type! {
+    /// The BLAKE3 hash of an element with everything in it, or of a whole document.
+    SubtreeHash
+}
 
 impl SubtreeHash {
     /// Stands in a node until its hash is needed. No bytes are known that have this hash.
     pub(crate) const UNSET: Self = Self([0; 32]);
 
-    /// The bytes of the hash.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
     /// Whether a child with this hash is the last of a run.
     pub(crate) fn ends_run(&self) -> bool {
         self.0[0].trailing_zeros() >= RUN_BITS
-    }
-}
-
-impl std::fmt::Display for SubtreeHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl std::fmt::Debug for SubtreeHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SubtreeHash({self})")
     }
 }
 

@@ -38,48 +38,16 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use borsh::{BorshDeserialize, BorshSerialize};
-use serde::{Deserialize, Serialize};
-
 use crate::document::Document;
 use crate::element::Element;
 use crate::grow;
+use crate::hash::hash_type;
 use crate::tree::{NodeId, Span, Tree, Visit};
 use crate::xml::{self, WHITE};
 
-/// The BLAKE3 hash of what an element or a document says, whatever bytes say it.
-#[derive(
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    BorshSerialize,
-    BorshDeserialize,
-)]
-pub struct SemanticHash(pub [u8; 32]);
-
-impl SemanticHash {
-    /// The bytes of the hash.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for SemanticHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl std::fmt::Debug for SemanticHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SemanticHash({self})")
-    }
+hash_type! {
+    /// The BLAKE3 hash of what an element or a document says, whatever bytes say it.
+    SemanticHash
 }
 
 impl Document {

@@ -1,7 +1,6 @@
 //! What must hold for any bytes: asked by the fuzz targets, and of the kept corpus by the tests.
 
-#[path = "../../tests/it/random.rs"]
-mod random;
+pub mod random;
 
 use dt_aml::{Document, Edit, Limits, RemovePolicy};
 

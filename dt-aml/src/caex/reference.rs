@@ -333,12 +333,12 @@ fn has_part(document: &Document, owner: NodeId, kind: Kind, path: &str) -> bool 
     if index.named_children(tree, owner, kind, path).next().is_some() {
         return true;
     }
-    let mut at = owner;
-    path.split('/').all(|name| {
-        let found = index.named_children(tree, at, kind, name).min();
-        at = found.unwrap_or(at);
-        found.is_some()
-    })
+    // Names may be repeated where files are broken, so all ways are followed: which one was there first, not every replica knows.
+    let mut reached = vec![owner];
+    for name in path.split('/') {
+        reached = reached.iter().flat_map(|at| index.named_children(tree, *at, kind, name)).collect();
+    }
+    !reached.is_empty()
 }
 
 fn has_interface(document: &Document, owner: &str, name: &str) -> bool {

@@ -109,16 +109,11 @@ impl Transaction<'_> {
         }
         let text = xml::escape_text(value);
         let within = self.within(node);
-        let tree = self.tree();
-        let mut values = tree.children(node).filter(|child| tree.node(*child).kind == Kind::Value);
-        match (values.next(), values.next()) {
-            (Some(_), Some(_)) => return Err(wrong()),
-            (Some(holder), None) => {
-                drop(values);
-                self.fill_in(Region { parent: holder, prev: None, next: None }, &text)?;
-            }
-            (None, _) => {
-                drop(values);
+        let is_value = |child: &NodeId| self.tree().node(*child).kind == Kind::Value;
+        let values: Vec<NodeId> = self.tree().children(node).filter(is_value).collect();
+        match values.as_slice() {
+            [holder] => self.fill_in(Region { parent: *holder, prev: None, next: None }, &text)?,
+            [] => {
                 let prefix = xml::split_name(xml::tag_name(self.tree().head(node))).0;
                 let tag = if prefix.is_empty() { "Value".to_owned() } else { format!("{prefix}:Value") };
                 let fragment = format!("<{tag}>{text}</{tag}>");
@@ -128,6 +123,7 @@ impl Transaction<'_> {
                     check::arrivals(self.document, region, true)?;
                 }
             }
+            _ => return Err(wrong()),
         }
         Ok(vec![self.change_at(node, within)?])
     }

@@ -89,22 +89,20 @@ struct Hole {
 impl Differ<'_, '_> {
     /// Makes the text before and behind the root element the same.
     fn around(&mut self) -> Result<(), EditError> {
-        let (ours, theirs) = (&self.work.document.tree, &self.other.tree);
-        let texts =
-            |tree: &Tree| [tree.node(tree.root).gap, tree.epilog].map(|span| tree.text(span).to_owned());
-        let differing =
-            texts(ours).into_iter().zip(texts(theirs)).map(|(our, their)| (our != their).then_some(their));
-        for (is_prolog, text) in [true, false].into_iter().zip(differing.collect::<Vec<_>>()) {
-            let Some(content) = text else { continue };
+        for is_prolog in [true, false] {
+            let text = |tree: &Tree| {
+                let span = if is_prolog { tree.node(tree.root).gap } else { tree.epilog };
+                tree.text(span).to_owned()
+            };
+            let content = text(&self.other.tree);
+            if content == text(self.work.tree()) {
+                continue;
+            }
             self.work.surround(is_prolog, &content)?;
             let root = |is_there: bool| is_there.then(|| "/".to_owned());
-            self.edits.push(Edit::Splice {
-                parent: String::new(),
-                after: root(!is_prolog),
-                before: root(is_prolog),
-                content,
-                policy: RemovePolicy::OpenLinks,
-            });
+            let (after, before) = (root(!is_prolog), root(is_prolog));
+            let policy = RemovePolicy::OpenLinks;
+            self.edits.push(Edit::Splice { parent: String::new(), after, before, content, policy });
         }
         Ok(())
     }

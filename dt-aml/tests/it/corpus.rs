@@ -1,10 +1,8 @@
 //! What fuzzing found and kept still holds.
 
-#[path = "../../fuzz/src/lib.rs"]
-#[allow(unreachable_pub, reason = "it is a crate of its own for the fuzzer")]
-mod fuzz;
-
 use std::path::{Path, PathBuf};
+
+use crate::fuzz;
 
 /// The kept inputs of a fuzz target.
 fn corpus(target: &str) -> Vec<Vec<u8>> {

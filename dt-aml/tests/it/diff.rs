@@ -3,7 +3,7 @@
 use dt_aml::{Document, Edit, Limits, Patch, PatchError};
 use proptest::prelude::*;
 
-use crate::random;
+use crate::fuzz::random;
 use crate::support::{Lcg, PLANT_30, PLANT_215, assert_consistent, documents, parse, text};
 
 /// Applies the difference of two documents and takes it back.

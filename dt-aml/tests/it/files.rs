@@ -2,7 +2,7 @@
 
 use dt_aml::{Document, Limits, ParseError};
 
-use crate::random;
+use crate::fuzz::random;
 use crate::support::{Lcg, assert_consistent, documents, parse, real_files};
 
 /// Edits per file, and how often the document is parsed anew beside it.

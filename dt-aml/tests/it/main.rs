@@ -14,6 +14,9 @@ mod corpus;
 mod diff;
 mod edits;
 mod files;
+#[path = "../../fuzz/src/lib.rs"]
+#[allow(unreachable_pub, reason = "for the fuzzer it is a crate of its own")]
+mod fuzz;
 mod hashes;
 mod hostile;
 mod links;
@@ -23,7 +26,6 @@ mod mtp;
 mod packages;
 mod paths;
 mod queries;
-mod random;
 mod rearrange;
 mod references;
 mod rewriter;

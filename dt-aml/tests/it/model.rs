@@ -97,6 +97,53 @@ impl Naive {
         ordered
     }
 
+    /// Puts one element in the place of another if a strict reader of the rules would.
+    fn replace(&mut self, parent: u8, victim: &Naive, fragment: &Naive) -> bool {
+        let Some(host) = self.element_mut(parent) else { return false };
+        let Some(index) = host.only(victim) else { return false };
+        let before = host.clone();
+        // Whatever refers to it may stay open, so it goes in any case.
+        host.children.remove(index);
+        let mut others = host.children.iter().filter(|child| child.tag == Tag::Attribute);
+        let is_double = fragment.tag == Tag::Attribute && others.any(|child| child.number == fragment.number);
+        let ordered = index.checked_sub(1).is_none_or(|prev| host.children[prev].tag <= fragment.tag)
+            && host.children.get(index).is_none_or(|next| fragment.tag <= next.tag);
+        let new = fragment.elements();
+        let unique: std::collections::BTreeSet<_> = new.iter().collect();
+        let is_new = unique.len() == new.len() && !self.elements().iter().any(|number| new.contains(number));
+        let Some(host) = self.element_mut(parent) else { return false };
+        if ordered && is_new && !is_double {
+            host.children.insert(index, fragment.clone());
+            true
+        } else {
+            *host = before;
+            false
+        }
+    }
+
+    /// Moves if a strict reader of the rules would.
+    fn move_to(&mut self, from: u8, victim: &Naive, parent: u8, after: Option<&str>) -> bool {
+        let before = self.clone();
+        let Some(index) = self.element_mut(from).and_then(|host| host.only(victim)) else { return false };
+        let Some(host) = self.element_mut(from) else { return false };
+        let address = host.children[index].address(from);
+        let moved = host.children.remove(index);
+        let is_into_itself = moved.elements().contains(&parent) || after == Some(address.as_str());
+        // What goes is no duplicate of itself.
+        let done = !is_into_itself && self.insert(&moved, parent, after);
+        if !done {
+            *self = before;
+        }
+        done
+    }
+
+    /// The place of the only child with the address of `wanted`.
+    fn only(&self, wanted: &Naive) -> Option<usize> {
+        let is_it = |child: &Naive| child.tag == wanted.tag && child.number == wanted.number;
+        let mut found = (0..self.children.len()).filter(|index| is_it(&self.children[*index]));
+        found.next().filter(|_| found.next().is_none())
+    }
+
     /// Removes if a strict reader of the rules would.
     fn remove(&mut self, parent: u8, victim: &Naive, policy: RemovePolicy) -> bool {
         let whole = self.targets();
@@ -140,6 +187,8 @@ fn flattened(naive: &Naive, depth: usize, out: &mut Vec<(usize, String, String)>
 enum Step {
     Insert { fragment: Naive, parent: u8, after: Option<(Tag, u8)> },
     Remove { victim: (Tag, u8), parent: u8, policy: RemovePolicy },
+    Replace { victim: (Tag, u8), parent: u8, fragment: Naive },
+    Move { victim: (Tag, u8), from: u8, parent: u8, after: Option<(Tag, u8)> },
 }
 
 fn tags() -> impl Strategy<Value = Tag> {
@@ -178,7 +227,12 @@ fn steps() -> impl Strategy<Value = Step> {
         parent,
         policy,
     });
-    prop_oneof![3 => insert, 1 => remove]
+    let replace = ((tags(), 0..12_u8), 0..12_u8, fragments())
+        .prop_map(|(victim, parent, fragment)| Step::Replace { victim, parent, fragment });
+    let place = prop::option::of((tags(), 0..12_u8));
+    let moves = ((tags(), 0..12_u8), 0..12_u8, 0..12_u8, place)
+        .prop_map(|(victim, from, parent, after)| Step::Move { victim, from, parent, after });
+    prop_oneof![4 => insert, 1 => remove, 1 => replace, 2 => moves]
 }
 
 fn take(model: &mut Naive, step: &Step) -> (Edit, bool) {
@@ -191,19 +245,38 @@ fn take(model: &mut Naive, step: &Step) -> (Edit, bool) {
             (Edit::Insert { fragment: fragment.xml(), parent: format!("e{parent}"), after }, accepted)
         }
         Step::Remove { victim: (tag, number), parent, policy } => {
-            // An ID finds its element wherever it is; the model is told where.
-            let parent = match tag {
-                Tag::InternalElement => parent_of(model, *number).unwrap_or(*parent),
-                _ => *parent,
-            };
+            let parent = home(model, *tag, *number, *parent);
             let accepted = model.remove(parent, &leaf(*tag, *number, [0, 0]), *policy);
             (Edit::Remove { address: address(*tag, *number, parent), policy: *policy }, accepted)
         }
+        Step::Replace { victim: (tag, number), parent, fragment } => {
+            let parent = home(model, *tag, *number, *parent);
+            let accepted = model.replace(parent, &leaf(*tag, *number, [0, 0]), fragment);
+            let address = address(*tag, *number, parent);
+            (Edit::Replace { address, fragment: fragment.xml(), policy: RemovePolicy::OpenLinks }, accepted)
+        }
+        Step::Move { victim: (tag, number), from, parent, after } => {
+            let from = home(model, *tag, *number, *from);
+            let after = after.map(|(tag, number)| address(tag, number, *parent));
+            let accepted = model.move_to(from, &leaf(*tag, *number, [0, 0]), *parent, after.as_deref());
+            (
+                Edit::Move { address: address(*tag, *number, from), parent: format!("e{parent}"), after },
+                accepted,
+            )
+        }
     };
     if !accepted {
-        assert_eq!(*model, start);
+        assert_eq!(*model, start, "{step:?}");
     }
     (edit, accepted)
+}
+
+/// An ID finds its element wherever it is; the model is told where.
+fn home(model: &Naive, tag: Tag, number: u8, given: u8) -> u8 {
+    match tag {
+        Tag::InternalElement => parent_of(model, number).unwrap_or(given),
+        _ => given,
+    }
 }
 
 fn parent_of(model: &Naive, number: u8) -> Option<u8> {
@@ -215,7 +288,7 @@ fn parent_of(model: &Naive, number: u8) -> Option<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_document_does_what_the_model_does(
@@ -243,9 +316,13 @@ proptest! {
             flattened(&model, 3, &mut expected);
             prop_assert_eq!(shown(&document), expected);
             if let Ok(outcome) = answer {
+                // What takes the edit back does so to the byte.
+                fresh.apply_patch(&outcome.inverse).expect("the inverse");
+                prop_assert_eq!(fresh.to_bytes(), before);
                 let inserted: Vec<String> = match &step {
                     Step::Insert { fragment, .. } => fragment.elements().iter().map(|number| format!("e{number}")).collect(),
-                    Step::Remove { .. } => Vec::new(),
+                    Step::Replace { .. } => outcome.changes[0].inserted.clone(),
+                    Step::Remove { .. } | Step::Move { .. } => Vec::new(),
                 };
                 prop_assert_eq!(&outcome.changes[0].inserted, &inserted);
             } else {

@@ -36,8 +36,7 @@ const FAILED: u8 = 2;
 
 const AFTER_HELP: &str = "FILE is an AutomationML document (CAEX 2.15 or 3.0), or a package that holds one (.amlx, .mtp, .zip); - reads standard input.
 
-ADDRESS is an ID, or a path from an ID or the root: 4f1e, 4f1e/Attribute[Speed]/Value, /InstanceHierarchy[Plant]; / is the root element. To
-look something up, a path of names as CAEX writes them will do too: Plant/Line/Motor, Roles/[I/O].
+ADDRESS is an ID, or a path from an ID or the root: 4f1e, 4f1e/Attribute[Speed]/Value, /InstanceHierarchy[Plant]; / is the root element. To look something up, a path of names as CAEX writes them will do too: Plant/Line/Motor, Roles/[I/O].
 
 Exit codes:
   0  done
