@@ -21,12 +21,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use crate::key::Key;
+use crate::arena::key::Key;
 
+use crate::arena::index;
+use crate::arena::tree::{NodeId, Tree};
 use crate::document::Document;
-use crate::index;
 use crate::kind::Kind;
-use crate::tree::{NodeId, Tree};
 use crate::xml;
 
 /// Longest address in bytes: an ID and as many named steps as real nesting needs.

@@ -4,15 +4,15 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::address::{self, FindError};
+use crate::arena::grow::{self, Grown, Soil};
+use crate::arena::hash::SubtreeHash;
+use crate::arena::index::Index;
+use crate::arena::pages::{Pages, PagesBuilder};
+use crate::arena::tree::{NodeId, Span, Tree};
 use crate::edit::EditError;
 use crate::element::Element;
-use crate::grow::{self, Grown, Soil};
-use crate::hash::SubtreeHash;
-use crate::index::Index;
 use crate::kind::{Kind, Version};
 use crate::limits::{LimitExceeded, Limits, Position};
-use crate::pages::{Pages, PagesBuilder};
-use crate::tree::{NodeId, Span, Tree};
 use crate::xml::{self, Refusal, Shape, XmlFault};
 
 /// An AutomationML document that can be queried and edited, and knows its own bytes.

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use crate::address;
+use crate::arena::hash::SubtreeHash;
+use crate::arena::index;
+use crate::arena::tree::{NodeId, Visit};
 use crate::document::Document;
-use crate::hash::SubtreeHash;
-use crate::index;
 use crate::kind::Kind;
 use crate::limits::Position;
-use crate::tree::{NodeId, Visit};
 use crate::xml;
 
 /// An element of a [`Document`]. Cheap to copy; borrows the document, so it never outlives an edit.

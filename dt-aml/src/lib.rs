@@ -59,16 +59,8 @@ mod element;
 pub mod limits;
 
 // Its inside.
-mod compact;
-mod grow;
-mod hash;
-mod index;
-mod key;
+mod arena;
 mod kind;
-mod pages;
-mod postings;
-mod rehash;
-mod tree;
 mod xml;
 
 // Changing it.
@@ -82,6 +74,7 @@ mod proof;
 pub mod semantic;
 
 pub use address::FindError;
+pub use arena::SubtreeHash;
 pub use caex::{
     Attribute, Bound, Constraint, DataType, End, InterfaceMatches, InterfaceQuery, Issue, Link, Matches,
     Parameter, PathError, Problem, Program, Query, Requirement, Target, Verdict, Violation, path, value,
@@ -91,7 +84,6 @@ pub use edit::{
     Change, Edit, EditError, MAX_REPORTED, Outcome, Patch, PatchError, Reference, RemovePolicy, SchemaError,
 };
 pub use element::Element;
-pub use hash::SubtreeHash;
 pub use kind::{CAEX_3_NAMESPACE, Kind, Version};
 pub use limits::{Limit, LimitExceeded, Limits, Position};
 #[cfg(feature = "packages")]

@@ -8,12 +8,12 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
+use crate::arena::grow;
+use crate::arena::hash::{self, Children, SHORT, SubtreeHash};
+use crate::arena::tree::{NodeId, Span, Tree, Visit};
 use crate::document::Document;
 use crate::edit::EditError;
-use crate::grow;
-use crate::hash::{self, Children, SHORT, SubtreeHash};
 use crate::limits::Limits;
-use crate::tree::{NodeId, Span, Tree, Visit};
 use crate::xml::Scope;
 
 /// Shows that an element with certain bytes stands in the document with a certain root hash.

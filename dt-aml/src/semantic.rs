@@ -38,11 +38,11 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use crate::arena::grow;
+use crate::arena::hash::hash_type;
+use crate::arena::tree::{NodeId, Span, Tree, Visit};
 use crate::document::Document;
 use crate::element::Element;
-use crate::grow;
-use crate::hash::hash_type;
-use crate::tree::{NodeId, Span, Tree, Visit};
 use crate::xml::{self, WHITE};
 
 hash_type! {

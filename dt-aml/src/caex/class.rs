@@ -6,11 +6,11 @@
 use std::borrow::Cow;
 
 use super::path::CaexPath;
+use crate::arena::key::Key;
+use crate::arena::tree::{NodeId, Tree};
 use crate::document::Document;
 use crate::element::Element;
-use crate::key::Key;
 use crate::kind::Kind;
-use crate::tree::{NodeId, Tree};
 use crate::xml;
 
 /// Longest chain of inheritance that is followed for one attribute or program.

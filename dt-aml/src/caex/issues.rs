@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::link::{Resolver, Target};
 use super::reference;
 use crate::address;
+use crate::arena::tree::Visit;
 use crate::document::Document;
 use crate::edit::check::{self, SchemaError};
 use crate::element::Element;
 use crate::kind::{Kind, Version};
 use crate::limits::Position;
-use crate::tree::Visit;
 
 /// Something wrong with an element.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::class::Family;
 use super::reference::{self, LINK_ENDS};
+use crate::arena::key::Key;
+use crate::arena::tree::NodeId;
 use crate::document::Document;
 use crate::element::Element;
-use crate::key::Key;
 use crate::kind::Kind;
-use crate::tree::NodeId;
 
 /// An InternalLink.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,10 +21,10 @@
 
 use std::borrow::Cow;
 
+use crate::arena::tree::{NodeId, Tree};
 use crate::document::Document;
 use crate::element::Element;
 use crate::kind::{Kind, Version};
-use crate::tree::{NodeId, Tree};
 use crate::xml;
 
 /// Longest CAEX path in bytes that is looked up.

@@ -15,10 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::class::Family;
 use super::path::CaexPath;
 use super::reference;
+use crate::arena::tree::{NodeId, Visit, Walk};
 use crate::document::Document;
 use crate::element::Element;
 use crate::kind::Kind;
-use crate::tree::{NodeId, Visit, Walk};
 
 impl Document {
     /// A query for InternalElements; without conditions it finds all of them.

@@ -17,10 +17,10 @@
 use std::borrow::Cow;
 
 use super::class::{self, Family};
+use crate::arena::key::Key;
+use crate::arena::tree::{NodeId, Tree};
 use crate::document::Document;
-use crate::key::Key;
 use crate::kind::Kind;
-use crate::tree::{NodeId, Tree};
 use crate::xml;
 
 /// An XML attribute that holds a reference, and what it may name.
@@ -349,5 +349,5 @@ fn has_interface(document: &Document, owner: &str, name: &str) -> bool {
 }
 
 fn index_id(tree: &Tree, node: NodeId) -> Option<String> {
-    crate::index::id_of(tree, node).map(Cow::into_owned)
+    crate::arena::index::id_of(tree, node).map(Cow::into_owned)
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::address;
+use crate::arena::index;
+use crate::arena::tree::{NodeId, Tree};
 use crate::document::Document;
-use crate::index;
-use crate::tree::{NodeId, Tree};
 use crate::xml;
 
 /// A child of one element and the child of the other that is the same.

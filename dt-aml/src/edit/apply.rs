@@ -10,12 +10,12 @@ use super::error::EditError;
 use super::model::{Change, Edit, RemovePolicy};
 use super::region::Region;
 use super::transaction::Transaction;
+use crate::arena::grow::is_free;
+use crate::arena::index;
+use crate::arena::tree::{Node, NodeId, Span, Tree, Visit};
 use crate::document::Document;
-use crate::grow::is_free;
-use crate::index;
 use crate::kind::Kind;
 use crate::limits::{Limit, LimitExceeded};
-use crate::tree::{Node, NodeId, Span, Tree, Visit};
 use crate::xml::{self, Scope, Shape, WHITE};
 
 impl Transaction<'_> {

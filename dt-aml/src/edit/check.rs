@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::error::EditError;
 use super::region::Region;
 use super::schema::{self, Content};
+use crate::arena::index;
+use crate::arena::tree::{NodeId, Span, Tree};
 use crate::caex::reference;
 use crate::document::Document;
-use crate::index;
 use crate::kind::{Kind, Version};
-use crate::tree::{NodeId, Span, Tree};
 use crate::xml;
 
 /// How an element departs from the content model of CAEX.

@@ -18,11 +18,11 @@ use super::model::{Edit, RemovePolicy};
 use super::patch::Patch;
 use super::region::Region;
 use super::transaction::{Rules, Transaction};
+use crate::arena::index;
+use crate::arena::tree::{Node, NodeId, Tree};
 use crate::document::Document;
-use crate::index;
 use crate::kind::Kind;
 use crate::limits::Limits;
-use crate::tree::{Node, NodeId, Tree};
 use crate::xml;
 
 impl Document {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::error::EditError;
 use super::model::{Edit, Outcome};
 use super::transaction::{Rules, Transaction};
+use crate::arena::hash::SubtreeHash;
 use crate::document::Document;
-use crate::hash::SubtreeHash;
 
 /// Edits that turn the document with the root hash `from` into the one with the root hash `to`, byte for byte.
 ///

@@ -12,7 +12,7 @@
 //! ```
 
 use super::schema;
-use crate::tree::{NodeId, Span, Tree};
+use crate::arena::tree::{NodeId, Span, Tree};
 use crate::xml::WHITE;
 
 /// The neighbours an inserted element gets.

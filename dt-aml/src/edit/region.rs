@@ -1,6 +1,6 @@
 //! A region: what stands between two children of an element.
 
-use crate::tree::{Node, NodeId, Span, Tree};
+use crate::arena::tree::{Node, NodeId, Span, Tree};
 
 /// Everything between two children of an element, the gap of the second included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

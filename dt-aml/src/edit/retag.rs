@@ -4,10 +4,10 @@ use super::error::EditError;
 use super::model::{Edit, RemovePolicy};
 use super::region::Region;
 use super::transaction::Transaction;
+use crate::arena::tree::{Node, NodeId, Span};
 use crate::caex::class;
 use crate::caex::reference;
 use crate::kind::Kind;
-use crate::tree::{Node, NodeId, Span};
 use crate::xml::{self, Shape};
 
 impl Transaction<'_> {

@@ -4,7 +4,7 @@ use super::error::EditError;
 use super::place::{self, Lone, Place};
 use super::region::Region;
 use super::transaction::Transaction;
-use crate::tree::{Node, NodeId, Span};
+use crate::arena::tree::{Node, NodeId, Span};
 use crate::xml;
 
 impl Transaction<'_> {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::error::{EditError, MAX_REPORTED};
 use super::model::{Change, Reference, RemovePolicy};
 use super::transaction::Transaction;
+use crate::arena::tree::NodeId;
 use crate::caex::reference::{self, Pointer, Target};
 use crate::kind::Kind;
-use crate::tree::NodeId;
 use crate::xml;
 
 /// A reference to something that is gone.

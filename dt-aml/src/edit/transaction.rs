@@ -11,15 +11,15 @@ use super::model::{Edit, RemovePolicy};
 use super::patch::Patch;
 use super::region::Region;
 use crate::address;
+use crate::arena::grow::Seedling;
+use crate::arena::hash::SubtreeHash;
+use crate::arena::index;
+use crate::arena::postings::Posting;
+use crate::arena::tree::{Node, NodeId, Span, Tree};
 use crate::caex::reference;
 use crate::document::Document;
-use crate::grow::Seedling;
-use crate::hash::SubtreeHash;
-use crate::index;
 use crate::kind::Version;
 use crate::limits::{Limit, LimitExceeded};
-use crate::postings::Posting;
-use crate::tree::{Node, NodeId, Span, Tree};
 use crate::xml::Shape;
 
 /// How strictly edits are taken.

@@ -2,8 +2,8 @@
 
 use super::fault::XmlFault;
 use super::text;
+use crate::arena::tree::{NodeId, Tree};
 use crate::kind::Version;
-use crate::tree::{NodeId, Tree};
 
 /// The namespace of the prefix `xml`, which is bound everywhere.
 const XML: &str = "http://www.w3.org/XML/1998/namespace";

@@ -1,13 +1,13 @@
 //! Grows nodes from a text: a whole document, or a fragment in the scope of its parent.
 
+use super::hash::SubtreeHash;
+use super::index;
+use super::pages::PagesBuilder;
+use super::postings::Posting;
+use super::tree::{Node, NodeId, Span, Tree};
 use crate::caex::reference;
-use crate::hash::SubtreeHash;
-use crate::index;
 use crate::kind::{Kind, Version};
 use crate::limits::Limits;
-use crate::pages::PagesBuilder;
-use crate::postings::Posting;
-use crate::tree::{Node, NodeId, Span, Tree};
 use crate::xml::{Fault, Reader, Refusal, Scope, Shape, Tag, XmlFault};
 
 /// Where a text is grown.

@@ -9,8 +9,8 @@
 
 use std::sync::Arc;
 
-use crate::hash::{self, Children, SHORT, SubtreeHash};
-use crate::tree::{NodeId, Tree, Visit};
+use super::hash::{self, Children, SHORT, SubtreeHash};
+use super::tree::{NodeId, Tree, Visit};
 
 /// What is to be known of an element after a change in it.
 #[derive(Clone, Copy, Debug)]

@@ -5,8 +5,8 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
+use super::tree::NodeId;
 use crate::kind::Kind;
-use crate::tree::NodeId;
 
 /// What an element can be looked up by, as 64 bits of SipHash: nobody is known to make many texts share one.
 ///

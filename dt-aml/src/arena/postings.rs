@@ -1,4 +1,4 @@
-//! Postings: an ordered set of (key, element), in shared pages like [`Pages`](crate::pages::Pages).
+//! Postings: an ordered set of (key, element), in shared pages like [`Pages`](super::pages::Pages).
 //!
 //! ```text
 //!   root ──► branch ──► leaf ──► entries in order
@@ -9,8 +9,8 @@
 
 use std::sync::Arc;
 
-use crate::key::Key;
-use crate::tree::NodeId;
+use super::key::Key;
+use super::tree::NodeId;
 
 /// Most entries in a leaf, and most leaves in a branch.
 const WIDTH: usize = 128;

@@ -20,10 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::hash::SubtreeHash;
+use super::hash::SubtreeHash;
+use super::pages::Pages;
+use super::rehash::{Renewal, Runs};
 use crate::kind::{Kind, Version};
-use crate::pages::Pages;
-use crate::rehash::{Renewal, Runs};
 
 /// A node's place in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

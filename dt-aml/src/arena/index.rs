@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
+use super::key::Key;
+use super::postings::{Posting, Postings};
+use super::tree::{Node, NodeId, Tree};
 use crate::caex::class;
 use crate::caex::reference;
-use crate::key::Key;
 use crate::kind::Kind;
-use crate::postings::{Posting, Postings};
-use crate::tree::{Node, NodeId, Tree};
 use crate::xml;
 
 /// Elements by ID, referring elements by what they may refer to, classes by their path, and children by their name.
