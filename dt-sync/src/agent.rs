@@ -23,6 +23,7 @@ use dt_model::{ComponentId, DataClass, Digest, Name, Timestamp, TwinId, codec};
 use thiserror::Error;
 
 pub use self::calls::Served;
+#[cfg(feature = "testing")]
 pub(crate) use self::calls::same_value;
 
 use crate::anomaly::{self, Anomaly};

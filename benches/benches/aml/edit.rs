@@ -7,7 +7,7 @@ use benches::{CROWD_ID, FRAGMENT_ID, crowd, fragment, is_trial, member, member_i
 use criterion::{BatchSize, Criterion};
 use dt_aml::{Document, SubtreeHash};
 
-use crate::{Plant, document};
+use crate::{FEW_SAMPLES, Plant, document};
 
 /// A step through the units that meets all of them, far from each other.
 const STRIDE: u64 = 7919;
@@ -55,6 +55,28 @@ pub(crate) fn bench_snapshots(criterion: &mut Criterion, plant: &Plant) {
             field.document.clone()
         };
         b.iter_batched_ref(clone, |_snapshot| field.borrow_mut().insert(), BatchSize::PerIteration);
+    });
+    group.finish();
+}
+
+/// Two versions that were parsed apart, so that they share no memory.
+pub(crate) fn bench_diff(criterion: &mut Criterion, plant: &Plant) {
+    let versions = LazyCell::new(|| {
+        let old = plant.document();
+        let mut edited = old.clone();
+        edited.insert(&fragment(), &unit_id(plant.units() / 2), None).expect("it fits");
+        let new = edited.to_bytes();
+        (old, document(core::str::from_utf8(&new).expect("UTF-8")), plant.text().as_bytes(), new)
+    });
+    let mut group = criterion.benchmark_group(format!("aml/diff {}", plant.size));
+    group.sample_size(FEW_SAMPLES);
+    group.bench_function("peer: to compare the bytes up to the difference", |b| {
+        let (_, _, old, new) = &*versions;
+        b.iter(|| black_box(*old).iter().zip(black_box(new)).position(|(old, new)| old != new));
+    });
+    group.bench_function("ours: diff, one device apart", |b| {
+        let (old, new, ..) = &*versions;
+        b.iter(|| black_box(old).diff(black_box(new)).expect("a difference"));
     });
     group.finish();
 }

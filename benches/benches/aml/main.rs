@@ -50,6 +50,7 @@ fn main() {
         parse::bench(&mut criterion, plant);
         edit::bench(&mut criterion, plant);
         edit::bench_snapshots(&mut criterion, plant);
+        edit::bench_diff(&mut criterion, plant);
         write::bench(&mut criterion, plant);
     }
     edit::bench_crowd(&mut criterion);
