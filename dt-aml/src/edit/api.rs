@@ -2,6 +2,7 @@
 
 use super::error::EditError;
 use super::model::{Change, Edit, Outcome, RemovePolicy};
+use super::retag;
 use super::transaction::{Rules, Transaction};
 use crate::document::Document;
 
@@ -144,6 +145,21 @@ impl Document {
         after: Option<&str>,
     ) -> Result<Outcome, EditError> {
         self.transact(|transaction| transaction.move_to(address, parent, after))
+    }
+
+    /// How many elements an edit would carry along: those that it moves, or reads anew between other tags. The work of such an edit
+    /// follows from that, that of all others from what they bring and take away. 0 if it finds no element.
+    ///
+    /// Whoever takes edits from others can bound their work by it.
+    pub fn carried_by(&self, edit: &Edit) -> usize {
+        let found = |address: &str| self.find(address).map(|element| element.node);
+        match edit {
+            Edit::Move { address, .. } => found(address).map_or(0, |node| self.tree.preorder(node).count()),
+            Edit::Retag { address, start, .. } => {
+                found(address).map_or(0, |node| retag::renamed_by(&self.tree, node, start).count())
+            }
+            _ => 0,
+        }
     }
 
     fn transact(

@@ -9,6 +9,7 @@ use super::check;
 use super::error::EditError;
 use super::model::{Change, Edit, RemovePolicy};
 use super::region::Region;
+use super::retag;
 use super::transaction::Transaction;
 use crate::arena::grow::is_free;
 use crate::arena::index;
@@ -229,13 +230,14 @@ impl Transaction<'_> {
     ) -> Result<Vec<Change>, EditError> {
         self.check_fragment(start)?;
         let node = self.find(address)?;
-        let (targets, within) = (self.targets_in(node), self.within(node));
-        let ids = self.ids_in(node);
+        let renamed: Vec<NodeId> = retag::renamed_by(self.tree(), node, start).collect();
+        let (targets, ids, within) = (self.targets_of(&renamed), self.ids_of(&renamed), self.within(node));
         let fresh = self.retag(node, start, end)?;
         if self.is_strict() {
             check::in_place(self.document, fresh, fresh != node)?;
         }
-        let change = self.change_at(fresh, within)?.exchanging(ids, self.ids_in(fresh));
+        let present = if fresh == node { self.ids_of(&renamed) } else { self.ids_in(fresh) };
+        let change = self.change_at(fresh, within)?.exchanging(ids, present);
         self.settle(targets, policy, change)
     }
 
@@ -312,8 +314,12 @@ impl Transaction<'_> {
     }
 
     fn ids_in(&self, top: NodeId) -> Vec<String> {
-        let tree = self.tree();
-        tree.preorder(top).filter_map(|node| index::id_of(tree, node)).map(|id| id.into_owned()).collect()
+        self.ids_of(&self.tree().preorder(top).collect::<Vec<_>>())
+    }
+
+    fn ids_of(&self, nodes: &[NodeId]) -> Vec<String> {
+        let ids = nodes.iter().filter_map(|node| index::id_of(self.tree(), *node));
+        ids.map(|id| id.into_owned()).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use super::error::EditError;
 use super::model::{Edit, RemovePolicy};
 use super::region::Region;
 use super::transaction::Transaction;
-use crate::arena::tree::{Node, NodeId, Span};
+use crate::arena::tree::{Node, NodeId, Span, Tree};
 use crate::caex::class;
 use crate::caex::reference;
 use crate::kind::Kind;
@@ -18,16 +18,14 @@ impl Transaction<'_> {
             return Err(EditError::NotTags);
         }
         let undo_tags = [head, former_end].map(|span| self.tree().text(span).to_owned());
+        let keeps_meaning = keeps_meaning(self.tree(), node, start);
         let tags = self.grow(&[start, end].concat(), Shape::Element, parent)?;
-        let Node { head, end: new_end, kind, .. } = *self.tree().node(tags.roots[0]);
+        let Node { head, end: new_end, .. } = *self.tree().node(tags.roots[0]);
         if head.len() != start.len() as u64 || new_end.len() != end.len() as u64 {
             return Err(EditError::NotTags);
         }
-        let is_alike = xml::tag_name(start) == xml::tag_name(&undo_tags[0])
-            && kind == self.tree().node(node).kind
-            && xml::declarations(start).eq(xml::declarations(&undo_tags[0]));
         let node =
-            if is_alike { self.swap_tags(node, head, new_end) } else { self.regrow(node, start, end)? };
+            if keeps_meaning { self.swap_tags(node, head, new_end) } else { self.regrow(node, start, end)? };
         if self.remembers() {
             let [start, end] = undo_tags;
             let undo =
@@ -108,4 +106,20 @@ impl Transaction<'_> {
 /// Whether what stands in an element of this kind is found by a name that its ancestors' names are part of.
 fn names_reach_down(kind: Kind) -> bool {
     class::is_class_or_library(kind) || reference::is_part(kind)
+}
+
+/// Whether with this start tag an element is called the same, and what stands in it means the same.
+fn keeps_meaning(tree: &Tree, node: NodeId, start: &str) -> bool {
+    let former = tree.head(node);
+    xml::tag_name(start) == xml::tag_name(former) && xml::declarations(start).eq(xml::declarations(former))
+}
+
+/// The elements that another start tag may give another ID, name or meaning: all in the element, or that alone.
+pub(super) fn renamed_by<'t>(
+    tree: &'t Tree,
+    node: NodeId,
+    start: &str,
+) -> impl Iterator<Item = NodeId> + use<'t> {
+    let is_alone = keeps_meaning(tree, node, start) && !names_reach_down(tree.node(node).kind);
+    tree.preorder(node).take(if is_alone { 1 } else { usize::MAX })
 }

@@ -20,10 +20,14 @@ struct Dangling {
 impl Transaction<'_> {
     /// What can be referred to of an element and everything in it.
     pub(crate) fn targets_in(&self, top: NodeId) -> Vec<Target> {
+        self.targets_of(&self.tree().preorder(top).collect::<Vec<_>>())
+    }
+
+    /// What can be referred to of these elements themselves.
+    pub(crate) fn targets_of(&self, nodes: &[NodeId]) -> Vec<Target> {
         let mut targets = Vec::new();
         if self.is_strict() {
-            let tree = self.tree();
-            tree.preorder(top).for_each(|node| Target::of(tree, node, &mut |target| targets.push(target)));
+            nodes.iter().for_each(|node| Target::of(self.tree(), *node, &mut |target| targets.push(target)));
         }
         targets
     }

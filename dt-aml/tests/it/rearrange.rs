@@ -365,3 +365,15 @@ fn elements_without_name_are_told_by_their_number() {
     assert!(!text(&document).contains("'y'"));
     assert!(document.find("a/RoleRequirements#3").is_err());
 }
+
+#[test]
+fn what_an_edit_carries_along_is_known_before() {
+    let document = parse(PLANT_215);
+    let in_line = document.find("line").expect("a line").descendants().count();
+    assert_eq!(document.carried_by(&moved("line", "motor", None)), in_line);
+    let tags = |start: &str| retag("line", start, "</InternalElement>");
+    assert_eq!(document.carried_by(&tags("<InternalElement Name='L' ID='line'>")), 1);
+    assert_eq!(document.carried_by(&tags("<InternalElement Name='L' ID='line' xmlns:q='u'>")), in_line);
+    assert_eq!(document.carried_by(&moved("nobody", "motor", None)), 0);
+    assert_eq!(document.carried_by(&set("line/Attribute[Speed]", "1")), 0);
+}

@@ -14,6 +14,9 @@ use crate::transaction::MAX_AML_BYTES;
 
 /// Edits in one call.
 const MAX_EDITS: usize = 1024;
+/// Elements that the edits in one call may carry along, all together: such an edit is short whatever it carries, so that its length does
+/// not bound its work. About what a specification of 10 MB has.
+const MAX_CARRIED: usize = 1 << 17;
 
 impl Transition<'_> {
     pub(super) fn edit_aml(
@@ -30,7 +33,12 @@ impl Transition<'_> {
             self.require_root(&id, expected)?;
         }
         let mut document = Document::clone(self.specification(&id).ok_or(Reason::UnknownTwin(id))?);
+        let mut carried = 0;
         for edit in edits {
+            carried += document.carried_by(edit);
+            if carried > MAX_CARRIED {
+                return Err(Reason::Full.into());
+            }
             self.edit(sender, id, &mut document, edit)?;
         }
         if document.len() > MAX_AML_BYTES as u64 {

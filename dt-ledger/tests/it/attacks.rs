@@ -414,3 +414,25 @@ fn nobody_raises_the_floor_of_another_publishers_feed() {
     let anchored = plant.chain.state().head_anchor(&plant.twin, &feed).unwrap();
     assert_eq!(anchored.map(|anchor| anchor.size), Some(10));
 }
+
+/// A move is short, however much it carries along: so many of them are refused before they are made.
+#[test]
+fn carrying_much_to_and_fro_is_refused() {
+    let plant = Plant::new();
+    let Plant { owner, .. } = &plant;
+    let parts: String = (0..300).map(|n| format!(r#"<InternalElement Name="p{n}" ID="p{n}"/>"#)).collect();
+    let fragment = format!(r#"<InternalElement Name="Crate" ID="crate">{parts}</InternalElement>"#);
+    let insert = dt_aml::Edit::Insert { fragment, parent: "line".into(), after: None };
+    plant.call(owner, edit([insert])).unwrap();
+    let to_and_fro = |count: usize| {
+        edit((0..count).map(|n| dt_aml::Edit::Move {
+            address: "crate".into(),
+            parent: ["tank", "line"][n % 2].into(),
+            after: None,
+        }))
+    };
+    plant.call(owner, to_and_fro(4)).unwrap();
+    let before = plant.specification_root();
+    assert_eq!(plant.refused(owner, to_and_fro(1000)), "limits.full");
+    assert_eq!(plant.specification_root(), before);
+}
