@@ -229,12 +229,18 @@ impl Transaction<'_> {
         policy: RemovePolicy,
     ) -> Result<Vec<Change>, EditError> {
         self.check_fragment(start)?;
+        self.check_fragment(end)?;
         let node = self.find(address)?;
         let renamed: Vec<NodeId> = retag::renamed_by(self.tree(), node, start).collect();
         let (targets, ids, within) = (self.targets_of(&renamed), self.ids_of(&renamed), self.within(node));
+        let former = check::faults(self.document, node);
         let fresh = self.retag(node, start, end)?;
-        if self.is_strict() {
-            check::in_place(self.document, fresh, fresh != node)?;
+        if self.is_strict() && fresh != node {
+            check::read_anew(self.document, fresh)?;
+        } else if self.is_strict() {
+            // What was wrong before may stay.
+            let faults = check::faults(self.document, node).into_iter();
+            faults.filter(|fault| !former.contains(fault)).try_for_each(Err)?;
         }
         let present = if fresh == node { self.ids_of(&renamed) } else { self.ids_in(fresh) };
         let change = self.change_at(fresh, within)?.exchanging(ids, present);

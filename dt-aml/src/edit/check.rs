@@ -98,21 +98,27 @@ pub(crate) fn text_between(tree: &Tree, region: Region) -> Result<(), SchemaErro
     }
 }
 
-/// Checks an element that stays where it is with other tags; if it was read anew, with everything in it.
-pub(crate) fn in_place(document: &Document, node: NodeId, is_new: bool) -> Result<(), EditError> {
+/// What is wrong with an element in its place, what stands in it apart.
+pub(crate) fn faults(document: &Document, node: NodeId) -> Vec<EditError> {
+    let own: [Result<(), EditError>; 3] =
+        [has_name(&document.tree, node).map_err(Into::into), identity(document, node), link(document, node)];
+    in_place(document, node).into_iter().chain(own).filter_map(Result::err).collect()
+}
+
+/// Checks an element that was read anew in its place, with everything in it.
+pub(crate) fn read_anew(document: &Document, node: NodeId) -> Result<(), EditError> {
+    in_place(document, node).into_iter().collect::<Result<(), _>>()?;
+    subtree(document, node)
+}
+
+/// Whether an element may stand in its parent, and where it stands.
+fn in_place(document: &Document, node: NodeId) -> [Result<(), EditError>; 2] {
     let tree = &document.tree;
-    if let Some(parent) = tree.node(node).parent {
-        let region = Region::around(tree, parent, node);
-        let content = schema::content(tree.version, tree.node(parent).kind);
-        as_child(document, content, parent, node)?;
-        order(tree, content, region)?;
-    }
-    if is_new {
-        return subtree(document, node);
-    }
-    has_name(tree, node)?;
-    identity(document, node)?;
-    link(document, node)
+    let Some(parent) = tree.node(node).parent else { return [Ok(()), Ok(())] };
+    let region = Region::around(tree, parent, node);
+    let content = schema::content(tree.version, tree.node(parent).kind);
+    let results = [as_child(document, content, parent, node), order(tree, content, region)];
+    results.map(|result| result.map_err(Into::into))
 }
 
 /// Checks an element and everything in it.

@@ -377,3 +377,23 @@ fn what_an_edit_carries_along_is_known_before() {
     assert_eq!(document.carried_by(&moved("nobody", "motor", None)), 0);
     assert_eq!(document.carried_by(&set("line/Attribute[Speed]", "1")), 0);
 }
+
+#[test]
+fn what_was_wrong_before_may_stay_but_nothing_new_may_come() {
+    let aml = "<CAEXFile><InstanceHierarchy Name='H'><InternalElement Name='A' ID='a'><Attribute Name='x'/><Attribute Name='x'/></InternalElement><InternalElement Name='B' ID='a'/><InternalElement Name='C' ID='c'/></InstanceHierarchy></CAEXFile>";
+    let (b, first) = (
+        "/InstanceHierarchy[H]/InternalElement[B]",
+        "/InstanceHierarchy[H]/InternalElement[A]/Attribute[x]#1",
+    );
+    done(aml, &retag(b, "<InternalElement Name='B2' ID='a'/>", ""));
+    done(aml, &retag(first, "<Attribute Name='x' Unit='m'/>", ""));
+    assert_eq!(
+        refused(aml, &retag(b, "<InternalElement Name='B' ID='c'/>", "")),
+        EditError::DuplicateId { id: "c".into() }
+    );
+    assert!(matches!(
+        refused(aml, &retag(b, "<InternalElement ID='a'/>", "")),
+        EditError::Schema(SchemaError::Unnamed { .. })
+    ));
+    done(aml, &retag(b, "<InternalElement Name='B' ID='b'/>", ""));
+}
