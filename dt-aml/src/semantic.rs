@@ -39,7 +39,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::arena::grow;
-use crate::arena::hash::hash_type;
+use crate::arena::hash::{hash_type, key};
 use crate::arena::tree::{NodeId, Span, Tree, Visit};
 use crate::document::Document;
 use crate::element::Element;
@@ -68,7 +68,7 @@ impl Document {
     /// # Ok::<(), dt_aml::ParseError>(())
     /// ```
     pub fn semantic_hash(&self) -> SemanticHash {
-        keyed(&DOCUMENT, self.root().semantic_hash().as_bytes())
+        SemanticHash::keyed(&DOCUMENT, self.root().semantic_hash().as_bytes())
     }
 }
 
@@ -81,14 +81,6 @@ impl Element<'_> {
 
 static DOCUMENT: LazyLock<[u8; 32]> = LazyLock::new(|| key("dt/aml/semantic/document/v1"));
 static ELEMENT: LazyLock<[u8; 32]> = LazyLock::new(|| key("dt/aml/semantic/element/v1"));
-
-fn key(context: &str) -> [u8; 32] {
-    blake3::hash(context.as_bytes()).into()
-}
-
-fn keyed(key: &[u8; 32], preimage: &[u8]) -> SemanticHash {
-    SemanticHash(blake3::keyed_hash(key, preimage).into())
-}
 
 /// Ends a namespace or a local name, and stands before the hash of a child.
 const MARK: u8 = 0xFF;
@@ -175,7 +167,7 @@ impl<'t> Hasher<'t> {
     fn leave(&mut self) -> SemanticHash {
         self.bindings.leave();
         let preimage = self.open.pop().unwrap_or_default();
-        let hash = keyed(&ELEMENT, &preimage);
+        let hash = SemanticHash::keyed(&ELEMENT, &preimage);
         self.spare = preimage;
         if let Some(parent) = self.open.last_mut() {
             parent.push(MARK);

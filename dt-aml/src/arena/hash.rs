@@ -43,6 +43,11 @@ macro_rules! hash_type {
             pub fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
             }
+
+            /// The hash of a preimage under the key of its sort.
+            fn keyed(key: &[u8; 32], preimage: &[u8]) -> Self {
+                Self(blake3::keyed_hash(key, preimage).into())
+            }
         }
 
         impl std::fmt::Display for $name {
@@ -84,12 +89,9 @@ static ELEMENT: LazyLock<[u8; 32]> = LazyLock::new(|| key("dt/aml/element/v3"));
 static RUN: LazyLock<[u8; 32]> = LazyLock::new(|| key("dt/aml/run/v3"));
 static DOCUMENT: LazyLock<[u8; 32]> = LazyLock::new(|| key("dt/aml/document/v3"));
 
-fn key(context: &str) -> [u8; 32] {
+/// The key of a sort of hashes.
+pub(crate) fn key(context: &str) -> [u8; 32] {
     blake3::hash(context.as_bytes()).into()
-}
-
-fn keyed(key: &[u8; 32], preimage: &[u8]) -> SubtreeHash {
-    SubtreeHash(blake3::keyed_hash(key, preimage).into())
 }
 
 /// Stands before the hash of a child.
@@ -143,7 +145,7 @@ impl Children {
         mark(CHILD, &hash, &mut self.rest);
         let ends = hash.ends_run();
         if ends {
-            self.runs.push(keyed(&RUN, &self.rest));
+            self.runs.push(SubtreeHash::keyed(&RUN, &self.rest));
             self.rest.clear();
         }
         ends
@@ -152,7 +154,7 @@ impl Children {
 
 /// The hash of a short element.
 pub(crate) fn short(source: &str) -> SubtreeHash {
-    keyed(&ELEMENT, source.as_bytes())
+    SubtreeHash::keyed(&ELEMENT, source.as_bytes())
 }
 
 /// The hash of an element that is not short from its own pieces and its children.
@@ -164,7 +166,7 @@ pub(crate) fn long(head: &str, children: &Children, tail: &str, end: &str) -> Su
     out.extend_from_slice(&children.rest);
     out.extend_from_slice(tail.as_bytes());
     out.extend_from_slice(end.as_bytes());
-    keyed(&ELEMENT, &out)
+    SubtreeHash::keyed(&ELEMENT, &out)
 }
 
 /// The hash of a whole document around its root element.
@@ -172,5 +174,5 @@ pub(crate) fn document(prolog: &str, root: SubtreeHash, epilog: &str) -> Subtree
     let mut preimage = prolog.as_bytes().to_vec();
     mark(CHILD, &root, &mut preimage);
     preimage.extend_from_slice(epilog.as_bytes());
-    keyed(&DOCUMENT, &preimage)
+    SubtreeHash::keyed(&DOCUMENT, &preimage)
 }

@@ -103,7 +103,7 @@ impl Tree {
                 next = Some(Visit::Enter(first));
                 continue;
             }
-            next = node.next.map(Visit::Enter).or(node.parent.map(Visit::Leave)).filter(|_| id != top);
+            next = self.behind(id, top);
             if !is_short {
                 let runs = self.find_runs(id);
                 self.node_mut(id).hash = self.long_hash(id, &runs);

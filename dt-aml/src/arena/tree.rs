@@ -203,6 +203,12 @@ impl Tree {
         Walk { tree: self, top, next: Some(Visit::Enter(top)) }
     }
 
+    /// What is visited behind `id` in the subtree of `top`.
+    pub(crate) fn behind(&self, id: NodeId, top: NodeId) -> Option<Visit> {
+        let node = self.node(id);
+        node.next.map(Visit::Enter).or(node.parent.map(Visit::Leave)).filter(|_| id != top)
+    }
+
     /// The elements of the subtree, in document order.
     pub(crate) fn preorder(&self, top: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         self.walk(top).filter_map(|visit| match visit {
@@ -316,9 +322,7 @@ pub(crate) struct Walk<'t> {
 impl Walk<'_> {
     /// Goes on behind `id`, without what is left of it.
     fn leave(&mut self, id: NodeId) {
-        let node = self.tree.node(id);
-        let next = node.next.map(Visit::Enter).or(node.parent.map(Visit::Leave));
-        self.next = next.filter(|_| id != self.top);
+        self.next = self.tree.behind(id, self.top);
     }
 }
 

@@ -125,8 +125,7 @@ fn is_at(tree: &Tree, node: NodeId, family: Family, names: &[impl AsRef<str>]) -
 impl Document {
     /// The class at a path; `None` if there is none, or several.
     pub(crate) fn class(&self, family: Family, path: &str) -> Option<Element<'_>> {
-        let path = Some(path).filter(|path| path.len() <= MAX_PATH)?;
-        let names = CaexPath::parse(path).ok().filter(|path| path.alias.is_none())?.into_names()?;
+        let names = names(Some(path).filter(|path| path.len() <= MAX_PATH)?);
         if names.len() < 2 {
             return None;
         }

@@ -47,10 +47,7 @@ pub(crate) fn children(
 /// Whether one element can become the other by other tags and other content: they are called the same, and what stands in them means the
 /// same.
 pub(crate) fn is_comparable(ours: &Tree, our: NodeId, theirs: &Tree, their: NodeId) -> bool {
-    let (our_head, their_head) = (ours.head(our), theirs.head(their));
-    ours.node(our).kind == theirs.node(their).kind
-        && xml::tag_name(our_head) == xml::tag_name(their_head)
-        && xml::declarations(our_head).eq(xml::declarations(their_head))
+    ours.node(our).kind == theirs.node(their).kind && xml::are_alike(ours.head(our), theirs.head(their))
 }
 
 /// An element that no address reaches cannot be told in an edit.

@@ -52,11 +52,7 @@ impl Transaction<'_> {
         let parent_node = self.find(parent)?;
         let after = self.child_of(parent_node, parent, after)?;
         let within = self.within(parent_node);
-        let node = self.grow(fragment.trim_matches(WHITE), Shape::Element, Some(parent_node))?.roots[0];
-        let region = self.put(node, parent_node, after)?;
-        if self.is_strict() {
-            check::arrivals(self.document, region, true)?;
-        }
+        let node = self.bring(fragment.trim_matches(WHITE), parent_node, after)?;
         Ok(vec![Change { inserted: self.ids_in(node), ..self.change_at(node, within)? }])
     }
 
@@ -117,12 +113,7 @@ impl Transaction<'_> {
             [] => {
                 let prefix = xml::split_name(xml::tag_name(self.tree().head(node))).0;
                 let tag = if prefix.is_empty() { "Value".to_owned() } else { format!("{prefix}:Value") };
-                let fragment = format!("<{tag}>{text}</{tag}>");
-                let holder = self.grow(&fragment, Shape::Element, Some(node))?.roots[0];
-                let region = self.put(holder, node, None)?;
-                if self.is_strict() {
-                    check::arrivals(self.document, region, true)?;
-                }
+                self.bring(&format!("<{tag}>{text}</{tag}>"), node, None)?;
             }
             _ => return Err(wrong()),
         }
@@ -233,7 +224,7 @@ impl Transaction<'_> {
         let node = self.find(address)?;
         let renamed: Vec<NodeId> = retag::renamed_by(self.tree(), node, start).collect();
         let (targets, ids, within) = (self.targets_of(&renamed), self.ids_of(&renamed), self.within(node));
-        let former = check::faults(self.document, node);
+        let former = if self.is_strict() { check::faults(self.document, node) } else { Vec::new() };
         let fresh = self.retag(node, start, end)?;
         if self.is_strict() && fresh != node {
             check::read_anew(self.document, fresh)?;
@@ -245,6 +236,16 @@ impl Transaction<'_> {
         let present = if fresh == node { self.ids_of(&renamed) } else { self.ids_in(fresh) };
         let change = self.change_at(fresh, within)?.exchanging(ids, present);
         self.settle(targets, policy, change)
+    }
+
+    /// Grows an element and puts it in its place.
+    fn bring(&mut self, fragment: &str, parent: NodeId, after: Option<NodeId>) -> Result<NodeId, EditError> {
+        let node = self.grow(fragment, Shape::Element, Some(parent))?.roots[0];
+        let region = self.put(node, parent, after)?;
+        if self.is_strict() {
+            check::arrivals(self.document, region, true)?;
+        }
+        Ok(node)
     }
 
     /// Puts other content in a region.

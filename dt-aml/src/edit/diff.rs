@@ -99,10 +99,7 @@ impl Differ<'_, '_> {
                 continue;
             }
             self.work.surround(is_prolog, &content)?;
-            let root = |is_there: bool| is_there.then(|| "/".to_owned());
-            let (after, before) = (root(!is_prolog), root(is_prolog));
-            let policy = RemovePolicy::OpenLinks;
-            self.edits.push(Edit::Splice { parent: String::new(), after, before, content, policy });
+            self.edits.push(Edit::around_root(is_prolog, content));
         }
         Ok(())
     }
@@ -228,14 +225,7 @@ impl Differ<'_, '_> {
 
     /// Puts content in a region; returns the last element before its end.
     fn splice(&mut self, region: Region, content: &str) -> Result<Option<NodeId>, EditError> {
-        let anchor = |node: Option<NodeId>| node.map(|node| self.work.address(node)).transpose();
-        self.edits.push(Edit::Splice {
-            parent: self.work.address(region.parent)?,
-            after: anchor(region.prev)?,
-            before: anchor(region.next)?,
-            content: content.to_owned(),
-            policy: RemovePolicy::OpenLinks,
-        });
+        self.edits.push(self.work.splice_of(region, content.to_owned())?);
         self.work.fill_in(region, content)?;
         let tree = self.work.tree();
         Ok(region.next.map_or(tree.node(region.parent).last, |next| tree.node(next).prev))

@@ -82,6 +82,24 @@ pub enum Edit {
 }
 
 impl Edit {
+    /// Puts other text before the root element, or behind it, whatever refers to what.
+    pub(crate) fn around_root(is_prolog: bool, content: String) -> Self {
+        let root = |is_there: bool| is_there.then(|| "/".to_owned());
+        let (after, before) = (root(!is_prolog), root(is_prolog));
+        Self::Splice { parent: String::new(), after, before, content, policy: RemovePolicy::OpenLinks }
+    }
+
+    /// What becomes of references; `None` if it is none of those edits that are asked.
+    pub fn policy(&self) -> Option<RemovePolicy> {
+        match self {
+            Self::Remove { policy, .. }
+            | Self::Replace { policy, .. }
+            | Self::Splice { policy, .. }
+            | Self::Retag { policy, .. } => Some(*policy),
+            Self::Insert { .. } | Self::SetValue { .. } | Self::Move { .. } => None,
+        }
+    }
+
     /// The addresses of the elements in which it changes something, before it: who may write in all of them may make this edit, unless
     /// its policy is [`RemovePolicy::Cascade`], which reaches further. An empty one stands for the document.
     pub fn targets(&self) -> impl Iterator<Item = &str> {

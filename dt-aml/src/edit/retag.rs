@@ -18,7 +18,7 @@ impl Transaction<'_> {
             return Err(EditError::NotTags);
         }
         let undo_tags = [head, former_end].map(|span| self.tree().text(span).to_owned());
-        let keeps_meaning = keeps_meaning(self.tree(), node, start);
+        let keeps_meaning = xml::are_alike(self.tree().head(node), start);
         let tags = self.grow(&[start, end].concat(), Shape::Element, parent)?;
         let Node { head, end: new_end, .. } = *self.tree().node(tags.roots[0]);
         if head.len() != start.len() as u64 || new_end.len() != end.len() as u64 {
@@ -81,17 +81,10 @@ impl Transaction<'_> {
     pub(crate) fn surround(&mut self, before: bool, text: &str) -> Result<(), EditError> {
         let span = self.document.tree.add_buffer(text);
         let root = self.tree().root;
-        let undo = |content: String| Edit::Splice {
-            parent: String::new(),
-            after: (!before).then(|| "/".to_owned()),
-            before: before.then(|| "/".to_owned()),
-            content,
-            policy: RemovePolicy::OpenLinks,
-        };
         let former = if before { self.tree().node(root).gap } else { self.tree().epilog };
         if self.remembers() {
             let former = self.tree().text(former).to_owned();
-            self.remember(undo(former));
+            self.remember(Edit::around_root(before, former));
         }
         self.document.tree.bytes = self.tree().bytes - former.len() + span.len();
         if before {
@@ -108,18 +101,12 @@ fn names_reach_down(kind: Kind) -> bool {
     class::is_class_or_library(kind) || reference::is_part(kind)
 }
 
-/// Whether with this start tag an element is called the same, and what stands in it means the same.
-fn keeps_meaning(tree: &Tree, node: NodeId, start: &str) -> bool {
-    let former = tree.head(node);
-    xml::tag_name(start) == xml::tag_name(former) && xml::declarations(start).eq(xml::declarations(former))
-}
-
 /// The elements that another start tag may give another ID, name or meaning: all in the element, or that alone.
 pub(super) fn renamed_by<'t>(
     tree: &'t Tree,
     node: NodeId,
     start: &str,
 ) -> impl Iterator<Item = NodeId> + use<'t> {
-    let is_alone = keeps_meaning(tree, node, start) && !names_reach_down(tree.node(node).kind);
+    let is_alone = xml::are_alike(tree.head(node), start) && !names_reach_down(tree.node(node).kind);
     tree.preorder(node).take(if is_alone { 1 } else { usize::MAX })
 }

@@ -172,17 +172,18 @@ impl<'d> Transaction<'d> {
         let former = self.remembers().then(|| region.text(self.tree()));
         self.refill(region, nodes, closing)?;
         if let Some(content) = former {
-            let anchor = |node: Option<NodeId>| node.map(|node| self.address(node)).transpose();
-            let undo = Edit::Splice {
-                parent: self.address(region.parent)?,
-                after: anchor(region.prev)?,
-                before: anchor(region.next)?,
-                content,
-                policy: RemovePolicy::OpenLinks,
-            };
+            let undo = self.splice_of(region, content)?;
             self.remember(undo);
         }
         Ok(())
+    }
+
+    /// The edit that puts `content` in a region, as it is addressed now, whatever refers to what.
+    pub(super) fn splice_of(&self, region: Region, content: String) -> Result<Edit, EditError> {
+        let anchor = |node: Option<NodeId>| node.map(|node| self.address(node)).transpose();
+        let (parent, policy) = (self.address(region.parent)?, RemovePolicy::OpenLinks);
+        let (after, before) = (anchor(region.prev)?, anchor(region.next)?);
+        Ok(Edit::Splice { parent, after, before, content, policy })
     }
 
     /// The same without its inverse.

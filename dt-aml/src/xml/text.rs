@@ -56,8 +56,13 @@ impl<'a> Iterator for Attributes<'a> {
 }
 
 /// The namespace declarations in a start tag.
-pub(crate) fn declarations(head: &str) -> impl Iterator<Item = (&str, &str)> {
+fn declarations(head: &str) -> impl Iterator<Item = (&str, &str)> {
     attributes(head).filter(|(name, _)| *name == "xmlns" || name.starts_with("xmlns:"))
+}
+
+/// Whether two start tags have the same name and declare the same namespaces: what stands behind one means the same behind the other.
+pub(crate) fn are_alike(head: &str, other: &str) -> bool {
+    tag_name(head) == tag_name(other) && declarations(head).eq(declarations(other))
 }
 
 /// The normalized value of the attribute `name` in a start tag.
