@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dt_aml::{Change, Document, Edit};
+use dt_aml::{Change, Document, Edit, RemovePolicy};
 use dt_model::{ComponentId, DataClass, Digest, Operation, PartyId, Text, TwinId};
 
 use super::Transition;
@@ -67,15 +67,17 @@ impl Transition<'_> {
             self.require(sender, &id, Operation::Write, DataClass::Specification, scope.as_ref())?;
             scopes.push(scope);
         }
-        let former = document.clone();
-        let under = edit.targets().next().and_then(|target| former.find(target).ok()).and_then(enclosing);
+        let under = edit.targets().next().and_then(|target| document.find(target).ok()).and_then(enclosing);
+        // Only a cascade reaches elsewhere; a copy makes the edit pay for the pages that both share until then.
+        let former = (edit.policy() == Some(RemovePolicy::Cascade)).then(|| document.clone());
         let outcome = document
             .apply(std::slice::from_ref(edit))
             .map_err(|error| Reason::BadEdit(Text::abridged(&error.to_string())))?;
         for (number, change) in outcome.changes.iter().enumerate() {
             // References that went with what they refer to may stand anywhere.
             if number > 0 {
-                let scope = self.scope(&id, &former, change.within.as_deref().unwrap_or_default())?;
+                let former = former.as_ref().unwrap_or(document);
+                let scope = self.scope(&id, former, change.within.as_deref().unwrap_or_default())?;
                 self.require(sender, &id, Operation::Write, DataClass::Specification, scope.as_ref())?;
                 scopes.push(scope);
             }
