@@ -107,7 +107,7 @@
 //! # Why the Merkle map is our own
 //!
 //! `jmt`, the well-kept Jellyfish Merkle tree, was weighed and not taken. It keeps every version of every node until somebody prunes it,
-//! while we keep one state and replay blocks for any other; it asks for a store of its own shape, while ours is five tables of bytes
+//! while we keep one state and replay blocks for any other; it asks for a store of its own shape, while ours is a few tables of bytes
 //! written in one step per block; and it brings two dozen dependencies, some of a former generation of the hashing crates that all
 //! else here uses. What is left to write is a binary trie of 200 lines, whose root depends on the entries alone and is tested against a
 //! recomputation in so many words.

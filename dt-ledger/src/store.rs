@@ -1,4 +1,4 @@
-//! The storage seam: five tables of bytes, written in one atomic step per block.
+//! The storage seam: a few tables of bytes, written in one atomic step per block.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -15,6 +15,12 @@ pub enum Table {
     State,
     /// The nodes of the Merkle map over the state.
     Tree,
+    /// The hashes of the log of all transactions.
+    Log,
+    /// What the specifications are made of: bases, and the edits since.
+    Specifications,
+    /// Blocks that were proposed here and are not committed yet.
+    Pending,
     /// (resource, number) → entry of its trace; transaction → where it is.
     Index,
     /// What the ledger knows of itself: genesis and tip.
@@ -23,7 +29,16 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 5] = [Self::Blocks, Self::State, Self::Tree, Self::Index, Self::Meta];
+    pub const ALL: [Self; 8] = [
+        Self::Blocks,
+        Self::State,
+        Self::Tree,
+        Self::Log,
+        Self::Specifications,
+        Self::Pending,
+        Self::Index,
+        Self::Meta,
+    ];
 
     /// The table's name on disk.
     #[must_use]
@@ -32,6 +47,9 @@ impl Table {
             Self::Blocks => "blocks",
             Self::State => "state",
             Self::Tree => "tree",
+            Self::Log => "log",
+            Self::Specifications => "specifications",
+            Self::Pending => "pending",
             Self::Index => "index",
             Self::Meta => "meta",
         }
