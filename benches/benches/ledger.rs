@@ -98,12 +98,12 @@ fn in_memory(criterion: &mut Criterion) {
             BatchSize::PerIteration,
         );
     });
-    group.bench_function("ours: Replica::prepare and commit (the proposer)", |b| {
+    group.bench_function("ours: Replica::assemble and commit (the proposer)", |b| {
         b.iter_batched(
             || (in_memory(), bytes.clone()),
             |(chain, bytes)| {
                 let replica = chain.fixture.replica();
-                let (block, left) = replica.prepare(bytes, chain.fixture.now()).expect("the store answers");
+                let (block, left) = replica.assemble(bytes, chain.fixture.now()).expect("the store answers");
                 assert!(left.is_empty(), "all are admissible");
                 let certificate = chain.fixture.certify(&block.header);
                 let committed = replica.commit(block, certificate).expect("the next block");
@@ -161,7 +161,7 @@ fn durable(criterion: &mut Criterion, count: u64) {
             );
         });
     } else {
-        group.bench_function("ours: Replica::prepare and commit", |b| {
+        group.bench_function("ours: Replica::assemble and commit", |b| {
             b.iter_batched(
                 || chain.transactions(count, &numbers),
                 |transactions| chain.fixture.commit(&transactions),

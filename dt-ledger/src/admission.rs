@@ -1,15 +1,15 @@
 //! What must hold before the contracts look at a transaction at all: it is authentic, for this chain, in time, in order, and its sender
 //! takes part. A block with a transaction that does not satisfy this is no block of the chain.
 
-use bytes::Bytes;
-use dt_model::{DecodeError, Envelope, OpenError, PartyId, Signed, Timestamp, codec};
+use dt_model::{DecodeError, Envelope, OpenError, PartyId, Signed, Timestamp};
 use thiserror::Error;
 
+use crate::authentic::Authentic;
 use crate::record::StateKey;
 use crate::state::State;
 use crate::store::StoreError;
 use crate::transaction::{MAX_CALL_BYTES, MAX_CALLS};
-use crate::{Call, Certificate, Transaction};
+use crate::{Call, Certificate};
 
 /// Why a transaction is not taken into a block. It leaves no receipt: nobody who takes part can be held to it.
 #[derive(Debug, Error)]
@@ -51,25 +51,17 @@ pub enum AdmissionError {
     Store(#[from] StoreError),
 }
 
-/// Envelope overhead: signer, signature and a length.
-const ENVELOPE_BYTES: usize = 32 + 64 + 4;
-
-/// Reads and authenticates a transaction as it was received.
-pub(crate) fn open(bytes: &Bytes) -> Result<Signed<Transaction>, AdmissionError> {
-    let limit = <Transaction as dt_model::Message>::MAX_BYTES + ENVELOPE_BYTES;
-    Ok(codec::decode::<Envelope<Transaction>>(bytes, limit)?.open()?)
-}
-
 /// Whether `transaction` may be committed at `height` and `now`, given `state`.
 pub(crate) fn admit(
     state: &impl State,
     chain: &dt_model::Digest,
     height: u64,
     now: Timestamp,
-    transaction: &Signed<Transaction>,
+    authentic: &Authentic,
 ) -> Result<(), AdmissionError> {
+    let transaction = authentic.transaction();
     let creates = transaction.calls.iter().any(|call| matches!(call, Call::CreateTwin(_)));
-    let length = transaction.envelope().body().len();
+    let length = authentic.body_len();
     if transaction.calls.is_empty()
         || transaction.calls.len() > MAX_CALLS
         || (length > MAX_CALL_BYTES && !creates)
@@ -82,7 +74,7 @@ pub(crate) fn admit(
     if transaction.valid_until < height {
         return Err(AdmissionError::Expired { valid_until: transaction.valid_until });
     }
-    let sender = transaction.signer();
+    let sender = authentic.sender();
     let expected = state.nonce(&sender)?;
     if transaction.nonce != expected {
         return Err(AdmissionError::Nonce { expected, found: transaction.nonce });
@@ -91,7 +83,7 @@ pub(crate) fn admit(
         Some(party) => party.is_active(now),
         None => state.raw(&StateKey::Authority(sender))?.is_some(),
     };
-    if takes_part || registers(state, chain, now, transaction)? {
+    if takes_part || registers(state, chain, now, authentic)? {
         return Ok(());
     }
     Err(AdmissionError::UnknownSender(sender))
@@ -103,11 +95,11 @@ fn registers(
     state: &impl State,
     chain: &dt_model::Digest,
     now: Timestamp,
-    transaction: &Signed<Transaction>,
+    authentic: &Authentic,
 ) -> Result<bool, StoreError> {
-    match transaction.calls.as_slice() {
+    match authentic.transaction().calls.as_slice() {
         [Call::Register { certificate }] => {
-            Ok(acceptable(state, chain, now, transaction.signer(), certificate)?.is_some())
+            Ok(acceptable(state, chain, now, authentic.sender(), certificate)?.is_some())
         }
         _ => Ok(false),
     }

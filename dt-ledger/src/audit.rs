@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use dt_model::codec;
 use thiserror::Error;
 
 use crate::block::CommittedBlock;
@@ -94,9 +93,14 @@ pub fn audit(
     }
     let (mut applied, mut rejected) = (0, 0);
     for height in 1.. {
-        let Some(bytes) = stored.get(Table::Blocks, &u64::to_be_bytes(height))? else { break };
-        let unreadable = |_| AuditError::BlockUnreadable { height };
-        let committed: CommittedBlock = codec::decode(&bytes, usize::MAX).map_err(unreadable)?;
+        let committed = match CommittedBlock::load(&*stored, height) {
+            Ok(Some(committed)) => committed,
+            Ok(None) => break,
+            Err(StoreError::Damaged { table: Table::Blocks, .. }) => {
+                return Err(AuditError::BlockUnreadable { height });
+            }
+            Err(error) => return Err(error.into()),
+        };
         let replayed = replica
             .commit(committed.block.clone(), committed.certificate.clone())
             .map_err(|error| AuditError::Block { height, error })?;

@@ -2,11 +2,11 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
-use ct_merkle::mem_backed_tree::MemoryBackedTree;
-use dt_model::{Digest, Domain, Envelope, Message, Timestamp};
+use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp, codec};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
+use crate::store::{Batch, StoreError, StoreView, Table};
 use crate::{Event, Receipt};
 
 /// What a block is identified by.
@@ -29,9 +29,18 @@ pub struct Header {
     pub state_root: Digest,
     /// RFC 6962 root over the previous block's receipts.
     pub receipts_root: Digest,
+    /// The validators whose votes commit the next block ([`validators_digest`]): what the state before this block says.
+    pub next_validators: Digest,
 }
 
 const HEADER: Domain = Domain::new("dt/ledger/header/v1");
+const VALIDATORS: Domain = Domain::new("dt/ledger/validators/v1");
+
+/// What a header names a set of validators by.
+#[must_use]
+pub fn validators_digest(validators: &[PartyId]) -> Digest {
+    VALIDATORS.sha256_of(validators)
+}
 
 impl Header {
     /// The block's digest.
@@ -54,12 +63,17 @@ pub struct Block {
 pub const MAX_BLOCK_BYTES: usize = 64 * 1024 * 1024;
 
 /// A validator's vote that a block is the chain's at its height.
+///
+/// An engine that votes in rounds signs this as its last vote of a round (Tendermint's precommit), and MUST NOT sign two blocks of one
+/// height and round. One that decides otherwise signs it when it knows the decision, in round 0.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Commit {
     /// The chain.
     pub chain: Digest,
     /// The height.
     pub height: u64,
+    /// The round.
+    pub round: u32,
     /// The block.
     pub block: Digest,
 }
@@ -69,9 +83,11 @@ impl Message for Commit {
     const MAX_BYTES: usize = 128;
 }
 
-/// The votes that committed a block: of more than two thirds of the validators, each once, and of nobody else.
+/// The votes that committed a block, all of one round: of more than two thirds of the validators, each once, and of nobody else.
 #[derive(Debug, Clone, PartialEq, Eq, Default, BorshSerialize, BorshDeserialize)]
 pub struct CommitCertificate {
+    /// The round in which they voted.
+    pub round: u32,
     /// Each validator's vote.
     pub votes: Vec<Envelope<Commit>>,
 }
@@ -95,12 +111,64 @@ pub struct CommittedBlock {
     pub events: Vec<Event>,
 }
 
-/// The RFC 6962 Merkle tree hash (SHA-256) over `leaves`.
-pub(crate) fn log_root<'a>(leaves: impl IntoIterator<Item = &'a [u8]>) -> Digest {
-    let mut tree = MemoryBackedTree::<Sha256, &'a [u8]>::new();
-    for leaf in leaves {
-        tree.push(leaf);
+impl CommittedBlock {
+    /// The rows of [`Table::Blocks`] that hold it. The header and its votes lie by themselves: they stay when the rest is pruned.
+    pub(crate) fn store(&self, batch: &mut Batch) {
+        let height = self.block.header.height;
+        batch.put(Table::Blocks, header_key(height), codec::encode(&(&self.block.header, &self.certificate)));
+        let body = (&self.block.transactions, &self.receipts, &self.events);
+        batch.put(Table::Blocks, body_key(height), codec::encode(&body));
     }
-    let root: [u8; 32] = (*tree.root().as_bytes()).into();
-    Digest::from(root)
+
+    /// The block at `height` as it was stored; `None` if there is none, or only its header.
+    pub(crate) fn load(view: &dyn StoreView, height: u64) -> Result<Option<Self>, StoreError> {
+        let key = body_key(height);
+        let Some(body) = view.get(Table::Blocks, &key)? else { return Ok(None) };
+        let damaged = |key| StoreError::Damaged { table: Table::Blocks, key };
+        // No limit: these are our own bytes, with receipts and events that may be many times as long as the transactions.
+        let (transactions, receipts, events) =
+            codec::decode(&body, usize::MAX).map_err(|_| damaged(key.clone()))?;
+        let (header, certificate) = load_header(view, height)?.ok_or_else(|| damaged(key))?;
+        Ok(Some(Self { block: Block { header, transactions }, certificate, receipts, events }))
+    }
+}
+
+/// The header at `height` and its votes, as they were stored.
+pub(crate) fn load_header(
+    view: &dyn StoreView,
+    height: u64,
+) -> Result<Option<(Header, CommitCertificate)>, StoreError> {
+    let key = header_key(height);
+    let Some(bytes) = view.get(Table::Blocks, &key)? else { return Ok(None) };
+    codec::decode(&bytes, usize::MAX)
+        .map(Some)
+        .map_err(|_| StoreError::Damaged { table: Table::Blocks, key: key.to_vec() })
+}
+
+fn header_key(height: u64) -> [u8; 8] {
+    height.to_be_bytes()
+}
+
+/// Directly after the header's.
+pub(crate) fn body_key(height: u64) -> Vec<u8> {
+    [&height.to_be_bytes()[..], b"b"].concat()
+}
+
+/// The leaf hash of RFC 6962, section 2.1.
+pub(crate) fn leaf_hash(leaf: &[u8]) -> Digest {
+    Digest::from(<[u8; 32]>::from(Sha256::new_with_prefix([0]).chain_update(leaf).finalize()))
+}
+
+/// The RFC 6962 Merkle tree hash (SHA-256) over leaves with these hashes.
+pub(crate) fn log_root(leaves: &[Digest]) -> Digest {
+    match leaves {
+        [] => Digest::from(<[u8; 32]>::from(Sha256::digest([]))),
+        [leaf] => *leaf,
+        _ => {
+            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+            let hasher =
+                Sha256::new_with_prefix([1]).chain_update(log_root(left)).chain_update(log_root(right));
+            Digest::from(<[u8; 32]>::from(hasher.finalize()))
+        }
+    }
 }

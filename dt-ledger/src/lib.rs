@@ -113,7 +113,9 @@
 //! recomputation in so many words.
 
 mod admission;
+mod application;
 mod audit;
+mod authentic;
 mod block;
 mod call;
 mod certificate;
@@ -128,6 +130,7 @@ mod redb_store;
 mod replica;
 mod safety;
 mod solo;
+mod specification;
 mod state;
 pub mod store;
 mod successor;
@@ -138,8 +141,11 @@ mod transition;
 mod tree;
 
 pub use admission::AdmissionError;
+pub use application::Refused;
 pub use audit::{AuditError, AuditReport, audit};
-pub use block::{Block, Commit, CommitCertificate, CommittedBlock, Header, MAX_BLOCK_BYTES, vote_quorum};
+pub use block::{
+    Block, Commit, CommitCertificate, CommittedBlock, Header, MAX_BLOCK_BYTES, validators_digest, vote_quorum,
+};
 pub use call::{
     Argument, Call, CallResult, CreateTwin, Document, DocumentId, FeedReference, ProgramCall, Provenance,
     TwinCall, Uri, Version,

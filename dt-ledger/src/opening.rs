@@ -1,20 +1,16 @@
 //! How a replica comes up: from nothing, or from what it stored.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use dt_aml::{Document, Edit};
 use dt_model::{Digest, TwinId, codec};
 use thiserror::Error;
 
 use crate::block::log_root;
 use crate::genesis::{Genesis, GenesisError};
-use crate::record::{Sort, Specification, StateKey};
+use crate::record::StateKey;
 use crate::replica::Tip;
-use crate::state::{Specifications, decode_value};
-use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, scan_prefix};
-use crate::transaction::AML_LIMITS;
+use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table};
 use crate::tree;
 
 /// Why a replica did not come up.
@@ -61,11 +57,19 @@ pub(crate) fn begin(store: &dyn LedgerStore, genesis: &Genesis) -> Result<(), St
     let mut batch = Batch::default();
     let state_root = tree::update(&*store.view()?, &state, &mut batch)?;
     batch.writes.extend(state.into_iter().map(|(key, value)| ((Table::State, key), value)));
-    let receipts_root = log_root([]);
-    let tip = Tip { height: 0, block: chain, time: genesis.time, state_root, receipts_root };
+    let validators = genesis.validators.clone();
+    batch.put(Table::Index, validators_key(1), codec::encode(&validators));
+    let receipts_root = log_root(&[]);
+    let tip = Tip { height: 0, block: chain, time: genesis.time, state_root, receipts_root, validators };
     batch.put(Table::Meta, GENESIS, codec::encode(genesis));
     batch.put(Table::Meta, TIP, codec::encode(&tip));
     store.commit(batch)
+}
+
+/// Where the index holds the validators from `height` on. The greater the height, the earlier the row, so that a scan from a height finds
+/// those that are in force there first.
+pub(crate) fn validators_key(height: u64) -> Vec<u8> {
+    [b"v".as_slice(), &(!height).to_be_bytes()].concat()
 }
 
 pub(crate) fn read_meta<T: BorshSerialize + BorshDeserialize>(
@@ -76,41 +80,4 @@ pub(crate) fn read_meta<T: BorshSerialize + BorshDeserialize>(
     codec::decode(&bytes, MAX_META_BYTES)
         .map(Some)
         .map_err(|_| StoreError::Damaged { table: Table::Meta, key: key.to_vec() })
-}
-
-/// Parses every twin's base, applies its edits, and checks that the result has the root that the state says.
-pub(crate) fn rebuild(view: &dyn StoreView) -> Result<Specifications, OpenReplicaError> {
-    let mut specifications = Specifications::new();
-    for (key, value) in
-        scan_prefix(view, Table::State, &StateKey::prefix(Sort::Specification, None), usize::MAX)?
-    {
-        let damaged = |_| StoreError::Damaged { table: Table::State, key: key.clone() };
-        let key = codec::decode(&key, MAX_META_BYTES).map_err(damaged)?;
-        let StateKey::Specification(twin) = key else { continue };
-        let stands: Specification = decode_value(&key, &value)?;
-        let document =
-            rebuild_one(view, twin, stands.version)?.ok_or(OpenReplicaError::Specification(twin))?;
-        if document.root_hash().as_bytes() != stands.root.as_bytes() {
-            return Err(OpenReplicaError::Specification(twin));
-        }
-        specifications.insert(twin, Arc::new(document));
-    }
-    Ok(specifications)
-}
-
-fn rebuild_one(view: &dyn StoreView, twin: TwinId, version: u64) -> Result<Option<Document>, StoreError> {
-    let read = |key: &StateKey| view.get(Table::State, &key.to_bytes());
-    let base = StateKey::SpecificationBase(twin);
-    let Some(bytes) = read(&base)? else { return Ok(None) };
-    let aml: Vec<u8> = decode_value(&base, &bytes)?;
-    let Ok(mut document) = Document::parse(&aml, &AML_LIMITS) else { return Ok(None) };
-    for number in 1..=version {
-        let key = StateKey::SpecificationEdits(twin, number);
-        let Some(bytes) = read(&key)? else { return Ok(None) };
-        let edits: Vec<Edit> = decode_value(&key, &bytes)?;
-        if document.apply(&edits).is_err() {
-            return Ok(None);
-        }
-    }
-    Ok(Some(document))
 }

@@ -16,6 +16,8 @@ pub struct Receipt {
     pub transaction: Digest,
     /// What became of it.
     pub outcome: Outcome,
+    /// SHA-256 over all that it wrote to the state, in the order of keys: where two replicas differ, this says at which transaction.
+    pub writes: Digest,
 }
 
 /// What became of a transaction that was committed.

@@ -34,10 +34,6 @@ pub enum StateKey {
     Former(TwinId, ComponentId),
     /// The specification's [`Specification`].
     Specification(TwinId),
-    /// The AML as it was when the twin was created.
-    SpecificationBase(TwinId),
-    /// The edits of each change since then, counted from 1.
-    SpecificationEdits(TwinId, u64),
     /// A document → [`DocumentRecord`].
     Document(TwinId, DocumentId),
     /// A document's version, counted from 1 → [`VersionRecord`].
@@ -78,9 +74,9 @@ pub(crate) enum Sort {
     Party = 2,
     Roles = 6,
     Specification = 9,
-    Document = 12,
-    Source = 14,
-    Feed = 15,
+    Document = 10,
+    Source = 12,
+    Feed = 13,
 }
 
 /// A lifecycle party as the ledger knows it.
@@ -143,7 +139,7 @@ pub struct Twin {
 pub struct Specification {
     /// The AML document's subtree root.
     pub root: Digest,
-    /// How often it was changed: the base and so many sets of edits make up the document.
+    /// How often it was changed.
     pub version: u64,
 }
 

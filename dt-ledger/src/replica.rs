@@ -1,22 +1,26 @@
 //! A ledger's replica: what a consensus adapter drives, and what a participant reads.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
-use dt_model::{Digest, Envelope, Signed, Timestamp, codec};
+use dt_model::{Digest, Envelope, PartyId, Timestamp, codec};
 
+use crate::Transaction;
 use crate::admission::{self, AdmissionError};
-use crate::block::{Block, CommitCertificate, CommittedBlock, Header, MAX_BLOCK_BYTES, log_root};
+use crate::application::{self, Applied, Refused};
+use crate::authentic::Verified;
+use crate::block::{Block, CommitCertificate, CommittedBlock, Header, MAX_BLOCK_BYTES, load_header};
 use crate::genesis::Genesis;
-use crate::opening::{GENESIS, MAX_META_BYTES, OpenReplicaError, TIP, begin, read_meta, rebuild};
+use crate::opening::{GENESIS, MAX_META_BYTES, OpenReplicaError, TIP, begin, read_meta, validators_key};
 use crate::receipt::Receipt;
 use crate::record::{Resource, TraceEntry};
-use crate::state::{Snapshot, Specifications, State};
+use crate::specification::{Specifications, rebuild};
+use crate::state::{Snapshot, State};
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, scan_prefix};
-use crate::successor::{BlockError, check_header, check_votes};
-use crate::transition::{At, Transition, trace_key, transaction_key};
-use crate::{Event, Transaction, tree};
+use crate::successor::{BlockError, check_votes};
+use crate::transition::{trace_key, transaction_key};
 
 /// Where the chain stands.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -31,6 +35,9 @@ pub struct Tip {
     pub state_root: Digest,
     /// The RFC 6962 root over the last block's receipts.
     pub receipts_root: Digest,
+    /// Whose votes commit the next block: those that the state named *before* the last block. A change takes a block to come into force,
+    /// so that a header can tell of it under the votes of those who go.
+    pub validators: Vec<PartyId>,
 }
 
 /// One copy of the ledger.
@@ -43,23 +50,17 @@ pub struct Replica {
     chain: Digest,
     genesis: Genesis,
     state: RwLock<Current>,
+    verified: Verified,
+    /// The block that was made or verified last: its commit need not apply it again.
+    ready: Mutex<Option<Applied>>,
     /// Held while a block is committed: one at a time.
-    committing: std::sync::Mutex<()>,
+    committing: Mutex<()>,
 }
 
 #[derive(Clone)]
-struct Current {
-    tip: Tip,
-    specifications: Arc<Specifications>,
-}
-
-/// A block as it would be, with what it would do.
-struct Applied {
-    batch: Batch,
-    tip: Tip,
-    specifications: Arc<Specifications>,
-    receipts: Vec<Receipt>,
-    events: Vec<Event>,
+pub(crate) struct Current {
+    pub(crate) tip: Tip,
+    pub(crate) specifications: Arc<Specifications>,
 }
 
 impl Replica {
@@ -92,7 +93,8 @@ impl Replica {
         drop(view);
         let chain = genesis.chain();
         let state = RwLock::new(Current { tip, specifications });
-        Ok(Self { store, chain, genesis, state, committing: std::sync::Mutex::new(()) })
+        let (verified, ready, committing) = Default::default();
+        Ok(Self { store, chain, genesis, state, verified, ready, committing })
     }
 
     /// The chain.
@@ -128,53 +130,69 @@ impl Replica {
         Ok(Snapshot { view, specifications: current.specifications })
     }
 
-    /// Whether `transaction` may be committed next, at `now`.
+    /// Whether the transaction with these bytes may be committed next, at `now`; its digest. Its signature is not verified again when a
+    /// block holds it.
     ///
     /// # Errors
     /// [`AdmissionError`].
-    pub fn admit(&self, transaction: &Signed<Transaction>, now: Timestamp) -> Result<(), AdmissionError> {
+    pub fn admit(&self, transaction: &Bytes, now: Timestamp) -> Result<Digest, AdmissionError> {
+        let authentic = self.verified.one(transaction)?;
         let tip = self.tip();
-        admission::admit(&self.snapshot()?, &self.chain, tip.height + 1, now.max(tip.time), transaction)
+        let time = now.max(tip.time);
+        admission::admit(&self.snapshot()?, &self.chain, tip.height + 1, time, &authentic)?;
+        Ok(authentic.digest)
     }
 
-    /// The next block, at `time` (or the last block's time, if that is later), of as many of `transactions` as are admissible, in their
-    /// order; and the others with why they are not.
+    /// Verifies a transaction's signature and form alone; its digest. What it may do is judged when a block holds it.
+    ///
+    /// # Errors
+    /// [`AdmissionError::Decode`], [`AdmissionError::Open`].
+    pub fn authenticate(&self, transaction: &Bytes) -> Result<Digest, AdmissionError> {
+        Ok(self.verified.one(transaction)?.digest)
+    }
+
+    /// The block to propose in `round` of the next height: made of as many of `transactions` as are admissible, and durably kept before it
+    /// is returned; the others with why they are not.
+    ///
+    /// Asked again for the same height and round, also after a crash, it gives the same block, whatever is offered: a proposer that gave
+    /// two would be taken for a traitor.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn prepare(
         &self,
+        round: u32,
         transactions: Vec<Bytes>,
         time: Timestamp,
-    ) -> Result<(Block, Vec<(Bytes, AdmissionError)>), StoreError> {
-        let (current, view) = self.consistent()?;
-        let at = At { chain: self.chain, height: current.tip.height + 1, time: time.max(current.tip.time) };
-        let mut transition = Transition::new(&*view, &current.specifications, at);
-        let (mut taken, mut left, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for transaction in transactions {
-            if bytes + transaction.len() > MAX_BLOCK_BYTES {
-                left.push((transaction, AdmissionError::Size));
-                continue;
-            }
-            match transition.apply(&transaction) {
-                Ok(()) => {
-                    bytes += transaction.len();
-                    taken.push(transaction);
-                }
-                Err(AdmissionError::Store(error)) => return Err(error),
-                Err(error) => left.push((transaction, error)),
-            }
+    ) -> Result<(Block, Vec<Refused>), StoreError> {
+        let key = pending_key(self.tip().height + 1, round);
+        let damaged = |_| StoreError::Damaged { table: Table::Pending, key: key.clone() };
+        if let Some(bytes) = self.store.view()?.get(Table::Pending, &key)? {
+            return Ok((codec::decode(&bytes, usize::MAX).map_err(damaged)?, Vec::new()));
         }
-        let header = Header {
-            chain: self.chain,
-            height: at.height,
-            time: at.time,
-            previous: current.tip.block,
-            transactions_root: log_root(taken.iter().map(AsRef::as_ref)),
-            state_root: current.tip.state_root,
-            receipts_root: current.tip.receipts_root,
-        };
-        Ok((Block { header, transactions: taken }, left))
+        let (block, left) = self.assemble(transactions, time)?;
+        let mut batch = Batch::default();
+        batch.put(Table::Pending, pending_key(block.header.height, round), codec::encode(&block));
+        self.store.commit(batch)?;
+        Ok((block, left))
+    }
+
+    /// The next block, at `time` (or the last block's time, if that is later), of as many of `transactions` as are admissible, in their
+    /// order; and the others with why they are not. Nothing is kept: whoever lets others vote on it asks [`Replica::prepare`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn assemble(
+        &self,
+        transactions: Vec<Bytes>,
+        time: Timestamp,
+    ) -> Result<(Block, Vec<Refused>), StoreError> {
+        let (current, view) = self.consistent()?;
+        let verdicts = self.verified.all(&transactions);
+        let (block, applied, left) =
+            application::assemble(&current, &*view, self.chain, time, transactions, verdicts)?;
+        self.keep(applied);
+        Ok((block, left))
     }
 
     /// Whether `block` can be the chain's next, all but its votes: what a validator asks before it votes.
@@ -183,7 +201,9 @@ impl Replica {
     /// [`BlockError`].
     pub fn verify(&self, block: &Block) -> Result<(), BlockError> {
         let (current, view) = self.consistent()?;
-        self.apply(&current, &*view, block).map(drop)
+        let applied = self.apply(&current, &*view, block)?;
+        self.keep(applied);
+        Ok(())
     }
 
     /// Makes `block` the chain's next, durably, in one step.
@@ -197,17 +217,45 @@ impl Replica {
     ) -> Result<Arc<CommittedBlock>, BlockError> {
         let _one_at_a_time = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
-        check_votes(&self.genesis.validators, &block.header, &certificate)?;
+        check_votes(&current.tip.validators, &block.header, &certificate)?;
         let view = self.store.view()?;
-        let Applied { mut batch, tip, specifications, receipts, events } =
-            self.apply(&current, &*view, &block)?;
+        let ready = self.ready().take().filter(|ready| ready.is_of(&current.tip, &block));
+        let applied = match ready {
+            Some(applied) => applied,
+            None => self.apply(&current, &*view, &block)?,
+        };
+        let Applied { mut batch, tip, specifications, receipts, events, transactions } = applied;
+        for (key, _) in scan_prefix(&*view, Table::Pending, &[], usize::MAX)? {
+            batch.remove(Table::Pending, key);
+        }
         drop(view);
         let committed = CommittedBlock { block, certificate, receipts, events };
-        batch.put(Table::Blocks, tip.height.to_be_bytes(), codec::encode(&committed));
+        committed.store(&mut batch);
         batch.put(Table::Meta, TIP, codec::encode(&tip));
         self.store.commit(batch)?;
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Current { tip, specifications };
+        self.verified.forget(&transactions);
         Ok(Arc::new(committed))
+    }
+
+    /// Whose votes commit the block at `height`: of each block that is committed, and of the next.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn validators(&self, height: u64) -> Result<Option<Vec<PartyId>>, StoreError> {
+        let (current, view) = self.consistent()?;
+        if height == 0 || height > current.tip.height + 1 {
+            return Ok(None);
+        }
+        let mut found = None;
+        view.scan(Table::Index, &validators_key(height), &mut |key, value| {
+            found = key.starts_with(b"v").then(|| (key.to_vec(), value.to_vec()));
+            ControlFlow::Break(())
+        })?;
+        let Some((key, value)) = found else { return Ok(None) };
+        codec::decode(&value, MAX_META_BYTES)
+            .map(Some)
+            .map_err(|_| StoreError::Damaged { table: Table::Index, key })
     }
 
     /// The block at `height`, counted from 1.
@@ -215,12 +263,15 @@ impl Replica {
     /// # Errors
     /// [`StoreError`].
     pub fn block(&self, height: u64) -> Result<Option<CommittedBlock>, StoreError> {
-        let key = height.to_be_bytes();
-        let Some(bytes) = self.store.view()?.get(Table::Blocks, &key)? else { return Ok(None) };
-        // No limit: these are our own bytes, with receipts and events that may be many times as long as the transactions.
-        codec::decode(&bytes, usize::MAX)
-            .map(Some)
-            .map_err(|_| StoreError::Damaged { table: Table::Blocks, key: key.to_vec() })
+        CommittedBlock::load(&*self.store.view()?, height)
+    }
+
+    /// The header of the block at `height`, counted from 1, and the votes for it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn header(&self, height: u64) -> Result<Option<(Header, CommitCertificate)>, StoreError> {
+        load_header(&*self.store.view()?, height)
     }
 
     /// A committed transaction, what became of it, and the header of its block.
@@ -289,33 +340,20 @@ impl Replica {
         Ok((self.current(), self.store.view()?))
     }
 
-    /// Applies `block` to what `current` and `view` hold, without changing it.
     fn apply(&self, current: &Current, view: &dyn StoreView, block: &Block) -> Result<Applied, BlockError> {
-        let Block { header, transactions } = block;
-        check_header(self.chain, &current.tip, block)?;
-        let at = At { chain: self.chain, height: header.height, time: header.time };
-        let mut transition = Transition::new(view, &current.specifications, at);
-        for (index, transaction) in transactions.iter().enumerate() {
-            transition.apply(transaction).map_err(|error| BlockError::Transaction { index, error })?;
-        }
-        let effects = transition.finish();
-        let mut batch = Batch::default();
-        let state_root = tree::update(view, &effects.state, &mut batch)?;
-        let state = effects.state.into_iter().map(|(key, value)| ((Table::State, key), value));
-        let index = effects.index.into_iter().map(|(key, value)| ((Table::Index, key), Some(value)));
-        batch.writes.extend(state.chain(index));
-        let mut specifications = Arc::clone(&current.specifications);
-        if !effects.specifications.is_empty() {
-            Arc::make_mut(&mut specifications).extend(effects.specifications);
-        }
-        let receipts: Vec<Vec<u8>> = effects.receipts.iter().map(codec::encode).collect();
-        let tip = Tip {
-            height: header.height,
-            block: header.digest(),
-            time: header.time,
-            state_root,
-            receipts_root: log_root(receipts.iter().map(Vec::as_slice)),
-        };
-        Ok(Applied { batch, tip, specifications, receipts: effects.receipts, events: effects.events })
+        application::apply(current, view, self.chain, block, || self.verified.all(&block.transactions))
     }
+
+    fn keep(&self, applied: Applied) {
+        *self.ready() = Some(applied);
+    }
+
+    fn ready(&self) -> MutexGuard<'_, Option<Applied>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a proposal is kept until its height is committed.
+fn pending_key(height: u64, round: u32) -> Vec<u8> {
+    [&height.to_be_bytes()[..], &round.to_be_bytes()].concat()
 }

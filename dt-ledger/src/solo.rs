@@ -77,15 +77,16 @@ impl Solo {
     fn make_block(&self) -> Result<(), ConsensusError> {
         let batch = self.take_batch();
         let transactions = batch.iter().map(|waiting| waiting.bytes.clone()).collect();
-        let (block, left) = self.replica.prepare(transactions, (self.clock)())?;
+        let (block, left) = self.replica.assemble(transactions, (self.clock)())?;
         if !block.transactions.is_empty() {
             let vote = Commit {
                 chain: self.replica.chain(),
                 height: block.header.height,
+                round: 0,
                 block: block.header.digest(),
             };
             let vote = Signed::new(vote, &*self.signer)?.into_envelope();
-            self.replica.commit(block, CommitCertificate { votes: vec![vote] })?;
+            self.replica.commit(block, CommitCertificate { round: 0, votes: vec![vote] })?;
             self.height.send_replace(self.replica.tip().height);
         }
         // The same bytes may have been submitted twice: the first was taken then, and what is left is the last.
@@ -102,7 +103,7 @@ impl Solo {
 impl Consensus for Solo {
     async fn submit(&self, transaction: Envelope<Transaction>) -> Result<Digest, ConsensusError> {
         let bytes = Bytes::from(codec::encode(&transaction));
-        let digest = transaction.open().map_err(AdmissionError::from)?.digest();
+        let digest = self.replica.authenticate(&bytes)?;
         let (done, mut outcome) = oneshot::channel();
         {
             let mut pending = self.pending();

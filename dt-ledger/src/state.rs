@@ -1,6 +1,5 @@
 //! Reading the contracts' state: typed, from a snapshot or from a block that is being applied; and the authorization decision.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -13,8 +12,8 @@ use crate::record::{
     AclAnchor, CallRecord, DocumentRecord, Feed, HeadAnchor, Nodes, Party, Roles, Sort, Source,
     Specification, StateKey, TraceHead, Twin, VersionRecord,
 };
+use crate::specification::Specifications;
 use crate::store::{StoreError, StoreView, Table, scan_prefix};
-use crate::transaction::{MAX_AML_BYTES, MAX_CALL_BYTES};
 use crate::tree::{self, StateProof};
 use crate::{DocumentId, FeedReference, Reason, Uri};
 
@@ -29,13 +28,10 @@ pub enum CallError {
     Store(#[from] StoreError),
 }
 
-/// No value in the state is longer: the largest is a specification's base.
-const MAX_VALUE_BYTES: usize = MAX_AML_BYTES + MAX_CALL_BYTES;
+/// No value in the state is longer: the largest is the list of all DHT nodes.
+const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
 /// How many removed elements are followed upwards to one that stands: twice what can be nested. Beyond, nothing is permitted.
 const MAX_FORMER: usize = 512;
-
-/// The parsed specifications of all twins: what the state's bases and edits make up.
-pub(crate) type Specifications = BTreeMap<TwinId, Arc<Document>>;
 
 /// The contracts' state at one moment.
 pub trait State: Sized {
@@ -219,6 +215,13 @@ pub trait State: Sized {
     }
 }
 
+/// The keys whose votes commit blocks, by the state in `view`.
+pub(crate) fn validators_of(view: &dyn StoreView) -> Result<Vec<PartyId>, StoreError> {
+    let key = StateKey::Validators;
+    let bytes = view.get(Table::State, &key.to_bytes())?;
+    bytes.map_or(Ok(Vec::new()), |bytes| decode_value(&key, &bytes))
+}
+
 pub(crate) fn decode_value<T: BorshSerialize + BorshDeserialize>(
     key: &StateKey,
     bytes: &[u8],
@@ -286,7 +289,7 @@ impl State for Snapshot {
     }
 
     fn specification(&self, twin: &TwinId) -> Option<&Arc<Document>> {
-        self.specifications.get(twin)
+        self.specifications.get(twin).map(|specified| &specified.document)
     }
 }
 

@@ -1,11 +1,10 @@
 //! Whether a block is the chain's next: what its header must say, and whose votes commit it.
 
-use bytes::Bytes;
 use dt_model::{Digest, PartyId};
 use thiserror::Error;
 
 use crate::admission::AdmissionError;
-use crate::block::{Block, Commit, CommitCertificate, Header, MAX_BLOCK_BYTES, log_root, vote_quorum};
+use crate::block::{Commit, CommitCertificate, Header, MAX_BLOCK_BYTES, validators_digest, vote_quorum};
 use crate::replica::Tip;
 use crate::store::StoreError;
 
@@ -41,6 +40,9 @@ pub enum BlockError {
     /// Its proposer computed other receipts for the block before.
     #[error("the receipts before the block are others")]
     ReceiptsDiverge,
+    /// Its header names other validators for the next block.
+    #[error("the next block's validators are others")]
+    ValidatorsDiverge,
     /// Its header commits to other transactions.
     #[error("the transactions are not those of the header")]
     WrongTransactions,
@@ -69,9 +71,13 @@ pub enum BlockError {
     Store(#[from] StoreError),
 }
 
-/// Whether the header of `block` follows on `tip`, and holds the block's transactions.
-pub(crate) fn check_header(chain: Digest, tip: &Tip, block: &Block) -> Result<(), BlockError> {
-    let Block { header, transactions } = block;
+/// Whether `header` follows on `tip`, when the state after it names the validators `next`.
+pub(crate) fn check_header(
+    chain: Digest,
+    tip: &Tip,
+    next: &[PartyId],
+    header: &Header,
+) -> Result<(), BlockError> {
     if header.chain != chain {
         return Err(BlockError::WrongChain);
     }
@@ -90,11 +96,8 @@ pub(crate) fn check_header(chain: Digest, tip: &Tip, block: &Block) -> Result<()
     if header.receipts_root != tip.receipts_root {
         return Err(BlockError::ReceiptsDiverge);
     }
-    if transactions.iter().map(Bytes::len).sum::<usize>() > MAX_BLOCK_BYTES {
-        return Err(BlockError::TooLarge);
-    }
-    if header.transactions_root != log_root(transactions.iter().map(AsRef::as_ref)) {
-        return Err(BlockError::WrongTransactions);
+    if header.next_validators != validators_digest(next) {
+        return Err(BlockError::ValidatorsDiverge);
     }
     Ok(())
 }
@@ -106,7 +109,8 @@ pub(crate) fn check_votes(
     certificate: &CommitCertificate,
 ) -> Result<(), BlockError> {
     let needed = vote_quorum(validators.len());
-    let vote = Commit { chain: header.chain, height: header.height, block: header.digest() };
+    let Header { chain, height, .. } = *header;
+    let vote = Commit { chain, height, round: certificate.round, block: header.digest() };
     let mut voters: Vec<PartyId> = Vec::with_capacity(needed);
     // A vote that is none condemns the certificate: what is stored and audited holds nothing that nobody answers for. The first such
     // vote ends the work, so there are never more signatures to check than validators.

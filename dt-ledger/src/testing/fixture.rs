@@ -246,7 +246,7 @@ impl Fixture {
     #[must_use]
     pub fn block(&self, transactions: &[Envelope<Transaction>]) -> Block {
         let bytes = transactions.iter().map(|transaction| Bytes::from(codec::encode(transaction))).collect();
-        let (block, left) = self.replica.prepare(bytes, self.now()).expect("the store answers");
+        let (block, left) = self.replica.assemble(bytes, self.now()).expect("the store answers");
         if let Some((_, error)) = left.into_iter().next() {
             panic!("a transaction is not admissible: {error}");
         }
@@ -259,10 +259,10 @@ impl Fixture {
     /// Never: the keys are in memory.
     #[must_use]
     pub fn certify(&self, header: &Header) -> CommitCertificate {
-        let vote = Commit { chain: header.chain, height: header.height, block: header.digest() };
+        let vote = Commit { chain: header.chain, height: header.height, round: 0, block: header.digest() };
         let vote =
             |number| Signed::new(vote.clone(), &self.validator(number)).expect("signs").into_envelope();
-        CommitCertificate { votes: (0..self.validators).map(vote).collect() }
+        CommitCertificate { round: 0, votes: (0..self.validators).map(vote).collect() }
     }
 
     /// Commits these transactions as one block.

@@ -220,15 +220,18 @@ pub fn transaction() -> impl Strategy<Value = Envelope<Transaction>> {
 
 /// Any header.
 pub fn header() -> impl Strategy<Value = Header> {
-    (digest(), number(), timestamp(), digest(), digest(), digest(), digest()).prop_map(
-        |(chain, height, time, previous, transactions_root, state_root, receipts_root)| Header {
-            chain,
-            height,
-            time,
-            previous,
-            transactions_root,
-            state_root,
-            receipts_root,
+    (digest(), number(), timestamp(), digest(), digest(), digest(), digest(), digest()).prop_map(
+        |(chain, height, time, previous, transactions_root, state_root, receipts_root, next_validators)| {
+            Header {
+                chain,
+                height,
+                time,
+                previous,
+                transactions_root,
+                state_root,
+                receipts_root,
+                next_validators,
+            }
         },
     )
 }

@@ -25,34 +25,37 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use bytes::Bytes;
 use dt_aml::Document;
-use dt_model::{
-    ComponentId, DataClass, Digest, Operation, PartyId, Permission, Signed, Timestamp, TwinId, codec,
-};
+use dt_model::{ComponentId, DataClass, Digest, Operation, PartyId, Permission, Timestamp, TwinId, codec};
 
+use crate::Reason;
 use crate::admission::{self, AdmissionError};
+use crate::authentic::Authentic;
 use crate::call::{Call, TwinCall};
 use crate::receipt::{Event, EventKind, Outcome, Receipt, TwinEvent};
 use crate::record::{Resource, StateKey, TraceEntry, TraceHead, Twin};
-use crate::state::{CallError, Specifications, State, component_of, decode_value};
+use crate::specification::{Rows, Specifications, Specified};
+use crate::state::{CallError, State, component_of, decode_value};
 use crate::store::{StoreError, StoreView, Table};
-use crate::{Reason, Transaction};
 
 /// What one block does.
 #[derive(Default)]
 pub(crate) struct Effects {
     /// Changes of the state, by key.
-    pub(crate) state: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    pub(crate) state: Rows,
     /// New rows of the index.
     pub(crate) index: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Specifications that changed.
+    /// Specifications that changed, and the rows that they are made of.
     pub(crate) specifications: Specifications,
+    pub(crate) specification_rows: Rows,
     /// What became of each transaction.
     pub(crate) receipts: Vec<Receipt>,
     /// What happened.
     pub(crate) events: Vec<Event>,
 }
+
+/// Over what a transaction wrote to the state.
+const WRITES: dt_model::Domain = dt_model::Domain::new("dt/ledger/writes/v1");
 
 /// The block that is being applied.
 #[derive(Debug, Clone, Copy)]
@@ -91,8 +94,7 @@ impl State for Transition<'_> {
     }
 
     fn specification(&self, twin: &TwinId) -> Option<&Arc<Document>> {
-        let staged = self.staged.specifications.get(twin).or_else(|| self.done.specifications.get(twin));
-        staged.or_else(|| self.specifications.get(twin))
+        self.specified(twin).map(|specified| &specified.document)
     }
 }
 
@@ -101,29 +103,15 @@ impl<'a> Transition<'a> {
         Self { view, specifications, at, done: Effects::default(), staged: Effects::default(), present: None }
     }
 
-    /// Applies one transaction, as received. On error nothing has happened, and the transaction is not for this block.
-    pub(crate) fn apply(&mut self, bytes: &Bytes) -> Result<(), AdmissionError> {
-        let transaction = admission::open(bytes)?;
-        self.apply_opened(&transaction)
-    }
-
-    /// Applies one authenticated transaction.
-    pub(crate) fn apply_opened(&mut self, transaction: &Signed<Transaction>) -> Result<(), AdmissionError> {
+    /// Applies one transaction. On error nothing has happened, and the transaction is not for this block.
+    pub(crate) fn apply(&mut self, authentic: &Authentic) -> Result<(), AdmissionError> {
         let At { chain, height, time } = self.at;
-        admission::admit(self, &chain, height, time, transaction)?;
-        let digest = transaction.digest();
-        let sender = transaction.signer();
-        let outcome = self.perform_all(digest, sender, &transaction.calls);
+        admission::admit(self, &chain, height, time, authentic)?;
+        let (digest, sender, transaction) = (authentic.digest, authentic.sender(), authentic.transaction());
+        let performed = self.perform_all(digest, sender, &transaction.calls);
         self.present = None;
-        let outcome = match outcome {
-            Ok(()) => {
-                let staged = std::mem::take(&mut self.staged);
-                self.done.state.extend(staged.state);
-                self.done.index.extend(staged.index);
-                self.done.specifications.extend(staged.specifications);
-                self.done.events.extend(staged.events);
-                Outcome::Applied
-            }
+        let outcome = match performed {
+            Ok(()) => Outcome::Applied,
             Err((call, error)) => {
                 self.staged = Effects::default();
                 match error {
@@ -133,12 +121,24 @@ impl<'a> Transition<'a> {
             }
         };
         // A nonce counts what is committed, refused or not, so that nothing can be replayed.
-        let nonce = StateKey::Nonce(sender).to_bytes();
-        self.done.state.insert(nonce, Some(codec::encode(&transaction.nonce.saturating_add(1))));
+        self.put(&StateKey::Nonce(sender), &transaction.nonce.saturating_add(1));
         let place = (height, u32::try_from(self.done.receipts.len()).unwrap_or(u32::MAX));
-        self.done.index.insert(transaction_key(&digest), codec::encode(&place));
-        self.done.receipts.push(Receipt { transaction: digest, outcome });
+        self.staged.index.insert(transaction_key(&digest), codec::encode(&place));
+        let staged = std::mem::take(&mut self.staged);
+        let writes = WRITES.sha256_of(&staged.state);
+        self.done.state.extend(staged.state);
+        self.done.index.extend(staged.index);
+        self.done.specifications.extend(staged.specifications);
+        self.done.specification_rows.extend(staged.specification_rows);
+        self.done.events.extend(staged.events);
+        self.done.receipts.push(Receipt { transaction: digest, outcome, writes });
         Ok(())
+    }
+
+    /// The specification of `twin`, as it is at this moment of the block.
+    fn specified(&self, twin: &TwinId) -> Option<&Specified> {
+        let staged = self.staged.specifications.get(twin).or_else(|| self.done.specifications.get(twin));
+        staged.or_else(|| self.specifications.get(twin))
     }
 
     /// What the block does.

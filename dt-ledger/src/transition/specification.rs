@@ -1,7 +1,5 @@
 //! Edits of the specification by element ID (`insertAML`, `removeAML`, Listing 1.2), all or none of them.
 
-use std::sync::Arc;
-
 use dt_aml::{Change, Document, Edit, RemovePolicy};
 use dt_model::{ComponentId, DataClass, Digest, Operation, PartyId, Text, TwinId};
 
@@ -9,6 +7,7 @@ use super::Transition;
 use crate::Reason;
 use crate::receipt::TwinEvent;
 use crate::record::{Resource, Specification, StateKey};
+use crate::specification::root_of;
 use crate::state::{CallError, State, component_of, enclosing};
 use crate::transaction::MAX_AML_BYTES;
 
@@ -32,7 +31,8 @@ impl Transition<'_> {
         if let Some(expected) = expected {
             self.require_root(&id, expected)?;
         }
-        let mut document = Document::clone(self.specification(&id).ok_or(Reason::UnknownTwin(id))?);
+        let before = self.specified(&id).ok_or(Reason::UnknownTwin(id))?.clone();
+        let mut document = Document::clone(&before.document);
         let mut carried = 0;
         for edit in edits {
             carried += document.carried_by(edit);
@@ -44,11 +44,11 @@ impl Transition<'_> {
         if document.len() > MAX_AML_BYTES as u64 {
             return Err(Reason::Full.into());
         }
-        let root = Digest::from(*document.root_hash().as_bytes());
+        let root = root_of(&document);
         let version = self.specification_state(&id)?.version + 1;
         self.put(&StateKey::Specification(id), &Specification { root, version });
-        self.put(&StateKey::SpecificationEdits(id, version), &edits.to_vec());
-        self.staged.specifications.insert(id, Arc::new(document));
+        let edited = before.edited(id, version, document, edits, &mut self.staged.specification_rows);
+        self.staged.specifications.insert(id, edited);
         self.tell(id, TwinEvent::SpecificationChanged(root));
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! A twin's life: creation, ownership, its device agent, its end (paper, sections 4.3 and 4.5).
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use dt_aml::Document;
 use dt_model::{Digest, Domain, Name, PartyId, Text, TwinId};
@@ -12,6 +11,7 @@ use crate::call::CreateTwin;
 use crate::policy::{AGENT, OWNER};
 use crate::receipt::{EventKind, TwinEvent};
 use crate::record::{CallStatus, Resource, Specification, StateKey, Twin};
+use crate::specification::{Specified, root_of};
 use crate::state::{CallError, State};
 use crate::transaction::{AML_LIMITS, MAX_AML_BYTES};
 use crate::{CallRecord, Reason};
@@ -52,10 +52,10 @@ impl Transition<'_> {
         };
         self.put(&StateKey::Twin(id), &twin);
         self.put(&StateKey::Policy(id, None), &create.policy);
-        let root = Digest::from(*document.root_hash().as_bytes());
+        let root = root_of(&document);
         self.put(&StateKey::Specification(id), &Specification { root, version: 0 });
-        self.put(&StateKey::SpecificationBase(id), &create.aml);
-        self.staged.specifications.insert(id, Arc::new(document));
+        let first = Specified::first(id, document, &create.aml, &mut self.staged.specification_rows);
+        self.staged.specifications.insert(id, first);
         self.first_roles(sender, id, create)?;
         self.tell_kind(EventKind::TwinCreated(id));
         self.trace(Resource::Policy(id, None))?;

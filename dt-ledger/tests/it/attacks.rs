@@ -17,7 +17,7 @@ use crate::support::*;
 
 /// Why `bytes` are not taken into a block; `None` if they are.
 fn admission(chain: &Fixture, bytes: impl Into<Bytes>) -> Option<AdmissionError> {
-    let (_, mut left) = chain.replica().prepare(vec![bytes.into()], chain.now()).unwrap();
+    let (_, mut left) = chain.replica().assemble(vec![bytes.into()], chain.now()).unwrap();
     left.pop().map(|(_, error)| error)
 }
 
@@ -381,7 +381,7 @@ fn use_all(
 ) {
     let Ok(replica) = Replica::load(std::sync::Arc::new(store)) else { return };
     let twin = plant.twin;
-    if let Ok((block, _)) = replica.prepare(attempts.to_vec(), plant.chain.now()) {
+    if let Ok((block, _)) = replica.assemble(attempts.to_vec(), plant.chain.now()) {
         let votes = plant.chain.certify(&block.header);
         let _ = replica.commit(block, votes);
     }

@@ -113,23 +113,29 @@ fn nothing_is_deleted_or_added_unnoticed() {
     check(&store, &genesis).expect("all is as it was");
 }
 
+fn body_at(height: u64) -> Vec<u8> {
+    [&height.to_be_bytes()[..], b"b"].concat()
+}
+
 #[test]
 fn a_finding_says_what_and_where() {
     let (store, genesis) = story();
     let view = store.view().unwrap();
-    let at = 5u64.to_be_bytes();
+    let header_at = |height: u64| height.to_be_bytes();
+    let at = body_at(5);
     let block = view.get(Table::Blocks, &at).unwrap().unwrap();
     put(&store, Table::Blocks, &at, Some(&block[..block.len() - 1]));
     assert!(matches!(check(&store, &genesis), Err(AuditError::BlockUnreadable { height: 5 })));
 
-    // The last byte of a block's row is in its events: a document was added.
+    // The last byte of a block's body is in its events: a document was added.
     let mut other = block.clone();
     *other.last_mut().unwrap() ^= 1;
     put(&store, Table::Blocks, &at, Some(&other));
     assert!(matches!(check(&store, &genesis), Err(AuditError::Outcome { height: 5, transaction: 1 })));
 
-    let earlier = view.get(Table::Blocks, &4u64.to_be_bytes()).unwrap().unwrap();
-    put(&store, Table::Blocks, &at, Some(&earlier));
+    put(&store, Table::Blocks, &at, Some(&block));
+    let earlier = view.get(Table::Blocks, &header_at(4)).unwrap().unwrap();
+    put(&store, Table::Blocks, &header_at(5), Some(&earlier));
     let found = check(&store, &genesis);
     assert!(
         matches!(
@@ -160,11 +166,8 @@ fn history_cannot_be_rewritten_without_the_validators() {
     let (store, genesis) = story();
     let forged = MemoryStore::default();
     let chain = Fixture::new(Arc::new(forged.clone()), 1, 4);
-    let view = store.view().unwrap();
-    let committed = |height: u64| -> dt_ledger::CommittedBlock {
-        let bytes = view.get(Table::Blocks, &height.to_be_bytes()).unwrap().unwrap();
-        dt_model::codec::decode(&bytes, bytes.len()).unwrap()
-    };
+    let honest = dt_ledger::Replica::open(Arc::new(store.clone()), &genesis).unwrap();
+    let committed = |height: u64| honest.block(height).unwrap().unwrap();
     for height in 1..=3 {
         let block = committed(height);
         chain.replica().commit(block.block, block.certificate).unwrap();
@@ -176,9 +179,11 @@ fn history_cannot_be_rewritten_without_the_validators() {
     let votes_of_another_block = committed(4).certificate;
     let refused = chain.replica().commit(block.clone(), votes_of_another_block);
     assert!(matches!(refused, Err(BlockError::Uncommitted { votes: 0, needed: 3 })));
-    let mut row = committed(4);
-    row.block = block;
-    put(&store, Table::Blocks, &4u64.to_be_bytes(), Some(&dt_model::codec::encode(&row)));
+    let dt_ledger::CommittedBlock { certificate, receipts, events, .. } = committed(4);
+    let header = dt_model::codec::encode(&(block.header, certificate));
+    let body = dt_model::codec::encode(&(block.transactions, receipts, events));
+    put(&store, Table::Blocks, &4u64.to_be_bytes(), Some(&header));
+    put(&store, Table::Blocks, &body_at(4), Some(&body));
     assert!(matches!(
         check(&store, &genesis),
         Err(AuditError::Block { height: 4, error: BlockError::Uncommitted { .. } })

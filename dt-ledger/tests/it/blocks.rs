@@ -1,9 +1,11 @@
 //! What a replica does not take for the chain's next block.
 
 use bytes::Bytes;
+use dt_ledger::store::{Table, scan_prefix};
 use dt_ledger::testing::Fixture;
 use dt_ledger::{
-    AdmissionError, Block, BlockError, Call, Commit, CommitCertificate, MemoryStore, TwinCall, vote_quorum,
+    AdmissionError, Block, BlockError, Call, Commit, CommitCertificate, LedgerStore as _, MemoryStore,
+    Replica, TwinCall, vote_quorum,
 };
 use dt_model::testing::identity;
 use dt_model::{Identity, Signed, Signer as _, Timestamp, codec};
@@ -145,7 +147,12 @@ fn too_few_or_improper_votes_do_not_commit() {
     let block = good(&plant);
     let all = chain.certify(&block.header).votes;
     let vote = |by: &Identity, of: Commit| Signed::new(of, by).unwrap().into_envelope();
-    let own = Commit { chain: block.header.chain, height: block.header.height, block: block.header.digest() };
+    let own = Commit {
+        chain: block.header.chain,
+        height: block.header.height,
+        round: 0,
+        block: block.header.digest(),
+    };
     let stranger = vote(&identity(9), own.clone());
     let of = |commit: Commit| vote(&chain.validator(3), commit);
     let with = |last| vec![all[0].clone(), all[1].clone(), all[2].clone(), last];
@@ -159,9 +166,10 @@ fn too_few_or_improper_votes_do_not_commit() {
         ("for another block", with(of(Commit { block: digest(1), ..own.clone() })), 3),
         ("for another height", with(of(Commit { height: 1, ..own.clone() })), 3),
         ("for another chain", with(of(Commit { chain: digest(1), ..own.clone() })), 3),
+        ("of another round", with(of(Commit { round: 1, ..own.clone() })), 3),
     ];
     for (what, votes, valid) in improper {
-        let error = chain.replica().commit(block.clone(), CommitCertificate { votes }).unwrap_err();
+        let error = chain.replica().commit(block.clone(), CommitCertificate { round: 0, votes }).unwrap_err();
         assert!(
             matches!(error, BlockError::Uncommitted { votes, needed: 3 } if votes == valid),
             "{what}: {error:?}"
@@ -172,9 +180,13 @@ fn too_few_or_improper_votes_do_not_commit() {
         votes.remove(left_out);
         let enough = Fixture::new(std::sync::Arc::new(MemoryStore::default()), 2, 4);
         let again = Plant::over(enough);
-        again.chain.replica().commit(block.clone(), CommitCertificate { votes }).expect("any three of four");
+        again
+            .chain
+            .replica()
+            .commit(block.clone(), CommitCertificate { round: 0, votes })
+            .expect("any three of four");
     }
-    chain.replica().commit(block, CommitCertificate { votes: all }).expect("all four");
+    chain.replica().commit(block, CommitCertificate { round: 0, votes: all }).expect("all four");
 }
 
 #[test]
@@ -232,7 +244,7 @@ fn preparing_leaves_out_what_is_not_admissible() {
         good(1),
         Bytes::from_static(b"rubbish"),
     ];
-    let (block, left) = chain.replica().prepare(offered.clone(), chain.now()).unwrap();
+    let (block, left) = chain.replica().assemble(offered.clone(), chain.now()).unwrap();
     assert_eq!(block.transactions, [offered[1].clone(), offered[5].clone()]);
     let errors: Vec<&AdmissionError> = left.iter().map(|(_, error)| error).collect();
     assert!(
@@ -248,7 +260,35 @@ fn preparing_leaves_out_what_is_not_admissible() {
         ),
         "{errors:?}"
     );
-    let (again, _) = chain.replica().prepare(offered, chain.now()).unwrap();
+    let (again, _) = chain.replica().assemble(offered, chain.now()).unwrap();
     assert_eq!(again, block, "the same answer again");
     assert_eq!(owner.party(), plant.owner.party());
+}
+
+#[test]
+fn a_proposal_is_the_same_again_after_a_crash_and_gone_once_its_height_is_committed() {
+    let store = MemoryStore::default();
+    let plant = Plant::over(Fixture::new(std::sync::Arc::new(store.clone()), 2, 4));
+    let chain = &plant.chain;
+    let sign = |call| Bytes::from(codec::encode(&chain.sign(&plant.owner, vec![plant.on(call)])));
+    let (first, second) = (sign(add_document(None)), sign(add_document(Some("tank"))));
+    let (proposed, left) = chain.replica().prepare(0, vec![first.clone()], chain.now()).unwrap();
+    assert_eq!((proposed.transactions.clone(), left.len()), (vec![first], 0));
+    assert!(rows(&store, Table::Pending) == 1, "it is kept before anybody hears of it");
+
+    let again = Replica::open(std::sync::Arc::new(store.clone()), chain.replica().genesis()).unwrap();
+    chain.wait(1000);
+    let (same, _) = again.prepare(0, vec![second.clone()], chain.now()).unwrap();
+    assert_eq!(same, proposed, "the same height and round, the same block");
+    let (other, _) = again.prepare(1, vec![second.clone()], chain.now()).unwrap();
+    assert_eq!(other.transactions, [second], "another round may have another block");
+
+    again.commit(other.clone(), chain.certify(&other.header)).unwrap();
+    assert_eq!(rows(&store, Table::Pending), 0, "what is over is forgotten");
+    let (next, _) = again.prepare(0, Vec::new(), chain.now()).unwrap();
+    assert_eq!(next.header.height, other.header.height + 1);
+}
+
+fn rows(store: &MemoryStore, table: Table) -> usize {
+    scan_prefix(&*store.view().unwrap(), table, &[], usize::MAX).unwrap().len()
 }

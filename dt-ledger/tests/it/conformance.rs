@@ -247,7 +247,7 @@ fn readers_see_one_block_while_another_is_committed() {
                 let stored = state.specification_state(twin).unwrap().root;
                 let parsed = state.specification(twin).unwrap().root_hash();
                 assert_eq!(stored.as_bytes(), parsed.as_bytes(), "view and specifications are of one block");
-                let (block, _) = chain.replica().prepare(Vec::<Bytes>::new(), chain.now()).unwrap();
+                let (block, _) = chain.replica().assemble(Vec::<Bytes>::new(), chain.now()).unwrap();
                 assert!(block.header.height > 0);
             }
         });

@@ -140,7 +140,9 @@ fn the_grouping_into_blocks_does_not_change_what_each_transaction_does() {
     }
     let outcomes = |plant: &Plant| -> Vec<_> {
         let all = blocks(plant.chain.replica());
-        all.into_iter().flat_map(|block| block.receipts).collect()
+        // What is written tells the height (in the traces), so that it does differ.
+        let receipts = all.into_iter().flat_map(|block| block.receipts);
+        receipts.map(|receipt| (receipt.transaction, receipt.outcome)).collect()
     };
     assert_eq!(outcomes(&one), outcomes(&many));
     assert_eq!(one.specification_root(), many.specification_root());

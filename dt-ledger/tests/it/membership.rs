@@ -2,7 +2,7 @@
 
 use dt_ledger::{Call, State as _};
 use dt_model::testing::identity;
-use dt_model::{Identity, Signer as _};
+use dt_model::{Identity, Signer as _, codec};
 
 use crate::support::*;
 
@@ -53,7 +53,7 @@ fn a_revoked_party_comes_back_only_with_a_later_certificate() {
     chain.apply(outsider, vec![Call::RevokeCertificate { party: outsider.party() }]).unwrap();
     let come_back = |certificate| {
         let transaction = chain.sign(outsider, vec![Call::Register { certificate }]);
-        chain.replica().admit(&transaction.open().unwrap(), chain.now())
+        chain.replica().admit(&codec::encode(&transaction).into(), chain.now())
     };
     assert!(come_back(old).is_err(), "what was revoked stays revoked");
     assert!(come_back(chain.certificate(1, outsider)).is_err(), "not later than the revocation");

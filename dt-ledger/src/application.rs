@@ -1,0 +1,153 @@
+//! A block applied to the state before it: what would be stored, if it were committed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dt_model::{Digest, Timestamp, codec};
+
+use crate::Event;
+use crate::admission::AdmissionError;
+use crate::authentic::{Authentic, Verdict};
+use crate::block::{Block, Header, MAX_BLOCK_BYTES, leaf_hash, log_root, validators_digest};
+use crate::opening::validators_key;
+use crate::receipt::Receipt;
+use crate::replica::{Current, Tip};
+use crate::specification::Specifications;
+use crate::state::validators_of;
+use crate::store::{Batch, StoreError, StoreView, Table};
+use crate::successor::{BlockError, check_header};
+use crate::transition::{At, Effects, Transition};
+use crate::tree;
+
+/// A block as it would be, with what it would do.
+pub(crate) struct Applied {
+    pub(crate) batch: Batch,
+    pub(crate) tip: Tip,
+    pub(crate) specifications: Arc<Specifications>,
+    pub(crate) receipts: Vec<Receipt>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) transactions: Vec<Arc<Authentic>>,
+}
+
+/// A transaction that a block was not made of, and why.
+pub type Refused = (Bytes, AdmissionError);
+
+impl Applied {
+    /// Whether this is `block`, byte for byte, applied to what `tip` is the tip of.
+    pub(crate) fn is_of(&self, tip: &Tip, block: &Block) -> bool {
+        block.header.previous == tip.block
+            && block.header.digest() == self.tip.block
+            && self.transactions.iter().map(|transaction| &transaction.bytes).eq(&block.transactions)
+    }
+}
+
+/// Applies `block` to what `current` and `view` hold, without changing it. Its signatures are verified last, by `verify`.
+pub(crate) fn apply(
+    current: &Current,
+    view: &dyn StoreView,
+    chain: Digest,
+    block: &Block,
+    verify: impl FnOnce() -> Vec<Verdict>,
+) -> Result<Applied, BlockError> {
+    let Block { header, transactions } = block;
+    check_header(chain, &current.tip, &validators_of(view)?, header)?;
+    if transactions.iter().map(Bytes::len).sum::<usize>() > MAX_BLOCK_BYTES {
+        return Err(BlockError::TooLarge);
+    }
+    let verdicts = verify();
+    let leaves: Vec<Digest> = verdicts.iter().map(|verdict| verdict.leaf).collect();
+    if header.transactions_root != log_root(&leaves) {
+        return Err(BlockError::WrongTransactions);
+    }
+    let at = At { chain, height: header.height, time: header.time };
+    let mut transition = Transition::new(view, &current.specifications, at);
+    let mut taken = Vec::with_capacity(verdicts.len());
+    for (index, verdict) in verdicts.into_iter().enumerate() {
+        let apply = |authentic: Arc<Authentic>| transition.apply(&authentic).map(|()| authentic);
+        let applied = verdict.outcome.and_then(apply);
+        taken.push(applied.map_err(|error| BlockError::Transaction { index, error })?);
+    }
+    Ok(conclude(current, view, header, transition.finish(), taken)?)
+}
+
+/// Makes the next block of as many of `transactions` as are admissible, in their order; and the others with why they are not.
+pub(crate) fn assemble(
+    current: &Current,
+    view: &dyn StoreView,
+    chain: Digest,
+    time: Timestamp,
+    transactions: Vec<Bytes>,
+    verdicts: Vec<Verdict>,
+) -> Result<(Block, Applied, Vec<Refused>), StoreError> {
+    let tip = &current.tip;
+    let at = At { chain, height: tip.height + 1, time: time.max(tip.time) };
+    let mut transition = Transition::new(view, &current.specifications, at);
+    let (mut taken, mut left, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for (transaction, verdict) in transactions.into_iter().zip(verdicts) {
+        if bytes + transaction.len() > MAX_BLOCK_BYTES {
+            left.push((transaction, AdmissionError::Size));
+            continue;
+        }
+        let apply = |authentic: Arc<Authentic>| transition.apply(&authentic).map(|()| authentic);
+        match verdict.outcome.and_then(apply) {
+            Ok(authentic) => {
+                bytes += transaction.len();
+                taken.push(authentic);
+            }
+            Err(AdmissionError::Store(error)) => return Err(error),
+            Err(error) => left.push((transaction, error)),
+        }
+    }
+    let leaves: Vec<Digest> = taken.iter().map(|authentic| authentic.leaf).collect();
+    let header = Header {
+        chain,
+        height: at.height,
+        time: at.time,
+        previous: tip.block,
+        transactions_root: log_root(&leaves),
+        state_root: tip.state_root,
+        receipts_root: tip.receipts_root,
+        next_validators: validators_digest(&validators_of(view)?),
+    };
+    let block =
+        Block { transactions: taken.iter().map(|authentic| authentic.bytes.clone()).collect(), header };
+    let applied = conclude(current, view, &block.header, transition.finish(), taken)?;
+    Ok((block, applied, left))
+}
+
+/// What there is to store once the transactions of the block of `header` have had these `effects`.
+fn conclude(
+    current: &Current,
+    view: &dyn StoreView,
+    header: &Header,
+    effects: Effects,
+    transactions: Vec<Arc<Authentic>>,
+) -> Result<Applied, StoreError> {
+    let mut batch = Batch::default();
+    let state_root = tree::update(view, &effects.state, &mut batch)?;
+    let rows = effects.state.into_iter().map(|(key, value)| ((Table::State, key), value));
+    let index = effects.index.into_iter().map(|(key, value)| ((Table::Index, key), Some(value)));
+    let specified = effects.specification_rows.into_iter();
+    let specified = specified.map(|(key, value)| ((Table::Specifications, key), value));
+    batch.writes.extend(rows.chain(index).chain(specified));
+    let validators = validators_of(view)?;
+    if validators != current.tip.validators {
+        batch.put(Table::Index, validators_key(header.height + 1), codec::encode(&validators));
+    }
+    let mut specifications = Arc::clone(&current.specifications);
+    if !effects.specifications.is_empty() {
+        Arc::make_mut(&mut specifications).extend(effects.specifications);
+    }
+    let leaves: Vec<Digest> =
+        effects.receipts.iter().map(|receipt| leaf_hash(&codec::encode(receipt))).collect();
+    let tip = Tip {
+        height: header.height,
+        block: header.digest(),
+        time: header.time,
+        state_root,
+        receipts_root: log_root(&leaves),
+        validators,
+    };
+    let Effects { receipts, events, .. } = effects;
+    Ok(Applied { batch, tip, specifications, receipts, events, transactions })
+}
