@@ -123,6 +123,7 @@ mod consensus;
 mod genesis;
 mod opening;
 mod policy;
+mod proof;
 mod receipt;
 mod record;
 #[cfg(feature = "redb")]
@@ -139,6 +140,7 @@ pub mod testing;
 mod transaction;
 mod transition;
 mod tree;
+mod verifier;
 
 pub use admission::AdmissionError;
 pub use application::Refused;
@@ -155,6 +157,7 @@ pub use consensus::{Consensus, ConsensusError, ExecuteError, Executed, Status, e
 pub use genesis::{Genesis, GenesisError, Organisation};
 pub use opening::OpenReplicaError;
 pub use policy::{AGENT, MAINTAINER, OWNER, Policy, Subject};
+pub use proof::{ElementProof, TraceProof};
 pub use receipt::{Event, EventKind, Outcome, Reason, Receipt, TwinEvent};
 pub use record::{
     AclAnchor, CallRecord, CallStatus, DocumentRecord, Feed, HeadAnchor, Nodes, Party, Resource, Roles,
@@ -171,3 +174,4 @@ pub use successor::BlockError;
 pub use transaction::{MAX_AML_BYTES, MAX_CALL_BYTES, MAX_CALLS, Transaction};
 pub use transition::{document_id, twin_id};
 pub use tree::StateProof;
+pub use verifier::{Certified, Verifier, VerifyError};

@@ -29,7 +29,7 @@ pub enum CallError {
 }
 
 /// No value in the state is longer: the largest is the list of all DHT nodes.
-const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
 /// How many removed elements are followed upwards to one that stands: twice what can be nested. Beyond, nothing is permitted.
 const MAX_FORMER: usize = 512;
 

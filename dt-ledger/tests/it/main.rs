@@ -14,3 +14,4 @@ mod model;
 mod policies;
 mod proofs;
 mod support;
+mod verifier;

@@ -1,0 +1,129 @@
+//! Proofs that a replica gives and anybody checks against a [`Certified`] root: values of the state, elements of a specification, traces.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use dt_aml::SubtreeHash;
+use dt_model::{TwinId, codec};
+
+use crate::record::{Resource, Specification, StateKey, TraceEntry, TraceHead};
+use crate::replica::Replica;
+use crate::state::{CallError, State};
+use crate::store::StoreError;
+use crate::transaction::AML_LIMITS;
+use crate::tree::StateProof;
+use crate::verifier::{Certified, VerifyError};
+use crate::{Reason, Snapshot};
+
+/// No value that is proven is longer.
+const MAX_VALUE_BYTES: usize = crate::state::MAX_VALUE_BYTES;
+
+/// Shows that an element stands in a twin's specification: from its bytes to the specification's root, from there to the state's.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ElementProof {
+    /// Where the specification stands.
+    pub specification: Specification,
+    /// That it stands there.
+    pub state: StateProof,
+    /// That the element is in it.
+    pub element: dt_aml::Proof,
+}
+
+/// The last writes to one thing, up to the present, each chained to the one before, and that there are no later ones.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct TraceProof {
+    /// The writes in order: who, when, in which block and transaction. Where the first is not number 1, earlier ones were left out.
+    pub entries: Vec<TraceEntry>,
+    /// How many there are in all, and the digest of the last; `None` if the thing was never written.
+    pub head: Option<TraceHead>,
+    /// That this is so.
+    pub state: StateProof,
+}
+
+impl Snapshot {
+    /// The bytes of the element at `address` in the specification of `twin`, with the proof that they are.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownTwin`], [`Reason::BadEdit`] if there is no one such element, or [`StoreError`].
+    pub fn prove_element(&self, twin: &TwinId, address: &str) -> Result<(String, ElementProof), CallError> {
+        let specification = self.specification_state(twin)?;
+        let document = self.specification(twin).ok_or(Reason::UnknownTwin(*twin))?;
+        let unknown =
+            |error: &dyn std::fmt::Display| Reason::BadEdit(dt_model::Text::abridged(&error.to_string()));
+        let source = document.find(address).map_err(|error| unknown(&error))?.source().into_owned();
+        let element = document.prove(address).map_err(|error| unknown(&error))?;
+        let state = self.prove(&StateKey::Specification(*twin))?;
+        Ok((source, ElementProof { specification, state, element }))
+    }
+}
+
+impl Replica {
+    /// The paper's *trace*, for somebody who does not trust this replica: every write to `resource` that it still holds.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn prove_trace(&self, resource: &Resource) -> Result<TraceProof, StoreError> {
+        let snapshot = self.snapshot()?;
+        let digest = resource.digest();
+        let head = snapshot.trace_head(&digest)?;
+        let state = snapshot.prove(&StateKey::Trace(digest))?;
+        Ok(TraceProof { entries: self.trace(resource)?, head, state })
+    }
+}
+
+impl Certified {
+    /// What the state holds at `key`: `value`, or nothing, if `proof` shows it.
+    ///
+    /// # Errors
+    /// [`VerifyError::Proof`].
+    pub fn value<T: BorshSerialize + BorshDeserialize>(
+        &self,
+        key: &StateKey,
+        value: Option<&[u8]>,
+        proof: &StateProof,
+    ) -> Result<Option<T>, VerifyError> {
+        if !proof.verify(&self.state_root(), &key.to_bytes(), value) {
+            return Err(VerifyError::Proof);
+        }
+        value.map(|bytes| codec::decode(bytes, MAX_VALUE_BYTES).map_err(|_| VerifyError::Proof)).transpose()
+    }
+
+    /// Whether the specification of `twin` holds an element with the bytes `source`. In which place, [`dt_aml::Proof::ancestors`] tells.
+    ///
+    /// # Errors
+    /// [`VerifyError::Proof`].
+    pub fn element(&self, twin: &TwinId, source: &str, proof: &ElementProof) -> Result<(), VerifyError> {
+        let value = codec::encode(&proof.specification);
+        self.value::<Specification>(&StateKey::Specification(*twin), Some(&value), &proof.state)?;
+        let root = SubtreeHash(*proof.specification.root.as_bytes());
+        proof.element.verify(root, source, &AML_LIMITS).map_err(|_| VerifyError::Proof)
+    }
+
+    /// The writes to `resource`, if `proof` shows that these are the last of them, none left out in between. They are all of them if the
+    /// first is number 1.
+    ///
+    /// # Errors
+    /// [`VerifyError::Proof`].
+    pub fn trace<'a>(
+        &self,
+        resource: &Resource,
+        proof: &'a TraceProof,
+    ) -> Result<&'a [TraceEntry], VerifyError> {
+        let value = proof.head.as_ref().map(codec::encode);
+        let key = StateKey::Trace(resource.digest());
+        let head = self.value::<TraceHead>(&key, value.as_deref(), &proof.state)?;
+        let follows = |pair: &[TraceEntry]| match pair {
+            [before, after] => after.previous == before.digest() && after.number == before.number + 1,
+            _ => true,
+        };
+        let ends = match (proof.entries.last(), head) {
+            (Some(last), Some(head)) => last.digest() == head.last && last.number == head.count,
+            (None, None) => true,
+            _ => false,
+        };
+        let is_its_own = proof.entries.iter().all(|entry| entry.resource == *resource);
+        if ends && is_its_own && proof.entries.windows(2).all(follows) {
+            Ok(&proof.entries)
+        } else {
+            Err(VerifyError::Proof)
+        }
+    }
+}
