@@ -130,17 +130,21 @@ fn keys_are_judged_when_parsed() {
 /// The points of small order are all on the curve and would decompress: the refusal is ours, in every way a key can come in.
 #[test]
 fn small_order_and_second_encodings_are_no_party() {
-    // y = 1, -1 and 0 (orders 1, 2, 4; the last with either sign), one of order 8; p and p + 1, the second encodings of 0 and 1;
-    // y = 2 and p + 2, which are on no point; the identity with the sign of its zero x set.
+    // y = 1, -1 and 0 (orders 1, 2, 4; the last with either sign), those of order 8; p and p + 1, the second encodings of 0 and 1;
+    // p + 2, which is on no point; the identity and the point of order 2 with the sign of their zero x set.
     let keys = [
         "0100000000000000000000000000000000000000000000000000000000000000",
         "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
         "0000000000000000000000000000000000000000000000000000000000000000",
         "0000000000000000000000000000000000000000000000000000000000000080",
         "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+        "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
         "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
         "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "0200000000000000000000000000000000000000000000000000000000000000",
         "efffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
         "0100000000000000000000000000000000000000000000000000000000000080",
     ];
@@ -155,15 +159,27 @@ fn small_order_and_second_encodings_are_no_party() {
 /// p + 3 encodes y = 3, which is on the curve and of large order: the one kind of key that only the comparison of encodings stops.
 #[test]
 fn a_second_encoding_of_a_proper_key_is_refused() {
-    let proper: Vec<u8> = (0..=18u8).filter(|y| PartyId::from_bytes(small_y(*y)).is_ok()).collect();
+    let is_proper = |y: &u8| VerifyingKey::from_bytes(&small_y(*y)).is_ok_and(|key| !key.is_weak());
+    let proper: Vec<u8> = (0..=18u8).filter(is_proper).collect();
     assert!(proper.contains(&3), "{proper:?}");
     for y in proper {
         let mut second = [0xff; 32];
         second[0] = 0xed + y;
         second[31] = 0x7f;
+        assert!(PartyId::from_bytes(small_y(y)).is_ok(), "y = {y}");
         let key = VerifyingKey::from_bytes(&second).expect("the library takes it");
         assert!(!key.is_weak(), "y = {y}");
         assert!(PartyId::from_bytes(second).is_err(), "p + {y}");
+    }
+}
+
+/// Half of all strings of 32 bytes are on no point. They are found out when a signature is to be verified.
+#[test]
+fn bytes_on_no_point_are_a_party_without_signatures() {
+    let nobody = PartyId::from_bytes(small_y(2)).expect("canonical, and of no small order");
+    assert!(VerifyingKey::from_bytes(nobody.as_bytes()).is_err());
+    for case in cases().iter().filter(|case| case.accepted) {
+        assert!(nobody.verify(case.message.as_bytes(), &Signature::from(case.signature)).is_err());
     }
 }
 
