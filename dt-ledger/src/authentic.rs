@@ -60,8 +60,10 @@ pub(crate) struct Verdict {
 }
 
 /// The transactions that were verified of late. Bad ones are not remembered: nobody can fill it with what costs him nothing.
-#[derive(Default)]
-pub(crate) struct Verified(Mutex<Generations>);
+pub(crate) struct Verified {
+    threads: NonZero<usize>,
+    generations: Mutex<Generations>,
+}
 
 /// When the young generation is full it becomes the old one, and what was old is forgotten.
 #[derive(Default)]
@@ -71,7 +73,18 @@ struct Generations {
     young_bytes: usize,
 }
 
+impl Default for Verified {
+    fn default() -> Self {
+        Self::on(thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
+    }
+}
+
 impl Verified {
+    /// Nothing verified yet; blocks will be, on so many threads.
+    pub(crate) fn on(threads: NonZero<usize>) -> Self {
+        Self { threads, generations: Mutex::default() }
+    }
+
     /// Verifies one transaction.
     pub(crate) fn one(&self, bytes: &Bytes) -> Result<Arc<Authentic>, AdmissionError> {
         self.verdict(bytes).outcome
@@ -91,10 +104,9 @@ impl Verified {
         Ok(authentic)
     }
 
-    /// Verifies `transactions` on all cores: a verdict for each, in their order.
+    /// Verifies `transactions` on all threads: a verdict for each, in their order.
     pub(crate) fn all(&self, transactions: &[Bytes]) -> Vec<Verdict> {
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        let share = transactions.len().div_ceil(cores).max(WORTH_A_THREAD);
+        let share = transactions.len().div_ceil(self.threads.get()).max(WORTH_A_THREAD);
         let judge = move |share: &[Bytes]| share.iter().map(|bytes| self.verdict(bytes)).collect::<Vec<_>>();
         let mut shares = transactions.chunks(share);
         let Some(ours) = shares.next() else { return Vec::new() };
@@ -123,7 +135,7 @@ impl Verified {
     }
 
     fn lock(&self) -> MutexGuard<'_, Generations> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A ledger's replica: what a consensus adapter drives, and what a participant reads.
 
+use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -95,6 +96,12 @@ impl Replica {
         let state = RwLock::new(Current { tip, specifications });
         let (verified, ready, committing) = Default::default();
         Ok(Self { store, chain, genesis, state, verified, ready, committing })
+    }
+
+    /// This replica, which verifies the signatures of a block on so many threads; else it takes as many as there are cores.
+    #[must_use]
+    pub fn on_threads(self, threads: NonZero<usize>) -> Self {
+        Self { verified: Verified::on(threads), ..self }
     }
 
     /// The chain.
