@@ -2,10 +2,8 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
-use ct_merkle::mem_backed_tree::MemoryBackedTree;
-use dt_model::{Digest, Domain, Envelope, Message, Timestamp};
+use dt_model::{Digest, Domain, Envelope, Message, Timestamp, merkle};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use crate::{Event, Receipt};
 
@@ -97,10 +95,5 @@ pub struct CommittedBlock {
 
 /// The RFC 6962 Merkle tree hash (SHA-256) over `leaves`.
 pub(crate) fn log_root<'a>(leaves: impl IntoIterator<Item = &'a [u8]>) -> Digest {
-    let mut tree = MemoryBackedTree::<Sha256, &'a [u8]>::new();
-    for leaf in leaves {
-        tree.push(leaf);
-    }
-    let root: [u8; 32] = (*tree.root().as_bytes()).into();
-    Digest::from(root)
+    merkle::root(leaves.into_iter().map(|leaf| merkle::leaf_hash(&[leaf])))
 }
