@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use dt_dht::{BlobError, BlobRef, Record, Resilience, encode_blob};
+use dt_model::merkle::Tree;
 use dt_model::{Digest, Signed, Signer, SignerError, Timestamp, codec};
 use rand_core::CryptoRng;
 use thiserror::Error;
@@ -10,7 +11,6 @@ use crate::Publisher;
 use crate::entry::Entry;
 use crate::head::{Head, HeadError, SignedHead};
 use crate::segment::{Segment, SegmentError, SignedSegment, seal_entries};
-use crate::tree::Tree;
 
 /// Why no batch was made. The publisher is as it was.
 #[derive(Debug, Error)]

@@ -6,11 +6,10 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
-use dt_model::{Digest, Domain, Secret, Timestamp};
+use dt_model::{Digest, Domain, Secret, Timestamp, merkle};
 use serde::{Deserialize, Serialize};
 
 use crate::FeedId;
-use crate::tree;
 
 /// The longest payload: a reading or a short burst of them. A film or a file is a document, not an entry.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
@@ -52,7 +51,7 @@ pub(crate) fn blinding(key: &Secret, index: u64) -> [u8; 32] {
 pub(crate) fn leaf_hash(feed: &FeedId, index: u64, blinding: &[u8; 32], entry: &Entry) -> Digest {
     // An entry of at most MAX_PAYLOAD_BYTES has a length that fits; a longer one is refused before it gets here.
     let length = u32::try_from(entry.payload.len()).unwrap_or(u32::MAX);
-    tree::leaf_hash(&[
+    merkle::leaf_hash(&[
         &LEAF.prefix(),
         feed.as_bytes(),
         &index.to_le_bytes(),

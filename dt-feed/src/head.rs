@@ -2,12 +2,12 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use dt_dht::{Equivocation, Record};
+use dt_model::merkle::Tree;
 use dt_model::{Digest, Envelope, OpenError, Signed, Timestamp, codec};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::segment::SignedSegment;
-use crate::tree::Tree;
 use crate::{FeedId, Manifest};
 
 /// The longest encoded head: 64 peaks, and the fields around them.

@@ -105,9 +105,10 @@ mod repair;
 mod segment;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod tree;
 mod validator;
 mod walk;
+
+pub use dt_model::merkle::Tree;
 
 pub use batch::{Batch, BatchError};
 pub use driver::PublishError;
@@ -122,5 +123,4 @@ pub use publisher::{AppendError, EpochError, MAX_AHEAD, MAX_PENDING_BYTES, MAX_P
 pub use reader::{Latest, MAX_READ_BYTES, ReadError, Reader, Run};
 pub use repair::{MAX_CATCH_UP, RepairError, repair};
 pub use segment::{MAX_SEGMENT_BYTES, MAX_SEGMENT_ENTRIES, Segment, SegmentError, SignedSegment};
-pub use tree::Tree;
 pub use validator::{HeadValidator, ManifestValidator, SegmentValidator, validators};

@@ -2,12 +2,13 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use dt_dht::Record;
+use dt_model::merkle::root_from_path;
 use dt_model::{Digest, Signed};
 use thiserror::Error;
 
+use crate::Manifest;
 use crate::entry::{Entry, MAX_PAYLOAD_BYTES, leaf_hash};
 use crate::head::{HeadError, SignedHead};
-use crate::{Manifest, tree};
 
 /// The longest encoded proof: the longest entry, a path of 64 hashes, and the fields around them.
 pub const MAX_PROOF_BYTES: usize = MAX_PAYLOAD_BYTES + 64 * 32 + 256;
@@ -50,7 +51,7 @@ impl EntryProof {
             return Err(ProofError::NotIncluded);
         }
         let leaf = leaf_hash(&head.feed, self.index, &self.blinding, &self.entry);
-        match tree::root_from_path(self.index, head.size(), leaf, &self.path) {
+        match root_from_path(self.index, head.size(), &leaf, &self.path) {
             Some(root) if root == head.root() => Ok(()),
             _ => Err(ProofError::NotIncluded),
         }

@@ -10,6 +10,7 @@ use core::ops::Range;
 use std::collections::BTreeMap;
 
 use dt_dht::{BlobError, Client, GetError, Record};
+use dt_model::merkle::{CompactRange, Subtree, gather, inclusion_path, subtrees};
 use dt_model::{Digest, Signed, Timestamp};
 use thiserror::Error;
 
@@ -19,7 +20,6 @@ use crate::policy::Keys;
 use crate::proof::EntryProof;
 use crate::repair::get_head;
 use crate::segment::{SignedSegment, leaf_hashes, open_entries};
-use crate::tree::{self, Block, Sibling};
 use crate::validator::manifest_of;
 use crate::{FeedId, Manifest};
 
@@ -263,20 +263,22 @@ impl<'a, K: Keys> Reader<'a, K> {
         let entries = self.entries(&segment, now).await?;
         let epoch_key = self.keys.key(segment.epoch).ok_or(ReadError::Unreadable { epoch: segment.epoch })?;
         let key = segment.key(&epoch_key);
-        let leaves: Vec<(Block, Digest)> = (segment.first()..)
-            .map(|start| Block { start, level: 0 })
+        let leaves: Vec<(Subtree, Digest)> = (segment.first()..)
+            .map_while(|index| Subtree::new(index, 0))
             .zip(leaf_hashes(&key, &head.feed, segment.first(), &entries))
             .collect();
         let mut path = Vec::new();
-        for sibling in tree::audit_path(index, size) {
-            let hash = match sibling {
-                Sibling::Tail(start) => tree::tail(&head.tree.range(), start),
-                Sibling::Block(block) if block.end() <= segment.end() => {
-                    tree::gather(segment.before.range().parts().chain(leaves.iter().copied()), block)
-                }
-                Sibling::Block(block) => Some(self.block(&head, block, now).await?),
-            };
-            path.push(hash.ok_or(ReadError::Inconsistent)?);
+        for span in inclusion_path(index, size) {
+            let mut range = CompactRange::empty(span.start);
+            for subtree in subtrees(span.start, span.end) {
+                let hash = if subtree.end() <= segment.end() {
+                    gather(segment.before.range().parts().chain(leaves.iter().copied()), subtree)
+                } else {
+                    Some(self.subtree(&head, subtree, now).await?)
+                };
+                hash.and_then(|hash| range.push(subtree, hash)).ok_or(ReadError::Inconsistent)?;
+            }
+            path.push(range.root().ok_or(ReadError::Inconsistent)?);
         }
         // `find` returned the segment that covers the index, and `entries` are as many as it says.
         let at = usize::try_from(index - segment.first()).map_err(|_| ReadError::Inconsistent)?;

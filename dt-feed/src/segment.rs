@@ -15,12 +15,12 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use dt_dht::{BlobRef, MAX_RECORD_BYTES, Record, seal};
+use dt_model::merkle::{CompactRange, Tree};
 use dt_model::{Digest, Domain, Secret, SecretError, Signed, Timestamp, codec};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::entry::{Entry, MAX_PAYLOAD_BYTES, blinding, leaf_hash};
-use crate::tree::{Range, Tree};
 use crate::{FeedId, Manifest, SEGMENT};
 
 /// The most entries in a segment: what a backlog is cut into, and what a reader must fetch for one entry.
@@ -98,8 +98,8 @@ impl Segment {
     }
 
     /// The range that it adds, if the hashes are as many as its count asks for.
-    pub(crate) fn added_range(&self) -> Option<Range> {
-        Range::new(self.first(), self.first().checked_add(u64::from(self.count))?, &self.added)
+    pub(crate) fn added_range(&self) -> Option<CompactRange> {
+        CompactRange::new(self.first(), self.first().checked_add(u64::from(self.count))?, self.added.clone())
     }
 
     /// The key that seals it: a different one for every attempt at every segment of every feed.
@@ -188,7 +188,7 @@ pub(crate) fn previous_slot(index: u64) -> Option<dt_dht::Slot> {
 /// A batch before it is described: sealed bytes and the leaves they make.
 pub(crate) struct Sealed {
     pub(crate) bytes: Bytes,
-    pub(crate) added: Range,
+    pub(crate) added: CompactRange,
     pub(crate) salt: [u8; 32],
 }
 
@@ -241,8 +241,8 @@ pub(crate) fn leaf_hashes<'a>(
     (first..).zip(entries).map(|(index, entry)| leaf_hash(feed, index, &blinding(key, index), entry))
 }
 
-fn leaf_range(key: &Secret, feed: &FeedId, first: u64, entries: &[Entry]) -> Option<Range> {
-    let mut range = Range::empty(first);
+fn leaf_range(key: &Secret, feed: &FeedId, first: u64, entries: &[Entry]) -> Option<CompactRange> {
+    let mut range = CompactRange::empty(first);
     leaf_hashes(key, feed, first, entries).try_for_each(|hash| range.push_leaf(hash))?;
     Some(range)
 }

@@ -2,11 +2,12 @@
 
 use dt_dht::testing::blob;
 use dt_model::Digest;
+use dt_model::merkle::subtrees;
+pub use dt_model::testing::tree;
 use dt_model::testing::{component, digest, party, text, timestamp, twin};
 use proptest::prelude::*;
 
-use crate::tree::blocks;
-use crate::{Entry, EntryProof, FeedId, Floor, Head, Manifest, Segment, Tree};
+use crate::{Entry, EntryProof, FeedId, Floor, Head, Manifest, Segment};
 
 /// Any feed.
 pub fn feed() -> impl Strategy<Value = FeedId> {
@@ -29,11 +30,6 @@ pub fn entry() -> impl Strategy<Value = Entry> {
 /// Any floor.
 pub fn floor() -> impl Strategy<Value = Floor> {
     (any::<u64>(), digest()).prop_map(|(size, root)| Floor { size, root })
-}
-
-/// The shape of a tree of any size, the largest included, over hashes that are none.
-pub fn tree() -> impl Strategy<Value = Tree> {
-    (any::<u64>(), digest()).prop_map(|(size, seed)| Tree::of_shape(size, seed))
 }
 
 /// Any head, sound or not.
@@ -59,7 +55,7 @@ pub fn segment() -> impl Strategy<Value = Segment> {
         .prop_map(|(feed, index, previous, before, count, times, epoch, salt, (blob, _))| {
             let end = before.size().saturating_add(u64::from(count));
             let added =
-                blocks(before.size(), end).map(|block| Digest::from([block.level as u8; 32])).collect();
+                subtrees(before.size(), end).map(|part| Digest::from([part.level() as u8; 32])).collect();
             let (first_time, last_time, time) = times;
             Segment {
                 feed,

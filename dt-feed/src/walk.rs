@@ -1,5 +1,6 @@
 //! How a reader finds its way: the descriptions of segments, the search among them, and the hashes that they give.
 
+use dt_model::merkle::{Subtree, Tree, gather, subtrees};
 use dt_model::{Digest, Timestamp};
 
 use crate::head::{Floor, SignedHead};
@@ -7,7 +8,6 @@ use crate::policy::Keys;
 use crate::reader::{ReadError, Reader};
 use crate::repair::get_segment;
 use crate::segment::SignedSegment;
-use crate::tree::{self, Block, Tree};
 
 /// How many descriptions a reader remembers: some hundred bytes each, and a search visits few.
 const CACHED_SEGMENTS: usize = 1024;
@@ -46,26 +46,26 @@ impl<K: Keys> Reader<'_, K> {
         now: Timestamp,
     ) -> Result<bool, ReadError> {
         let mut range = tree.range();
-        for block in tree::blocks(tree.size(), head.size()) {
-            let hash = self.block(head, block, now).await?;
-            range.push(block, hash).ok_or(ReadError::Inconsistent)?;
+        for subtree in subtrees(tree.size(), head.size()) {
+            let hash = self.subtree(head, subtree, now).await?;
+            range.push(subtree, hash).ok_or(ReadError::Inconsistent)?;
         }
         Ok(range == head.tree.range())
     }
 
-    /// The hash of a block that is a peak of the head's tree, or ends in a segment that does not hold its sibling as well.
-    pub(crate) async fn block(
+    /// The hash of a subtree that is a peak of the head's tree, or ends in a segment that does not hold its sibling as well.
+    pub(crate) async fn subtree(
         &mut self,
         head: &SignedHead,
-        block: Block,
+        subtree: Subtree,
         now: Timestamp,
     ) -> Result<Digest, ReadError> {
-        if let Some((_, hash)) = head.tree.range().parts().find(|(peak, _)| *peak == block) {
+        if let Some((_, hash)) = head.tree.range().parts().find(|(peak, _)| *peak == subtree) {
             return Ok(hash);
         }
-        let segment = self.find(head, block.end() - 1, now).await?;
+        let segment = self.find(head, subtree.end() - 1, now).await?;
         let added = segment.added_range().ok_or(ReadError::Inconsistent)?;
-        match tree::gather(segment.before.range().parts().chain(added.parts()), block) {
+        match gather(segment.before.range().parts().chain(added.parts()), subtree) {
             Some(hash) => Ok(hash),
             None => Err(self.inconsistent()),
         }

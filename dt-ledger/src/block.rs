@@ -2,9 +2,8 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
-use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp, codec};
+use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp, codec, merkle};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::store::{Batch, StoreError, StoreView, Table};
 use crate::{Event, Receipt};
@@ -156,19 +155,10 @@ pub(crate) fn body_key(height: u64) -> Vec<u8> {
 
 /// The leaf hash of RFC 6962, section 2.1.
 pub(crate) fn leaf_hash(leaf: &[u8]) -> Digest {
-    Digest::from(<[u8; 32]>::from(Sha256::new_with_prefix([0]).chain_update(leaf).finalize()))
+    merkle::leaf_hash(&[leaf])
 }
 
 /// The RFC 6962 Merkle tree hash (SHA-256) over leaves with these hashes.
 pub(crate) fn log_root(leaves: &[Digest]) -> Digest {
-    match leaves {
-        [] => Digest::from(<[u8; 32]>::from(Sha256::digest([]))),
-        [leaf] => *leaf,
-        _ => {
-            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-            let hasher =
-                Sha256::new_with_prefix([1]).chain_update(log_root(left)).chain_update(log_root(right));
-            Digest::from(<[u8; 32]>::from(hasher.finalize()))
-        }
-    }
+    merkle::root(leaves.iter().copied())
 }

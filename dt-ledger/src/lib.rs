@@ -119,8 +119,12 @@ mod authentic;
 mod block;
 mod call;
 mod certificate;
+mod checkpoint;
 mod consensus;
 mod genesis;
+#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "the replica does not keep the log yet"))]
+mod log;
+mod note;
 mod opening;
 mod policy;
 mod proof;
@@ -153,8 +157,13 @@ pub use call::{
     TwinCall, Uri, Version,
 };
 pub use certificate::Certificate;
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use consensus::{Consensus, ConsensusError, ExecuteError, Executed, Status, execute};
 pub use genesis::{Genesis, GenesisError, Organisation};
+pub use log::LogHead;
+pub use note::{
+    MAX_KEY_NAME_BYTES, MAX_NOTE_BYTES, NoteError, NoteKey, NoteKeyError, NoteSignature, SignedNote,
+};
 pub use opening::OpenReplicaError;
 pub use policy::{AGENT, MAINTAINER, OWNER, Policy, Subject};
 pub use proof::{ElementProof, TraceProof};

@@ -5,10 +5,12 @@
 
 mod consensus;
 mod fixture;
+mod log;
 mod storage;
 mod strategies;
 
 pub use consensus::consensus_suite;
 pub use fixture::{Fixture, PLANT};
+pub use log::StoredLog;
 pub use storage::store_suite;
 pub use strategies::{block, call, certificate, header, policy, transaction, twin_call};

@@ -52,6 +52,7 @@ mod formal;
 mod id;
 mod identity;
 mod key;
+pub mod merkle;
 mod secret;
 mod signed;
 mod signer;

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use crate::merkle::Tree;
 use crate::{
     ComponentId, ContentHash, DataClass, Digest, EncryptionKey, Identity, Operation, PartyId, Permission,
     Signer, SignerError, Text, Timestamp, TwinId,
@@ -86,6 +87,13 @@ pub fn permission() -> impl Strategy<Value = Permission> {
     ]);
     (operation, prop::sample::select(DataClass::ALL.to_vec()))
         .prop_map(|(operation, class)| Permission::new(operation, class))
+}
+
+/// The shape of a log's tree of any size, the largest included, over hashes that are none.
+pub fn tree() -> impl Strategy<Value = Tree> {
+    (any::<u64>(), digest()).prop_map(|(size, peak)| {
+        Tree::new(size, vec![peak; size.count_ones() as usize]).expect("one peak for each bit that is set")
+    })
 }
 
 /// A deterministic random source for tests: BLAKE3's output stream.

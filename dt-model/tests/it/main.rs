@@ -9,6 +9,7 @@
 mod codec;
 mod ed25519;
 mod identity;
+mod merkle;
 mod sample;
 mod signed;
 mod text_time;
