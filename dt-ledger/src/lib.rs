@@ -119,6 +119,7 @@ mod call;
 mod certificate;
 mod consensus;
 mod genesis;
+mod memory_store;
 mod opening;
 mod policy;
 mod receipt;
@@ -126,6 +127,7 @@ mod record;
 #[cfg(feature = "redb")]
 mod redb_store;
 mod replica;
+mod rows;
 mod safety;
 mod solo;
 mod state;
@@ -155,7 +157,7 @@ pub use record::{
     Source, Specification, StateKey, TraceEntry, TraceHead, Twin, VersionRecord,
 };
 #[cfg(feature = "redb")]
-pub use redb_store::RedbStore;
+pub use redb_store::{RedbStore, StorageBackend};
 pub use replica::{Replica, Tip};
 pub use safety::check_call;
 pub use solo::{Clock, Solo};

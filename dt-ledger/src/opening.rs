@@ -60,7 +60,7 @@ pub(crate) fn begin(store: &dyn LedgerStore, genesis: &Genesis) -> Result<(), St
     state.insert(StateKey::Validators.to_bytes(), Some(codec::encode(&genesis.validators)));
     let mut batch = Batch::default();
     let state_root = tree::update(&*store.view()?, &state, &mut batch)?;
-    batch.writes.extend(state.into_iter().map(|(key, value)| ((Table::State, key), value)));
+    batch.extend(Table::State, state);
     let receipts_root = log_root([]);
     let tip = Tip { height: 0, block: chain, time: genesis.time, state_root, receipts_root };
     batch.put(Table::Meta, GENESIS, codec::encode(genesis));

@@ -301,9 +301,8 @@ impl Replica {
         let effects = transition.finish();
         let mut batch = Batch::default();
         let state_root = tree::update(view, &effects.state, &mut batch)?;
-        let state = effects.state.into_iter().map(|(key, value)| ((Table::State, key), value));
-        let index = effects.index.into_iter().map(|(key, value)| ((Table::Index, key), Some(value)));
-        batch.writes.extend(state.chain(index));
+        batch.extend(Table::State, effects.state);
+        batch.extend(Table::Index, effects.index.into_iter().map(|(key, value)| (key, Some(value))));
         let mut specifications = Arc::clone(&current.specifications);
         if !effects.specifications.is_empty() {
             Arc::make_mut(&mut specifications).extend(effects.specifications);
