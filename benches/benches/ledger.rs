@@ -178,10 +178,10 @@ fn rows_of_a_block(count: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
     let chain = Chain::new(recorder.clone());
     chain.fixture.commit(&chain.transactions(count, &Numbers::default()));
     let last = recorder.last.lock().expect("not poisoned").clone();
-    last.writes
-        .into_iter()
-        .filter_map(|((table, key), value)| {
-            Some(([table.name().as_bytes(), key.as_slice()].concat(), value?))
+    last.tables()
+        .flat_map(|(table, writes)| writes.iter().map(move |(key, value)| (table, key, value)))
+        .filter_map(|(table, key, value)| {
+            Some(([table.name().as_bytes(), key.as_slice()].concat(), value.clone()?))
         })
         .collect()
 }

@@ -125,11 +125,9 @@ fn conclude(
 ) -> Result<Applied, StoreError> {
     let mut batch = Batch::default();
     let state_root = tree::update(view, &effects.state, &mut batch)?;
-    let rows = effects.state.into_iter().map(|(key, value)| ((Table::State, key), value));
-    let index = effects.index.into_iter().map(|(key, value)| ((Table::Index, key), Some(value)));
-    let specified = effects.specification_rows.into_iter();
-    let specified = specified.map(|(key, value)| ((Table::Specifications, key), value));
-    batch.writes.extend(rows.chain(index).chain(specified));
+    batch.extend(Table::State, effects.state);
+    batch.extend(Table::Index, effects.index.into_iter().map(|(key, value)| (key, Some(value))));
+    batch.extend(Table::Specifications, effects.specification_rows);
     let validators = validators_of(view)?;
     if validators != current.tip.validators {
         batch.put(Table::Index, validators_key(header.height + 1), codec::encode(&validators));

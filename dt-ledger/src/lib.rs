@@ -124,6 +124,7 @@ mod consensus;
 mod genesis;
 #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "the replica does not keep the log yet"))]
 mod log;
+mod memory_store;
 mod note;
 mod opening;
 mod policy;
@@ -133,6 +134,7 @@ mod record;
 #[cfg(feature = "redb")]
 mod redb_store;
 mod replica;
+mod rows;
 mod safety;
 mod solo;
 mod specification;
@@ -173,7 +175,7 @@ pub use record::{
     Source, Specification, StateKey, TraceEntry, TraceHead, Twin, VersionRecord,
 };
 #[cfg(feature = "redb")]
-pub use redb_store::RedbStore;
+pub use redb_store::{RedbStore, StorageBackend};
 pub use replica::{Replica, Tip};
 pub use safety::check_call;
 pub use solo::{Clock, Solo};

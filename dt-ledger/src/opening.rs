@@ -56,7 +56,7 @@ pub(crate) fn begin(store: &dyn LedgerStore, genesis: &Genesis) -> Result<(), St
     state.insert(StateKey::Validators.to_bytes(), Some(codec::encode(&genesis.validators)));
     let mut batch = Batch::default();
     let state_root = tree::update(&*store.view()?, &state, &mut batch)?;
-    batch.writes.extend(state.into_iter().map(|(key, value)| ((Table::State, key), value)));
+    batch.extend(Table::State, state);
     let validators = genesis.validators.clone();
     batch.put(Table::Index, validators_key(1), codec::encode(&validators));
     let receipts_root = log_root(&[]);

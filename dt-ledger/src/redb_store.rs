@@ -2,9 +2,16 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use dt_model::file;
-use redb::{Database, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, TableDefinition};
+use redb::{
+    Builder, Database, Durability, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase,
+    TableDefinition,
+};
+
+/// Where a [`RedbStore`] keeps its bytes: redb's own seam.
+pub use redb::StorageBackend;
 
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, Visit};
 
@@ -38,6 +45,21 @@ impl RedbStore {
         })
     }
 
+    /// Opens the ledger in `backend`, or begins one there if that is empty: a raw device, an encrypted file, a disk that a test breaks.
+    ///
+    /// What [`RedbStore::open`] does for a file is left to the caller: nobody else may write to the backend meanwhile, and if the
+    /// process dies while a ledger is begun, the backend is to be emptied and the ledger begun again.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`]: the backend fails, or holds no ledger, or a damaged one.
+    pub fn with_backend(backend: impl StorageBackend) -> Result<Self, StoreError> {
+        guarded(|| {
+            let database = Builder::new().create_with_backend(backend).map_err(engine)?;
+            create_tables(&database).map_err(engine)?;
+            Ok(Self(Engine::Writable(database)))
+        })
+    }
+
     /// Opens the ledger in `path` without changing a byte of it. A ledger that was not closed properly needs [`RedbStore::open`]
     /// first, which recovers it.
     ///
@@ -60,7 +82,15 @@ impl RedbStore {
 
 /// A ledger without rows in a new file.
 fn create(path: &Path) -> Result<(), redb::Error> {
-    let database = Database::create(path)?;
+    create_tables(&Database::create(path)?)
+}
+
+/// Makes the tables that are not there.
+fn create_tables(database: &Database) -> Result<(), redb::Error> {
+    let read = database.begin_read()?;
+    if Table::ALL.iter().all(|each| read.open_table(table(*each)).is_ok()) {
+        return Ok(());
+    }
     let write = database.begin_write()?;
     for each in Table::ALL {
         write.open_table(table(each))?;
@@ -85,7 +115,10 @@ fn guarded<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreErr
 
 impl LedgerStore for RedbStore {
     fn view(&self) -> Result<Box<dyn StoreView>, StoreError> {
-        guarded(|| Ok(Box::new(RedbView(self.begin_read()?)) as Box<dyn StoreView>))
+        guarded(|| {
+            let view = RedbView { read: self.begin_read()?, tables: Default::default() };
+            Ok(Box::new(view) as Box<dyn StoreView>)
+        })
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
@@ -95,10 +128,9 @@ impl LedgerStore for RedbStore {
         guarded(|| {
             let mut write = database.begin_write().map_err(engine)?;
             write.set_durability(Durability::Immediate).map_err(engine)?;
-            for each in Table::ALL {
+            for (each, writes) in batch.tables() {
                 let mut rows = write.open_table(table(each)).map_err(engine)?;
-                let first = (each, Vec::new());
-                for ((_, key), value) in batch.writes.range(first..).take_while(|((of, _), _)| *of == each) {
+                for (key, value) in writes {
                     match value {
                         Some(value) => rows.insert(key.as_slice(), value.as_slice()).map_err(engine)?,
                         None => rows.remove(key.as_slice()).map_err(engine)?,
@@ -110,21 +142,36 @@ impl LedgerStore for RedbStore {
     }
 }
 
-struct RedbView(ReadTransaction);
+struct RedbView {
+    read: ReadTransaction,
+    /// Tables that were looked into, in the order of [`Table::ALL`]: finding one takes as long as reading a row.
+    tables: [OnceLock<OpenTable>; Table::ALL.len()],
+}
+
+type OpenTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+impl RedbView {
+    fn table(&self, of: Table) -> Result<&OpenTable, StoreError> {
+        let place = &self.tables[of as usize];
+        if let Some(open) = place.get() {
+            return Ok(open);
+        }
+        let open = self.read.open_table(table(of)).map_err(engine)?;
+        Ok(place.get_or_init(|| open))
+    }
+}
 
 impl StoreView for RedbView {
     fn get(&self, of: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         guarded(|| {
-            let rows = self.0.open_table(table(of)).map_err(engine)?;
-            let value = rows.get(key).map_err(engine)?;
+            let value = self.table(of)?.get(key).map_err(engine)?;
             Ok(value.map(|value| value.value().to_vec()))
         })
     }
 
     fn scan(&self, of: Table, from: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
         guarded(|| {
-            let rows = self.0.open_table(table(of)).map_err(engine)?;
-            for row in rows.range(from..).map_err(engine)? {
+            for row in self.table(of)?.range(from..).map_err(engine)? {
                 let (key, value) = row.map_err(engine)?;
                 if visit(key.value(), value.value()).is_break() {
                     break;

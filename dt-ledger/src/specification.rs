@@ -17,7 +17,7 @@ use dt_model::{Digest, TwinId, codec};
 use crate::opening::{MAX_META_BYTES, OpenReplicaError};
 use crate::record::{Sort, Specification, StateKey};
 use crate::state::decode_value;
-use crate::store::{StoreError, StoreView, Table, scan_prefix};
+use crate::store::{Row, StoreError, StoreView, Table, Writes, scan_prefix};
 use crate::transaction::{AML_LIMITS, MAX_AML_BYTES, MAX_CALL_BYTES};
 
 /// The specifications of all twins.
@@ -42,9 +42,6 @@ enum Stored {
     Edits(Vec<Edit>, Digest),
 }
 
-/// Rows to write (or to remove), by key.
-pub(crate) type Rows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
-
 /// Versions between two bases: so many sets of edits are applied in some tenths of a second when a replica comes up.
 const MAX_VERSIONS: u64 = 4096;
 /// Below so many bytes of edits a small document is not written anew.
@@ -54,7 +51,7 @@ const MAX_ROW_BYTES: usize = MAX_AML_BYTES + MAX_CALL_BYTES;
 
 impl Specified {
     /// A new specification, as it was parsed from `aml`, and its first row.
-    pub(crate) fn first(twin: TwinId, document: Document, aml: &[u8], rows: &mut Rows) -> Self {
+    pub(crate) fn first(twin: TwinId, document: Document, aml: &[u8], rows: &mut Writes) -> Self {
         rows.insert(row(twin, 0), Some(codec::encode(&Stored::Base(aml.to_vec()))));
         Self { document: Arc::new(document), base: 0, since: 0 }
     }
@@ -66,7 +63,7 @@ impl Specified {
         version: u64,
         document: Document,
         edits: &[Edit],
-        rows: &mut Rows,
+        rows: &mut Writes,
     ) -> Self {
         let stored = codec::encode(&Stored::Edits(edits.to_vec(), root_of(&document)));
         let since = self.since + stored.len() as u64;
@@ -79,7 +76,7 @@ impl Specified {
         Self { document: Arc::new(document), base: version, since: 0 }.written(twin, rows)
     }
 
-    fn written(self, twin: TwinId, rows: &mut Rows) -> Self {
+    fn written(self, twin: TwinId, rows: &mut Writes) -> Self {
         let base = Stored::Base(self.document.to_bytes());
         rows.insert(row(twin, self.base), Some(codec::encode(&base)));
         self
@@ -125,7 +122,7 @@ pub(crate) fn rebuild(view: &dyn StoreView) -> Result<Specifications, OpenReplic
     Ok(specifications)
 }
 
-fn rebuild_one(twin: TwinId, stands: &Specification, rows: &[crate::store::Row]) -> Option<Specified> {
+fn rebuild_one(twin: TwinId, stands: &Specification, rows: &[Row]) -> Option<Specified> {
     let [(first, base), edits @ ..] = rows else { return None };
     let Stored::Base(aml) = codec::decode(base, MAX_ROW_BYTES).ok()? else { return None };
     let base = stands.version.checked_sub(edits.len() as u64)?;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use thiserror::Error;
+
+pub use crate::memory_store::MemoryStore;
 
 /// What a ledger keeps apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,22 +63,44 @@ pub type Row = (Vec<u8>, Vec<u8>);
 /// Who is shown rows, each by key and value, until he breaks off.
 pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
-/// What to write: for each key its value, or `None` to remove it.
+/// What to write to a table: for each key its value, or `None` to remove it.
+pub type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// What to write to a store: at most one write for each key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
-    /// The writes, at most one for each key.
-    pub writes: BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>,
+    tables: BTreeMap<Table, Writes>,
 }
 
 impl Batch {
     /// Writes `value` at `key`.
     pub fn put(&mut self, table: Table, key: impl Into<Vec<u8>>, value: Vec<u8>) {
-        self.writes.insert((table, key.into()), Some(value));
+        self.tables.entry(table).or_default().insert(key.into(), Some(value));
     }
 
     /// Removes what is at `key`.
     pub fn remove(&mut self, table: Table, key: impl Into<Vec<u8>>) {
-        self.writes.insert((table, key.into()), None);
+        self.tables.entry(table).or_default().insert(key.into(), None);
+    }
+
+    /// Adds many writes; sorted ones are added quickly.
+    pub fn extend(&mut self, table: Table, writes: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>) {
+        let all = self.tables.entry(table).or_default();
+        if all.is_empty() {
+            *all = writes.into_iter().collect();
+        } else {
+            all.extend(writes);
+        }
+    }
+
+    /// The tables that are written to, each with its writes.
+    pub fn tables(&self) -> impl Iterator<Item = (Table, &Writes)> {
+        self.tables.iter().map(|(table, writes)| (*table, writes))
+    }
+
+    /// The tables that are written to, each with its writes.
+    pub fn into_tables(self) -> impl Iterator<Item = (Table, Writes)> {
+        self.tables.into_iter()
     }
 }
 
@@ -157,48 +180,4 @@ pub fn scan_prefix(
         ControlFlow::Continue(())
     })?;
     Ok(rows)
-}
-
-/// A store in memory: for tests, for audits, and as the reference of what the seam means. Nothing in it survives the process.
-#[derive(Debug, Clone, Default)]
-pub struct MemoryStore {
-    rows: Arc<RwLock<Arc<Rows>>>,
-}
-
-type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
-
-impl LedgerStore for MemoryStore {
-    fn view(&self) -> Result<Box<dyn StoreView>, StoreError> {
-        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(Box::new(MemoryView(Arc::clone(&rows))))
-    }
-
-    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
-        let rows = Arc::make_mut(&mut rows);
-        for (key, value) in batch.writes {
-            match value {
-                Some(value) => rows.insert(key, value),
-                None => rows.remove(&key),
-            };
-        }
-        Ok(())
-    }
-}
-
-struct MemoryView(Arc<Rows>);
-
-impl StoreView for MemoryView {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.0.get(&(table, key.to_vec())).cloned())
-    }
-
-    fn scan(&self, table: Table, from: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
-        for ((of, key), value) in self.0.range((table, from.to_vec())..) {
-            if *of != table || visit(key, value).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
 }

@@ -3,13 +3,27 @@
 //! A binary trie over the bits of SHA-256(key); a subtree with one entry is that entry's leaf, so that a path is about log2(n) long.
 //! The shape depends on the set of keys alone, hence so does the root. Only the current tree is kept: nothing needs pruning.
 //!
+//! # Storage
+//! A row of [`Table::Tree`] is a page: an inner node whose depth is a multiple of [`PAGE_LEVELS`], with what is below it as far as the
+//! tops of the next pages. So a path is a few rows, and a leaf is in the page of its parent. Nodes follow each other in preorder:
+//!
+//! ```text
+//! nothing  0
+//! leaf     1, digest of the key, digest of the value
+//! inner    2, digest, and unless a page of its own has them: left half, right half
+//! ```
+//!
+//! A page's key is the bits that lead to its top, a one, and zeros up to a whole byte: so pages of one path lie close together. The
+//! page at depth 0 alone may be a leaf; it is absent in a map without entries.
+//!
 //! Written here because the well-kept alternative (jmt) keeps every version of every node until it is pruned, and brings two dozen
 //! dependencies of a former generation of the hashing crates; see the crate's documentation.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use dt_model::{Digest, Domain, codec};
+use dt_model::{Digest, Domain};
 
 use crate::store::{Batch, StoreError, StoreView, Table};
 
@@ -22,28 +36,70 @@ const INNER: Domain = Domain::new("dt/ledger/state-inner/v1");
 pub(crate) const EMPTY_ROOT: Digest = Digest::ZERO;
 /// Bits in a key's digest: no path is longer.
 const MAX_DEPTH: usize = 256;
-/// A stored node is a tag and two digests.
-const MAX_NODE_BYTES: usize = 65;
+/// Levels of inner nodes in a page: measured, as a compromise between the number of rows that a path has and their length.
+const PAGE_LEVELS: usize = 5;
+/// The bytes of a digest.
+const DIGEST: usize = 32;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+/// What stands at a place of the tree, as its parent needs to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Node {
+    Empty,
     /// The one entry of this subtree: the digests of its key and value.
-    Leaf { key: Digest, value: Digest },
-    /// The digests of both halves, at least two entries in all; zero where a half is empty.
-    Inner { left: Digest, right: Digest },
+    Leaf {
+        key: Digest,
+        value: Digest,
+    },
+    /// At least two entries: the digest over both halves.
+    Inner(Digest),
 }
 
 impl Node {
     fn digest(&self) -> Digest {
         match self {
+            Self::Empty => EMPTY_ROOT,
             Self::Leaf { key, value } => LEAF.sha256(&[key.as_bytes(), value.as_bytes()]),
-            Self::Inner { left, right } => INNER.sha256(&[left.as_bytes(), right.as_bytes()]),
+            Self::Inner(digest) => *digest,
+        }
+    }
+
+    /// Writes the node to the end of a page; an inner one without its halves.
+    fn append(&self, page: &mut Vec<u8>) {
+        match self {
+            Self::Empty => page.push(0),
+            Self::Leaf { key, value } => {
+                page.push(1);
+                page.extend_from_slice(key.as_bytes());
+                page.extend_from_slice(value.as_bytes());
+            }
+            Self::Inner(digest) => {
+                page.push(2);
+                page.extend_from_slice(digest.as_bytes());
+            }
+        }
+    }
+
+    /// The node that begins `page`, and what comes after it: first its halves, if the page has them.
+    fn split_from(page: &[u8]) -> Option<(Self, &[u8])> {
+        let (tag, rest) = page.split_first()?;
+        let digest = |rest: &[u8], at: usize| {
+            let bytes: [u8; DIGEST] = rest.get(at..at + DIGEST)?.try_into().ok()?;
+            Some(Digest::from(bytes))
+        };
+        match tag {
+            0 => Some((Self::Empty, rest)),
+            1 => Some((
+                Self::Leaf { key: digest(rest, 0)?, value: digest(rest, DIGEST)? },
+                rest.get(2 * DIGEST..)?,
+            )),
+            2 => Some((Self::Inner(digest(rest, 0)?), rest.get(DIGEST..)?)),
+            _ => None,
         }
     }
 }
 
-fn digest_of(node: Option<Node>) -> Digest {
-    node.map_or(EMPTY_ROOT, |node| node.digest())
+fn inner_digest(left: &Digest, right: &Digest) -> Digest {
+    INNER.sha256(&[left.as_bytes(), right.as_bytes()])
 }
 
 /// Whether bit `depth` of `key` is set, from the most significant one on: then its path goes right.
@@ -51,30 +107,69 @@ fn goes_right(key: &Digest, depth: usize) -> bool {
     key.as_bytes()[depth / 8] & (0x80 >> (depth % 8)) != 0
 }
 
-/// Where a node is stored: its depth, and the bits that lead to it.
-fn location(key: &Digest, depth: usize) -> Vec<u8> {
-    let mut bits = key.as_bytes()[..depth.div_ceil(8)].to_vec();
-    if let (Some(last), used @ 1..) = (bits.last_mut(), depth % 8) {
-        *last &= 0xffu8 << (8 - used);
-    }
-    let mut location = u16::try_from(depth).unwrap_or(u16::MAX).to_be_bytes().to_vec();
-    location.append(&mut bits);
-    location
+/// Whether an inner node at `depth` is the top of a page.
+const fn is_top(depth: usize) -> bool {
+    depth.is_multiple_of(PAGE_LEVELS)
 }
 
-fn load(view: &dyn StoreView, location: &[u8]) -> Result<Option<Node>, StoreError> {
-    let Some(bytes) = view.get(Table::Tree, location)? else { return Ok(None) };
-    codec::decode(&bytes, MAX_NODE_BYTES)
-        .map(Some)
-        .map_err(|_| StoreError::Damaged { table: Table::Tree, key: location.to_vec() })
+/// The key of the page whose top is at `depth`, below [`MAX_DEPTH`], on the path of `key`.
+fn page_key(key: &Digest, depth: usize) -> Vec<u8> {
+    let mut bits = key.as_bytes()[..=depth / 8].to_vec();
+    if let Some(last) = bits.last_mut() {
+        let used = depth % 8;
+        *last = *last & !(0xff >> used) | 0x80 >> used;
+    }
+    bits
+}
+
+fn damaged(page: Vec<u8>) -> StoreError {
+    StoreError::Damaged { table: Table::Tree, key: page }
+}
+
+/// The bytes of the first node of `page`, at `depth` but not its top, with its halves if the page has them; and the rest.
+fn split_subtree(page: &[u8], depth: usize) -> Option<(&[u8], &[u8])> {
+    let (node, mut rest) = Node::split_from(page)?;
+    if matches!(node, Node::Inner(_)) && !is_top(depth) {
+        rest = split_subtree(rest, depth + 1)?.1;
+        rest = split_subtree(rest, depth + 1)?.1;
+    }
+    page.split_at_checked(page.len() - rest.len())
+}
+
+/// Both halves of the inner node at `depth` whose bytes go on with `rest`.
+fn split_halves(rest: &[u8], depth: usize) -> Option<(&[u8], &[u8])> {
+    let (left, rest) = split_subtree(rest, depth + 1)?;
+    let (right, rest) = split_subtree(rest, depth + 1)?;
+    rest.is_empty().then_some((left, right))
+}
+
+/// The page whose top is an inner node of this digest, at `depth` on the path of `key`: its bytes behind the top.
+fn load(view: &dyn StoreView, key: &Digest, depth: usize, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+    let at = page_key(key, depth);
+    let page = view.get(Table::Tree, &at)?;
+    match page {
+        Some(page) if Node::split_from(&page).is_some_and(|(node, _)| node == Node::Inner(*digest)) => {
+            Ok(page)
+        }
+        _ => Err(damaged(at)),
+    }
+}
+
+/// The page at depth 0.
+fn load_first(view: &dyn StoreView) -> Result<Vec<u8>, StoreError> {
+    let page = view.get(Table::Tree, &page_key(&Digest::ZERO, 0))?;
+    Ok(page.unwrap_or_else(|| vec![0]))
 }
 
 /// The root of the tree that `view` holds.
 pub(crate) fn root(view: &dyn StoreView) -> Result<Digest, StoreError> {
-    load(view, &location(&Digest::ZERO, 0)).map(digest_of)
+    match Node::split_from(&load_first(view)?) {
+        Some((node, _)) => Ok(node.digest()),
+        None => Err(damaged(page_key(&Digest::ZERO, 0))),
+    }
 }
 
-/// Applies `changes` (of the state: key → value or removal) to the tree in `view`: the new root, and the nodes to write into `batch`.
+/// Applies `changes` (of the state: key → value or removal) to the tree in `view`: the new root, and the pages to write into `batch`.
 pub(crate) fn update(
     view: &dyn StoreView,
     changes: &BTreeMap<Vec<u8>, Option<Vec<u8>>>,
@@ -88,128 +183,116 @@ pub(crate) fn update(
         .map(|(key, value)| (KEY.sha256(&[key]), value.as_ref().map(|value| VALUE.sha256(&[value]))))
         .collect();
     changes.sort_unstable();
-    let mut update = Update { view, batch };
-    update.apply(0, &changes).map(digest_of)
+    let mut update = Update { view, pages: Vec::new() };
+    let (stored, mut page) = (load_first(view)?, Vec::new());
+    let top = update.subtree(0, &stored, &changes, &mut page)?;
+    update.pages.push((page_key(&Digest::ZERO, 0), (top != Node::Empty).then_some(page)));
+    batch.extend(Table::Tree, update.pages);
+    Ok(top.digest())
 }
 
+/// The digest of a key, and the digest of its value or `None` if the key is removed.
 type Change = (Digest, Option<Digest>);
 
 struct Update<'a> {
     view: &'a dyn StoreView,
-    batch: &'a mut Batch,
+    /// The pages that changed.
+    pages: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 impl Update<'_> {
-    /// Applies `changes`, which all lie under one node at `depth`, and returns what that node becomes.
-    fn apply(&mut self, depth: usize, changes: &[Change]) -> Result<Option<Node>, StoreError> {
-        let Some((any, _)) = changes.first() else { return Ok(None) };
-        let here = location(any, depth);
-        let node = match load(self.view, &here)? {
-            Some(Node::Inner { .. }) if depth >= MAX_DEPTH => {
-                return Err(StoreError::Damaged { table: Table::Tree, key: here });
-            }
-            Some(Node::Inner { left, right }) => self.descend(depth, any, (left, right), changes)?,
-            leaf => {
-                let mut leaves: BTreeMap<Digest, Digest> = BTreeMap::new();
-                if let Some(Node::Leaf { key, value }) = leaf {
-                    leaves.insert(key, value);
-                }
-                for (key, value) in changes {
-                    match value {
-                        Some(value) => leaves.insert(*key, *value),
-                        None => leaves.remove(key),
-                    };
-                }
-                self.build(depth, &leaves.into_iter().collect::<Vec<_>>())
-            }
+    /// Applies sorted `changes`, which all lie below `depth`, to what is `stored` there; appends to `page` what comes of it, but for
+    /// what belongs to pages below, and returns it.
+    fn apply(
+        &mut self,
+        depth: usize,
+        stored: &[u8],
+        changes: &[Change],
+        page: &mut Vec<u8>,
+    ) -> Result<Node, StoreError> {
+        let Some((any, _)) = changes.first() else {
+            page.extend_from_slice(stored);
+            return Node::split_from(stored).map(|(node, _)| node).ok_or_else(|| damaged(Vec::new()));
         };
-        self.write(here, node);
+        if !is_top(depth) || depth >= MAX_DEPTH {
+            return self.subtree(depth, stored, changes, page);
+        }
+        let before = match Node::split_from(stored) {
+            Some((Node::Inner(digest), _)) => Cow::Owned(load(self.view, any, depth, &digest)?),
+            _ => Cow::Borrowed(stored),
+        };
+        let mut after = Vec::with_capacity(before.len() + SPARE);
+        let node = self.subtree(depth, &before, changes, &mut after)?;
+        if matches!(node, Node::Inner(_)) {
+            self.pages.push((page_key(any, depth), Some(after)));
+        } else if matches!(before, Cow::Owned(_)) {
+            self.pages.push((page_key(any, depth), None));
+        }
+        node.append(page);
         Ok(node)
     }
 
-    /// Applies `changes` to the halves of an inner node and joins what they become.
-    fn descend(
+    /// The same where the page has the halves of an inner node.
+    fn subtree(
         &mut self,
         depth: usize,
-        any: &Digest,
-        halves: (Digest, Digest),
+        stored: &[u8],
         changes: &[Change],
-    ) -> Result<Option<Node>, StoreError> {
+        page: &mut Vec<u8>,
+    ) -> Result<Node, StoreError> {
+        let here = || {
+            damaged(changes.first().map_or(Vec::new(), |(key, _)| page_key(key, depth.min(MAX_DEPTH - 1))))
+        };
+        let (node, rest) = Node::split_from(stored).ok_or_else(here)?;
+        let (left, right) = match (node, changes) {
+            (Node::Leaf { key: there, .. }, [(key, None)]) if there != *key => {
+                node.append(page);
+                return Ok(node);
+            }
+            (Node::Empty, [(key, value)]) => return Ok(entry(key, value, page)),
+            (Node::Leaf { key: there, .. }, [(key, value)]) if there == *key => {
+                return Ok(entry(key, value, page));
+            }
+            _ if depth >= MAX_DEPTH => return Err(here()),
+            (Node::Empty, _) => (NOTHING, NOTHING),
+            (Node::Leaf { key, .. }, _) if goes_right(&key, depth) => (NOTHING, stored),
+            (Node::Leaf { .. }, _) => (stored, NOTHING),
+            (Node::Inner(_), _) => split_halves(rest, depth).ok_or_else(here)?,
+        };
+        let start = page.len();
+        Node::Inner(EMPTY_ROOT).append(page);
         let (left_changes, right_changes) =
             changes.split_at(changes.partition_point(|(key, _)| !goes_right(key, depth)));
-        let (left_at, right_at) = children(any, depth);
-        let left = self.half(depth + 1, halves.0, left_changes)?;
-        let right = self.half(depth + 1, halves.1, right_changes)?;
-        Ok(match (left, right) {
-            (Digest::ZERO, Digest::ZERO) => None,
-            (left, Digest::ZERO) => self.lift(&left_at, left, true)?,
-            (Digest::ZERO, right) => self.lift(&right_at, right, false)?,
-            (left, right) => Some(Node::Inner { left, right }),
-        })
-    }
-
-    fn half(&mut self, depth: usize, digest: Digest, changes: &[Change]) -> Result<Digest, StoreError> {
-        if changes.is_empty() { Ok(digest) } else { self.apply(depth, changes).map(digest_of) }
-    }
-
-    /// What an inner node becomes whose other half is empty: its only leaf moves up; an inner half stays below.
-    fn lift(&mut self, at: &[u8], digest: Digest, is_left: bool) -> Result<Option<Node>, StoreError> {
-        match self.current(at)? {
-            Some(leaf @ Node::Leaf { .. }) => {
-                self.write(at.to_vec(), None);
-                Ok(Some(leaf))
+        let left = self.apply(depth + 1, left, left_changes, page)?;
+        let right = self.apply(depth + 1, right, right_changes, page)?;
+        let node = match (left, right) {
+            // One entry alone is its leaf, wherever it stood; an inner half stays below.
+            (Node::Empty, leaf @ (Node::Leaf { .. } | Node::Empty))
+            | (leaf @ Node::Leaf { .. }, Node::Empty) => {
+                page.truncate(start);
+                leaf.append(page);
+                leaf
             }
-            _ if is_left => Ok(Some(Node::Inner { left: digest, right: Digest::ZERO })),
-            _ => Ok(Some(Node::Inner { left: Digest::ZERO, right: digest })),
-        }
-    }
-
-    /// Builds the subtree of these sorted leaves from nothing; its root node is written by the caller.
-    fn build(&mut self, depth: usize, leaves: &[(Digest, Digest)]) -> Option<Node> {
-        match leaves {
-            [] => None,
-            [(key, value)] => Some(Node::Leaf { key: *key, value: *value }),
-            [(any, _), ..] => {
-                debug_assert!(depth < MAX_DEPTH, "two keys have one digest");
-                let (left_at, right_at) = children(any, depth);
-                let (left, right) =
-                    leaves.split_at(leaves.partition_point(|(key, _)| !goes_right(key, depth)));
-                let left = self.build(depth + 1, left);
-                let right = self.build(depth + 1, right);
-                self.write(left_at, left);
-                self.write(right_at, right);
-                Some(Node::Inner { left: digest_of(left), right: digest_of(right) })
+            (left, right) => {
+                let digest = inner_digest(&left.digest(), &right.digest());
+                page[start + 1..=start + DIGEST].copy_from_slice(digest.as_bytes());
+                Node::Inner(digest)
             }
-        }
-    }
-
-    fn write(&mut self, at: Vec<u8>, node: Option<Node>) {
-        match node {
-            Some(node) => self.batch.put(Table::Tree, at, codec::encode(&node)),
-            None => self.batch.remove(Table::Tree, at),
-        }
-    }
-
-    /// The node at `at`, as this update leaves it.
-    fn current(&self, at: &[u8]) -> Result<Option<Node>, StoreError> {
-        match self.batch.writes.get(&(Table::Tree, at.to_vec())) {
-            Some(None) => Ok(None),
-            Some(Some(bytes)) => codec::decode(bytes, MAX_NODE_BYTES)
-                .map(Some)
-                .map_err(|_| StoreError::Damaged { table: Table::Tree, key: at.to_vec() }),
-            None => load(self.view, at),
-        }
+        };
+        Ok(node)
     }
 }
 
-/// Where the two halves of the node at `depth` on the path of `any` are stored.
-fn children(any: &Digest, depth: usize) -> (Vec<u8>, Vec<u8>) {
-    let mut bytes = *any.as_bytes();
-    let bit = 0x80 >> (depth % 8);
-    bytes[depth / 8] &= !bit;
-    let left = location(&Digest::from(bytes), depth + 1);
-    bytes[depth / 8] |= bit;
-    (left, location(&Digest::from(bytes), depth + 1))
+/// Bytes of a page where nothing stands.
+const NOTHING: &[u8] = &[0];
+/// By so much a page may grow before it moves in memory: two new entries.
+const SPARE: usize = 256;
+
+/// Appends what one change makes of nothing, or of its own leaf.
+fn entry(key: &Digest, value: &Option<Digest>, page: &mut Vec<u8>) -> Node {
+    let node = value.map_or(Node::Empty, |value| Node::Leaf { key: *key, value });
+    node.append(page);
+    node
 }
 
 /// Proof that a key of the state has a certain value, or none, under a certain root. It needs no store and no network.
@@ -235,10 +318,10 @@ impl StateProof {
             (None, None) => true,
             (None, Some(_)) => false,
         };
-        let end = digest_of(self.end.map(|(key, value)| Node::Leaf { key, value }));
+        let end = self.end.map_or(Node::Empty, |(key, value)| Node::Leaf { key, value }).digest();
         let found = self.siblings.iter().enumerate().rev().fold(end, |below, (depth, sibling)| {
-            let (left, right) = if goes_right(&path, depth) { (*sibling, below) } else { (below, *sibling) };
-            Node::Inner { left, right }.digest()
+            let (left, right) = if goes_right(&path, depth) { (sibling, &below) } else { (&below, sibling) };
+            inner_digest(left, right)
         });
         claim && found == *root
     }
@@ -252,17 +335,33 @@ fn shares_path(a: &Digest, b: &Digest, depth: usize) -> bool {
 pub(crate) fn prove(view: &dyn StoreView, key: &[u8]) -> Result<StateProof, StoreError> {
     let path = KEY.sha256(&[key]);
     let mut siblings = Vec::new();
-    for depth in 0..=MAX_DEPTH {
-        match load(view, &location(&path, depth))? {
-            None => return Ok(StateProof { siblings, end: None }),
-            Some(Node::Leaf { key, value }) => return Ok(StateProof { siblings, end: Some((key, value)) }),
-            Some(Node::Inner { .. }) if depth == MAX_DEPTH => break,
-            Some(Node::Inner { left, right }) => {
-                siblings.push(if goes_right(&path, depth) { left } else { right })
+    let mut page = load_first(view)?;
+    let mut depth = 0;
+    loop {
+        let top = depth;
+        let here = || damaged(page_key(&path, top));
+        let mut stored = page.as_slice();
+        page = loop {
+            let (node, rest) = Node::split_from(stored).ok_or_else(here)?;
+            match node {
+                Node::Empty => return Ok(StateProof { siblings, end: None }),
+                Node::Leaf { key, value } => return Ok(StateProof { siblings, end: Some((key, value)) }),
+                Node::Inner(_) if depth >= MAX_DEPTH => return Err(here()),
+                Node::Inner(digest) if is_top(depth) && depth > top => {
+                    break load(view, &path, depth, &digest)?;
+                }
+                Node::Inner(_) => {
+                    let (left, right) = split_halves(rest, depth).ok_or_else(here)?;
+                    let (half, sibling) =
+                        if goes_right(&path, depth) { (right, left) } else { (left, right) };
+                    let (sibling, _) = Node::split_from(sibling).ok_or_else(here)?;
+                    siblings.push(sibling.digest());
+                    stored = half;
+                    depth += 1;
+                }
             }
-        }
+        };
     }
-    Err(StoreError::Damaged { table: Table::Tree, key: location(&path, MAX_DEPTH) })
 }
 
 #[cfg(test)]
@@ -351,15 +450,60 @@ mod tests {
         let store = MemoryStore::default();
         let mut batch = Batch::default();
         let path = KEY.sha256(&[b"key"]);
-        let endless = Node::Inner { left: digest_of(None), right: digest_of(None) };
-        for depth in 0..=MAX_DEPTH {
-            batch.put(Table::Tree, location(&path, depth), codec::encode(&endless));
+        // Every half of every page is an inner node again, under the digest that is asked for.
+        let inner = Node::Inner(Digest::ZERO);
+        for depth in (0..MAX_DEPTH).step_by(PAGE_LEVELS) {
+            let mut page = Vec::new();
+            endless(depth, depth, &mut page, inner);
+            batch.put(Table::Tree, page_key(&path, depth), page);
         }
         store.commit(batch).unwrap();
         let view = store.view().unwrap();
         let changes: Changes = [(b"key".to_vec(), Some(vec![]))].into();
-        let damaged = |error| matches!(error, StoreError::Damaged { table: Table::Tree, .. });
-        assert!(damaged(prove(&*view, b"key").unwrap_err()));
-        assert!(damaged(update(&*view, &changes, &mut Batch::default()).unwrap_err()));
+        assert!(is_damage(prove(&*view, b"key").unwrap_err()));
+        assert!(is_damage(update(&*view, &changes, &mut Batch::default()).unwrap_err()));
+    }
+
+    fn endless(top: usize, depth: usize, page: &mut Vec<u8>, inner: Node) {
+        inner.append(page);
+        if depth == top || !is_top(depth) {
+            endless(top, depth + 1, page, inner);
+            endless(top, depth + 1, page, inner);
+        }
+    }
+
+    fn is_damage(error: StoreError) -> bool {
+        matches!(error, StoreError::Damaged { table: Table::Tree, .. })
+    }
+
+    #[test]
+    fn a_page_that_is_cut_missing_or_another_is_damage() {
+        let store = MemoryStore::default();
+        let all: Changes = (0..200u8).map(|key| (vec![key], Some(vec![key]))).collect();
+        let root = apply(&store, &all);
+        for (key, page) in nodes(&store) {
+            let at_all = |page: Option<Vec<u8>>| {
+                let mut batch = Batch::default();
+                batch.extend(Table::Tree, [(key.clone(), page)]);
+                store.commit(batch).unwrap();
+                let view = store.view().unwrap();
+                let proofs: Result<Vec<_>, _> = all.keys().map(|key| prove(&*view, key)).collect();
+                let updated = update(&*view, &all, &mut Batch::default());
+                (proofs.map(drop), updated)
+            };
+            let mut other = page.clone();
+            other[1] ^= 1;
+            let first = key == page_key(&Digest::ZERO, 0);
+            for wrong in [Some(page[..page.len() - 1].to_vec()), Some(page[..1].to_vec()), None, Some(other)]
+            {
+                let (proofs, updated) = at_all(wrong.clone());
+                if first && wrong.is_none_or(|wrong| wrong.len() == page.len()) {
+                    continue; // An empty map, or one whose root is another: its header tells.
+                }
+                assert!(is_damage(proofs.unwrap_err()) && is_damage(updated.unwrap_err()));
+            }
+            let (proofs, updated) = at_all(Some(page));
+            assert!(proofs.is_ok() && updated.unwrap() == root);
+        }
     }
 }

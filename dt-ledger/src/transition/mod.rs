@@ -34,20 +34,20 @@ use crate::authentic::Authentic;
 use crate::call::{Call, TwinCall};
 use crate::receipt::{Event, EventKind, Outcome, Receipt, TwinEvent};
 use crate::record::{Resource, StateKey, TraceEntry, TraceHead, Twin};
-use crate::specification::{Rows, Specifications, Specified};
+use crate::specification::{Specifications, Specified};
 use crate::state::{CallError, State, component_of, decode_value};
-use crate::store::{StoreError, StoreView, Table};
+use crate::store::{StoreError, StoreView, Table, Writes};
 
 /// What one block does.
 #[derive(Default)]
 pub(crate) struct Effects {
     /// Changes of the state, by key.
-    pub(crate) state: Rows,
+    pub(crate) state: Writes,
     /// New rows of the index.
     pub(crate) index: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Specifications that changed, and the rows that they are made of.
     pub(crate) specifications: Specifications,
-    pub(crate) specification_rows: Rows,
+    pub(crate) specification_rows: Writes,
     /// What became of each transaction.
     pub(crate) receipts: Vec<Receipt>,
     /// What happened.

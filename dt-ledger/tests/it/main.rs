@@ -8,6 +8,8 @@ mod blocks;
 mod calls;
 mod conformance;
 mod crash;
+#[cfg(unix)]
+mod crash_points;
 mod determinism;
 mod membership;
 mod model;
