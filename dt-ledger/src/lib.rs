@@ -43,8 +43,13 @@
 //! let genesis = Genesis {
 //!     name: Name::new("bottling line")?,
 //!     time: Timestamp::from_millis(0),
-//!     organisations: vec![Organisation { name: Name::new("Owner AG")?, authority: authority.party() }],
-//!     validators: vec![validator.party()],
+//!     organisations: vec![Organisation {
+//!         name: Name::new("Owner AG")?,
+//!         authority: authority.party(),
+//!         validators: vec![validator.party()],
+//!     }],
+//!     approval: Approval::Majority,
+//!     seats: 1,
 //! };
 //! let replica = Arc::new(Replica::open(Arc::new(MemoryStore::default()), &genesis)?);
 //! let clock: Clock = Arc::new(|| Timestamp::from_millis(1_000));
@@ -59,7 +64,7 @@
 //!     not_before: Timestamp::from_millis(0),
 //!     not_after: Timestamp::MAX,
 //! };
-//! let certificate = Signed::new(certificate, &authority)?.into_envelope();
+//! let certificate = Signed::new(certificate, &authority)?.into_envelope().into();
 //! execute(&consensus, &replica, &owner, vec![Call::Register { certificate }]).await?;
 //!
 //! let aml = r#"<CAEXFile SchemaVersion="2.15"><InstanceHierarchy Name="Plant">
@@ -118,6 +123,7 @@ mod block;
 mod call;
 mod certificate;
 mod consensus;
+mod consortium;
 mod genesis;
 mod opening;
 mod policy;
@@ -136,6 +142,7 @@ pub mod testing;
 mod transaction;
 mod transition;
 mod tree;
+mod x509;
 
 pub use admission::AdmissionError;
 pub use audit::{AuditError, AuditReport, audit};
@@ -144,9 +151,13 @@ pub use call::{
     Argument, Call, CallResult, CreateTwin, Document, DocumentId, FeedReference, ProgramCall, Provenance,
     TwinCall, Uri, Version,
 };
-pub use certificate::Certificate;
+pub use certificate::{Certificate, Credential, CredentialError, MAX_X509_BYTES};
 pub use consensus::{Consensus, ConsensusError, ExecuteError, Executed, Status, execute};
-pub use genesis::{Genesis, GenesisError, Organisation};
+pub use consortium::{
+    Approval, Consortium, MAX_MEMBERS, MAX_OPEN_PROPOSALS, MAX_PROPOSAL_MILLIS, Organisation,
+    OrganisationRecord, Proposal, ProposalRecord,
+};
+pub use genesis::{Genesis, GenesisError};
 pub use opening::OpenReplicaError;
 pub use policy::{AGENT, MAINTAINER, OWNER, Policy, Subject};
 pub use receipt::{Event, EventKind, Outcome, Reason, Receipt, TwinEvent};
@@ -163,5 +174,5 @@ pub use state::{CallError, Snapshot, State};
 pub use store::{LedgerStore, MemoryStore, StoreError, StoreView};
 pub use successor::BlockError;
 pub use transaction::{MAX_AML_BYTES, MAX_CALL_BYTES, MAX_CALLS, Transaction};
-pub use transition::{document_id, twin_id};
+pub use transition::{document_id, proposal_id, twin_id};
 pub use tree::StateProof;

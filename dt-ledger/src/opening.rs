@@ -1,6 +1,5 @@
 //! How a replica comes up: from nothing, or from what it stored.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -50,14 +49,7 @@ pub(crate) const MAX_META_BYTES: usize = 1024 * 1024;
 /// Writes the state that `genesis` begins with.
 pub(crate) fn begin(store: &dyn LedgerStore, genesis: &Genesis) -> Result<(), StoreError> {
     let chain = genesis.chain();
-    let mut state = BTreeMap::new();
-    for organisation in &genesis.organisations {
-        state.insert(
-            StateKey::Authority(organisation.authority).to_bytes(),
-            Some(codec::encode(&organisation.name)),
-        );
-    }
-    state.insert(StateKey::Validators.to_bytes(), Some(codec::encode(&genesis.validators)));
+    let state = genesis.rows();
     let mut batch = Batch::default();
     let state_root = tree::update(&*store.view()?, &state, &mut batch)?;
     batch.writes.extend(state.into_iter().map(|(key, value)| ((Table::State, key), value)));

@@ -197,7 +197,7 @@ impl Replica {
     ) -> Result<Arc<CommittedBlock>, BlockError> {
         let _one_at_a_time = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
-        check_votes(&self.genesis.validators, &block.header, &certificate)?;
+        check_votes(&self.genesis.validators(), &block.header, &certificate)?;
         let view = self.store.view()?;
         let Applied { mut batch, tip, specifications, receipts, events } =
             self.apply(&current, &*view, &block)?;

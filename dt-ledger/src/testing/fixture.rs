@@ -8,9 +8,9 @@ use dt_model::testing::identity;
 use dt_model::{Envelope, Identity, Name, PartyId, Signed, Signer as _, Timestamp, TwinId, codec};
 
 use crate::{
-    Block, Call, Certificate, Commit, CommitCertificate, CommittedBlock, CreateTwin, Genesis, Header,
-    LedgerStore, MemoryStore, Organisation, Policy, Reason, Receipt, Replica, Snapshot, Solo, State as _,
-    Transaction, TwinCall, twin_id,
+    Approval, Block, Call, Certificate, Commit, CommitCertificate, CommittedBlock, CreateTwin, Credential,
+    Genesis, Header, LedgerStore, MemoryStore, Organisation, Policy, Reason, Receipt, Replica, Snapshot,
+    Solo, State as _, Transaction, TwinCall, twin_id,
 };
 
 /// A small plant in CAEX 3.0. `line` holds `tank` (with `level` and `valve`), `conveyor` (with `motor`), and the program `set-speed` with
@@ -116,21 +116,25 @@ impl Fixture {
         Self { replica, organisations, validators, now }
     }
 
-    /// What a chain with so many organisations and validators begins with.
+    /// What a chain with so many organisations and validators begins with. The validators are dealt out to the organisations in turn;
+    /// each may have as many as the first got, and two at least. A majority of the organisations decides.
     ///
     /// # Panics
-    /// Never: the names are valid.
+    /// If there are more validators than organisations can have seats.
     #[must_use]
     pub fn genesis(organisations: u64, validators: u64) -> Genesis {
-        let organisation = |number| Organisation {
-            name: Name::new(format!("organisation {number}")).expect("a name"),
-            authority: identity(AUTHORITIES + number).party(),
+        let key = |number| identity(VALIDATORS + number).party();
+        let organisation = |number: u64| Organisation {
+            validators: (0..validators).filter(|v| v % organisations == number).map(key).collect(),
+            ..Self::organisation(number).1
         };
+        let most = validators.div_ceil(organisations.max(1)).max(2);
         Genesis {
             name: Name::new("test chain").expect("a name"),
             time: Timestamp::from_millis(BEGINNING),
             organisations: (0..organisations).map(organisation).collect(),
-            validators: (0..validators).map(|number| identity(VALIDATORS + number).party()).collect(),
+            approval: Approval::Majority,
+            seats: u8::try_from(most).expect("few validators"),
         }
     }
 
@@ -149,10 +153,22 @@ impl Fixture {
         self.replica.snapshot().expect("the store answers")
     }
 
-    /// The keys of organisation number `organisation`.
+    /// The keys of organisation number `organisation`, modulo how many the chain began with.
     #[must_use]
     pub fn authority(&self, organisation: u64) -> Identity {
         identity(AUTHORITIES + organisation % self.organisations)
+    }
+
+    /// Organisation number `number`, which may be one that the chain does not have (yet), without validators.
+    ///
+    /// # Panics
+    /// Never: the name is valid.
+    #[must_use]
+    pub fn organisation(number: u64) -> (Identity, Organisation) {
+        let authority = identity(AUTHORITIES + number);
+        let name = Name::new(format!("organisation {number}")).expect("a name");
+        let organisation = Organisation { name, authority: authority.party(), validators: Vec::new() };
+        (authority, organisation)
     }
 
     /// The keys of validator number `validator`.
@@ -177,7 +193,7 @@ impl Fixture {
     /// # Panics
     /// Never: the keys are in memory.
     #[must_use]
-    pub fn certificate(&self, organisation: u64, party: &Identity) -> Envelope<Certificate> {
+    pub fn certificate(&self, organisation: u64, party: &Identity) -> Credential {
         let certificate = Certificate {
             chain: self.replica.chain(),
             party: party.party(),
@@ -186,7 +202,7 @@ impl Fixture {
             not_before: self.now(),
             not_after: Timestamp::MAX,
         };
-        Signed::new(certificate, &self.authority(organisation)).expect("signs").into_envelope()
+        Signed::new(certificate, &self.authority(organisation)).expect("signs").into_envelope().into()
     }
 
     /// The party that `seed` gives, enrolled by organisation number `seed` modulo their count.

@@ -61,5 +61,5 @@ fn a_revoked_party_comes_back_only_with_a_later_certificate() {
     let anew = chain.certificate(1, outsider);
     come_back(anew.clone()).unwrap();
     chain.apply(outsider, vec![Call::Register { certificate: anew }]).unwrap();
-    assert!(chain.state().party(&outsider.party()).unwrap().unwrap().is_active(chain.now()));
+    assert!(chain.state().active_party(&outsider.party(), chain.now()).unwrap().is_some());
 }
