@@ -11,4 +11,6 @@ mod strategies;
 pub use consensus::consensus_suite;
 pub use fixture::{Fixture, PLANT};
 pub use storage::store_suite;
-pub use strategies::{block, call, certificate, header, policy, transaction, twin_call};
+pub use strategies::{
+    approval, block, call, certificate, credential, header, policy, proposal, transaction, twin_call,
+};

@@ -14,3 +14,5 @@ mod model;
 mod policies;
 mod proofs;
 mod support;
+mod votes;
+mod x509;
