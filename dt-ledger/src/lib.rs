@@ -25,6 +25,35 @@
 //!   what was removed keeps the scope in which it stood.
 //! - Nothing here fetches, seals or stores what a document or feed holds: the ledger has references, hashes and rights.
 //!
+//! # Who takes part
+//!
+//! A chain belongs to organisations, which the [`Genesis`] names. Each is known by the key of its authority, and has:
+//!
+//! - **parties**: whoever holds a key that the authority certified, in our own form or in X.509 ([`Credential`]), and registered it
+//!   ([`Call::Register`], signed by that key: nobody is enrolled without knowing). It stays one until the certificate ends, is revoked
+//!   ([`Call::RevokeCertificate`]), or its organisation leaves; registering a certificate of the same authority that ends later renews it
+//!   without a gap. The encryption key is certified once, and the party's to rotate from then on: a renewal leaves it as it is. A certificate
+//!   is good to its end: to shorten one, revoke the party and certify it anew, from a later moment (some PKIs date certificates back).
+//! - **validators**: the keys whose votes commit blocks, as many as it names ([`Call::SetValidators`]) up to its seats. A key serves one
+//!   organisation. That it is the organisation's own is not proven: who names another's takes it from that one, for all to see.
+//! - **one vote** on who the organisations are and by what rules they decide ([`Proposal`], [`Call::Propose`], [`Call::Vote`]). A change is
+//!   made by the transaction in which the organisations *of that moment* that agree are as many as [`Approval`] says. No organisation and
+//!   no number of parties changes any of this alone, unless the organisations have agreed that so few may.
+//!
+//! | | a party | an authority |
+//! |---|---|---|
+//! | transactions on twins, by its roles | yes | no, unless it is a party besides |
+//! | its own encryption key, certificate, DHT node | yes | |
+//! | enrol, revoke | itself: leave | its own parties, nobody else's |
+//! | validators, votes | | its own organisation's |
+//!
+//! What an authority cannot do: act for a party whose key it has certified, read or write a twin, change what a party has done, or touch
+//! another organisation's parties. What it can: certify as many keys as it likes, under whatever names. A name says what people call a
+//! party; rights are given to keys.
+//!
+//! An authority's key SHOULD be kept offline and be no party's and no validator's. If it is lost or stolen, the others remove its
+//! organisation and add one with another key; its parties then register what the new authority certifies.
+//!
 //! # Example
 //!
 //! ```

@@ -334,12 +334,21 @@ fn step() -> impl Strategy<Value = (u64, Step)> {
     (0..8u64, step)
 }
 
+/// A proposal that was neither enacted nor withdrawn.
+#[derive(Debug, Clone)]
+struct Open {
+    change: Step,
+    proposer: u64,
+    end: u64,
+    votes: BTreeSet<u64>,
+}
+
 /// The votes in plain words. Whoever leaves takes his votes and proposals along at once.
 struct Votes {
     members: BTreeSet<u64>,
     approval: Approval,
-    /// What was proposed, by whom, when it ends, and who agreed; `None` where it is gone.
-    proposals: Vec<Option<(Step, u64, u64, BTreeSet<u64>)>>,
+    /// In the order in which they were made; `None` where one is gone.
+    proposals: Vec<Option<Open>>,
     now: u64,
 }
 
@@ -362,67 +371,69 @@ impl Votes {
         }
     }
 
-    /// Whether the step is taken.
-    fn take(&mut self, by: u64, step: &Step) -> bool {
-        match step {
-            Step::Wait(millis) => {
-                self.now += millis;
-                true
-            }
-            Step::Withdraw(at) => match self.proposals.get_mut(*at) {
-                Some(proposal) if proposal.as_ref().is_some_and(|(_, proposer, ..)| *proposer == by) => {
-                    *proposal = None;
-                    true
-                }
-                _ => false,
-            },
-            Step::Vote(at) => self.vote(by, *at),
-            change => {
-                let open = |proposal: &&Option<(Step, u64, u64, BTreeSet<u64>)>| {
-                    proposal.as_ref().is_some_and(|(_, proposer, end, _)| *proposer == by && self.now < *end)
-                };
-                if !self.possible(change) || self.proposals.iter().filter(open).count() >= MAX_OPEN_PROPOSALS
-                {
-                    return false;
-                }
-                for proposal in &mut self.proposals {
-                    if proposal.as_ref().is_some_and(|(_, who, end, _)| *who == by && self.now >= *end) {
-                        *proposal = None;
-                    }
-                }
-                self.proposals.push(Some((change.clone(), by, self.now + HOUR, BTreeSet::new())));
-                self.vote(by, self.proposals.len() - 1)
+    /// Removes the open proposals that are so.
+    fn drop_those(&mut self, are: impl Fn(&Open) -> bool) {
+        for proposal in &mut self.proposals {
+            if proposal.as_ref().is_some_and(&are) {
+                *proposal = None;
             }
         }
     }
 
+    /// Whether the step is taken.
+    fn take(&mut self, by: u64, step: &Step) -> bool {
+        let now = self.now;
+        match step {
+            Step::Wait(millis) => self.now += millis,
+            Step::Withdraw(at) => match self.proposals.get_mut(*at) {
+                Some(proposal) if proposal.as_ref().is_some_and(|open| open.proposer == by) => {
+                    *proposal = None
+                }
+                _ => return false,
+            },
+            Step::Vote(at) => return self.vote(by, *at),
+            change => {
+                let open =
+                    self.proposals.iter().flatten().filter(|open| open.proposer == by && now < open.end);
+                if !self.possible(change) || open.count() >= MAX_OPEN_PROPOSALS {
+                    return false;
+                }
+                self.drop_those(|open| open.proposer == by && now >= open.end);
+                let votes = BTreeSet::new();
+                self.proposals.push(Some(Open {
+                    change: change.clone(),
+                    proposer: by,
+                    end: now + HOUR,
+                    votes,
+                }));
+                return self.vote(by, self.proposals.len() - 1);
+            }
+        }
+        true
+    }
+
     fn vote(&mut self, by: u64, at: usize) -> bool {
-        let Some(Some((change, _, end, votes))) = self.proposals.get(at).cloned() else { return false };
-        let mut with = votes.clone();
-        with.insert(by);
-        if self.now >= end {
+        let Some(Some(mut open)) = self.proposals.get(at).cloned() else { return false };
+        if self.now >= open.end {
             return false;
         }
-        if !self.suffices(with.len()) {
-            let new = with != votes;
-            self.proposals[at].as_mut().unwrap().3 = with;
-            return new;
+        let is_new = open.votes.insert(by);
+        if !self.suffices(open.votes.len()) {
+            self.proposals[at] = Some(open);
+            return is_new;
         }
-        if !self.possible(&change) {
+        if !self.possible(&open.change) {
             return false;
         }
         self.proposals[at] = None;
-        match change {
+        match open.change {
             Step::Add(number) => drop(self.members.insert(number)),
             Step::Approval(approval) => self.approval = approval,
             Step::Remove(number) => {
                 self.members.remove(&number);
-                for proposal in &mut self.proposals {
-                    if proposal.as_ref().is_some_and(|(_, proposer, ..)| *proposer == number) {
-                        *proposal = None;
-                    } else if let Some((.., votes)) = proposal {
-                        votes.remove(&number);
-                    }
+                self.drop_those(|open| open.proposer == number);
+                for open in self.proposals.iter_mut().flatten() {
+                    open.votes.remove(&number);
                 }
             }
             other => panic!("{other:?} is not voted on"),
@@ -483,7 +494,7 @@ fn compare(chain: &Fixture, model: &Votes, ids: &[Digest]) -> Result<(), TestCas
     let stored: BTreeMap<_, _> = state.proposals().unwrap().into_iter().collect();
     prop_assert_eq!(stored.len(), model.proposals.iter().flatten().count());
     for (id, proposal) in ids.iter().zip(&model.proposals) {
-        let Some((_, _, _, votes)) = proposal else {
+        let Some(Open { votes, .. }) = proposal else {
             prop_assert!(!stored.contains_key(id));
             continue;
         };
