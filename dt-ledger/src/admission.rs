@@ -1,7 +1,7 @@
 //! What must hold before the contracts look at a transaction at all: it is authentic, for this chain, in time, in order, and its sender
 //! takes part. A block with a transaction that does not satisfy this is no block of the chain.
 
-use dt_model::{DecodeError, Envelope, OpenError, PartyId, Signed, Timestamp};
+use dt_model::{DecodeError, OpenError, PartyId, Timestamp};
 use thiserror::Error;
 
 use crate::authentic::Authentic;
@@ -9,7 +9,7 @@ use crate::record::StateKey;
 use crate::state::State;
 use crate::store::StoreError;
 use crate::transaction::{MAX_CALL_BYTES, MAX_CALLS};
-use crate::{Call, Certificate};
+use crate::{Call, Certificate, Credential};
 
 /// Why a transaction is not taken into a block. It leaves no receipt: nobody who takes part can be held to it.
 #[derive(Debug, Error)]
@@ -79,10 +79,9 @@ pub(crate) fn admit(
     if transaction.nonce != expected {
         return Err(AdmissionError::Nonce { expected, found: transaction.nonce });
     }
-    let takes_part = match state.party(&sender)? {
-        Some(party) => party.is_active(now),
-        None => state.raw(&StateKey::Authority(sender))?.is_some(),
-    };
+    // An authority sends transactions for its organisation; whether it is a party besides is another question.
+    let takes_part =
+        state.active_party(&sender, now)?.is_some() || state.raw(&StateKey::Organisation(sender))?.is_some();
     if takes_part || registers(state, chain, now, authentic)? {
         return Ok(());
     }
@@ -112,15 +111,14 @@ pub(crate) fn acceptable(
     chain: &dt_model::Digest,
     now: Timestamp,
     party: PartyId,
-    certificate: &Envelope<Certificate>,
-) -> Result<Option<Signed<Certificate>>, StoreError> {
-    if state.raw(&StateKey::Authority(certificate.signer()))?.is_none() {
+    credential: &Credential,
+) -> Result<Option<Certificate>, StoreError> {
+    if state.raw(&StateKey::Organisation(credential.authority()))?.is_none() {
         return Ok(None);
     }
     let revoked = state.party(&party)?.and_then(|party| party.revoked);
-    Ok(certificate.clone().open().ok().filter(|certificate| {
+    Ok(credential.open(chain).ok().filter(|certificate| {
         certificate.party == party
-            && certificate.chain == *chain
             && certificate.is_valid_at(now)
             && revoked.is_none_or(|revoked| certificate.not_before > revoked)
     }))

@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use dt_aml::Edit;
-use dt_model::{
-    ComponentId, ContentHash, Digest, EncryptionKey, Envelope, Name, PartyId, Text, Timestamp, TwinId,
-};
+use dt_model::{ComponentId, ContentHash, Digest, EncryptionKey, Name, PartyId, Text, Timestamp, TwinId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Certificate, Policy};
+use crate::{Credential, Policy, Proposal};
 
 dt_model::fixed_bytes! {
     /// A document of a twin. Derived from the transaction that added it, so that it names one document in the world.
@@ -23,10 +21,11 @@ pub type Uri = Text<1024>;
 /// One request to the contracts.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub enum Call {
-    /// Enrols the sender, whom an organisation has certified.
+    /// Enrols the sender, whom an organisation has certified; or renews the certificate of one that takes part, if the same authority
+    /// signed one that ends later.
     Register {
         /// The certificate, signed by the organisation's authority.
-        certificate: Envelope<Certificate>,
+        certificate: Credential,
     },
     /// Makes a new encryption key the sender's.
     RotateEncryptionKey {
@@ -45,6 +44,28 @@ pub enum Call {
     },
     /// Takes the sender's DHT node out of the membership.
     RetireNode,
+    /// Names the validators of the sender's organisation; by its authority.
+    SetValidators {
+        /// All of them, each once; none takes the organisation out of the making of blocks.
+        validators: Vec<PartyId>,
+    },
+    /// Proposes a change to the organisations, and votes for it; by an authority. Where one vote is enough, it is enacted at once.
+    Propose {
+        /// The change.
+        proposal: Proposal,
+        /// For how many milliseconds it can be voted on: at least 1, at most [`crate::MAX_PROPOSAL_MILLIS`].
+        millis: u64,
+    },
+    /// Agrees to a proposal; by an authority. The vote that makes up the number enacts it.
+    Vote {
+        /// Which: [`crate::proposal_id`].
+        proposal: Digest,
+    },
+    /// Takes back a proposal; by the authority that made it.
+    Withdraw {
+        /// Which.
+        proposal: Digest,
+    },
     /// Creates a twin, owned by the sender (section 4.5).
     CreateTwin(CreateTwin),
     /// Does something to a twin that exists.

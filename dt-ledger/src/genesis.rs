@@ -1,20 +1,14 @@
-//! What the parties agree on before the first block: organisations, their authorities, and the validators.
+//! What the organisations agree on before the first block: who they are, their authorities and validators, and how they change that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use dt_model::{Digest, Domain, Name, PartyId, Timestamp};
+use dt_model::{Digest, Domain, Name, PartyId, Timestamp, codec};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// An organisation and the key of its certificate authority.
-#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-pub struct Organisation {
-    /// What people call it.
-    pub name: Name,
-    /// The key that signs its parties' certificates.
-    pub authority: PartyId,
-}
+use crate::consortium::{Approval, Consortium, MAX_MEMBERS, Organisation, OrganisationRecord};
+use crate::record::StateKey;
 
 /// The root of trust of a chain: whoever audits it needs this and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
@@ -23,10 +17,12 @@ pub struct Genesis {
     pub name: Name,
     /// When it begins; the first block is not earlier.
     pub time: Timestamp,
-    /// The organisations.
+    /// The organisations, each with its authority and its validators.
     pub organisations: Vec<Organisation>,
-    /// The keys whose signatures commit a block.
-    pub validators: Vec<PartyId>,
+    /// How many organisations must agree to change any of this.
+    pub approval: Approval,
+    /// How many validators one organisation may name, so that none grows beyond its share.
+    pub seats: u8,
 }
 
 /// Why a genesis cannot begin a chain.
@@ -34,18 +30,23 @@ pub struct Genesis {
 #[non_exhaustive]
 pub enum GenesisError {
     /// A chain without organisations has no parties; one without validators has no blocks.
-    #[error("a genesis names at least one organisation and one validator")]
+    #[error("a genesis names at least one organisation and one validator, and leaves each a seat")]
     Empty,
     /// More organisations or validators than a chain can have.
     #[error("a genesis names at most {MAX_MEMBERS} organisations and validators")]
     TooMany,
+    /// An organisation has more validators than the genesis leaves it.
+    #[error("the organisation of {} has more than {seats} validators", authority.short())]
+    Seats {
+        /// The organisation's authority.
+        authority: PartyId,
+        /// How many it may have.
+        seats: u8,
+    },
     /// A key stands twice among the authorities or among the validators.
     #[error("the key {} stands twice", .0.short())]
     Repeated(PartyId),
 }
-
-/// Bounds the work of checking one block's certificate.
-const MAX_MEMBERS: usize = 256;
 
 const DOMAIN: Domain = Domain::new("dt/ledger/genesis/v1");
 
@@ -56,13 +57,22 @@ impl Genesis {
         DOMAIN.sha256_of(self)
     }
 
+    /// The keys whose signatures commit the first blocks: those of all organisations, sorted.
+    #[must_use]
+    pub fn validators(&self) -> Vec<PartyId> {
+        let mut all: Vec<_> =
+            self.organisations.iter().flat_map(|one| one.validators.iter().copied()).collect();
+        all.sort_unstable();
+        all
+    }
+
     /// Checks that a chain can begin with this.
     ///
     /// # Errors
     /// [`GenesisError`].
     pub fn check(&self) -> Result<(), GenesisError> {
-        let authorities = self.organisations.iter().map(|organisation| organisation.authority);
-        for keys in [authorities.collect::<Vec<_>>(), self.validators.clone()] {
+        let authorities: Vec<_> = self.organisations.iter().map(|one| one.authority).collect();
+        for keys in [authorities, self.validators()] {
             if keys.is_empty() {
                 return Err(GenesisError::Empty);
             }
@@ -74,6 +84,29 @@ impl Genesis {
                 return Err(GenesisError::Repeated(repeated));
             }
         }
-        Ok(())
+        let seats = self.seats;
+        match self.organisations.iter().find(|one| one.validators.len() > usize::from(seats)) {
+            Some(one) => Err(GenesisError::Seats { authority: one.authority, seats }),
+            None => Ok(()),
+        }
+    }
+
+    /// The rows of the state that the chain begins with.
+    pub(crate) fn rows(&self) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        let mut rows = BTreeMap::new();
+        for (term, organisation) in (1..).zip(&self.organisations) {
+            let record = OrganisationRecord::new(organisation, self.time, term);
+            let key = StateKey::Organisation(organisation.authority);
+            rows.insert(key.to_bytes(), Some(codec::encode(&record)));
+        }
+        let consortium = Consortium {
+            approval: self.approval,
+            seats: self.seats,
+            organisations: self.organisations.iter().map(|one| one.authority).collect(),
+            terms: self.organisations.len() as u64,
+        };
+        rows.insert(StateKey::Consortium.to_bytes(), Some(codec::encode(&consortium)));
+        rows.insert(StateKey::Validators.to_bytes(), Some(codec::encode(&self.validators())));
+        rows
     }
 }

@@ -25,6 +25,35 @@
 //!   what was removed keeps the scope in which it stood.
 //! - Nothing here fetches, seals or stores what a document or feed holds: the ledger has references, hashes and rights.
 //!
+//! # Who takes part
+//!
+//! A chain belongs to organisations, which the [`Genesis`] names. Each is known by the key of its authority, and has:
+//!
+//! - **parties**: whoever holds a key that the authority certified, in our own form or in X.509 ([`Credential`]), and registered it
+//!   ([`Call::Register`], signed by that key: nobody is enrolled without knowing). It stays one until the certificate ends, is revoked
+//!   ([`Call::RevokeCertificate`]), or its organisation leaves; registering a certificate of the same authority that ends later renews it
+//!   without a gap. The encryption key is certified once, and the party's to rotate from then on: a renewal leaves it as it is. A certificate
+//!   is good to its end: to shorten one, revoke the party and certify it anew, from a later moment (some PKIs date certificates back).
+//! - **validators**: the keys whose votes commit blocks, as many as it names ([`Call::SetValidators`]) up to its seats. A key serves one
+//!   organisation. That it is the organisation's own is not proven: who names another's takes it from that one, for all to see.
+//! - **one vote** on who the organisations are and by what rules they decide ([`Proposal`], [`Call::Propose`], [`Call::Vote`]). A change is
+//!   made by the transaction in which the organisations *of that moment* that agree are as many as [`Approval`] says. No organisation and
+//!   no number of parties changes any of this alone, unless the organisations have agreed that so few may.
+//!
+//! | | a party | an authority |
+//! |---|---|---|
+//! | transactions on twins, by its roles | yes | no, unless it is a party besides |
+//! | its own encryption key, certificate, DHT node | yes | |
+//! | enrol, revoke | itself: leave | its own parties, nobody else's |
+//! | validators, votes | | its own organisation's |
+//!
+//! What an authority cannot do: act for a party whose key it has certified, read or write a twin, change what a party has done, or touch
+//! another organisation's parties. What it can: certify as many keys as it likes, under whatever names. A name says what people call a
+//! party; rights are given to keys.
+//!
+//! An authority's key SHOULD be kept offline and be no party's and no validator's. If it is lost or stolen, the others remove its
+//! organisation and add one with another key; its parties then register what the new authority certifies.
+//!
 //! # Example
 //!
 //! ```
@@ -43,8 +72,13 @@
 //! let genesis = Genesis {
 //!     name: Name::new("bottling line")?,
 //!     time: Timestamp::from_millis(0),
-//!     organisations: vec![Organisation { name: Name::new("Owner AG")?, authority: authority.party() }],
-//!     validators: vec![validator.party()],
+//!     organisations: vec![Organisation {
+//!         name: Name::new("Owner AG")?,
+//!         authority: authority.party(),
+//!         validators: vec![validator.party()],
+//!     }],
+//!     approval: Approval::Majority,
+//!     seats: 1,
 //! };
 //! let replica = Arc::new(Replica::open(Arc::new(MemoryStore::default()), &genesis)?);
 //! let clock: Clock = Arc::new(|| Timestamp::from_millis(1_000));
@@ -59,7 +93,7 @@
 //!     not_before: Timestamp::from_millis(0),
 //!     not_after: Timestamp::MAX,
 //! };
-//! let certificate = Signed::new(certificate, &authority)?.into_envelope();
+//! let certificate = Signed::new(certificate, &authority)?.into_envelope().into();
 //! execute(&consensus, &replica, &owner, vec![Call::Register { certificate }]).await?;
 //!
 //! let aml = r#"<CAEXFile SchemaVersion="2.15"><InstanceHierarchy Name="Plant">
@@ -121,6 +155,7 @@ mod call;
 mod certificate;
 mod checkpoint;
 mod consensus;
+mod consortium;
 mod genesis;
 #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "the replica does not keep the log yet"))]
 mod log;
@@ -147,6 +182,7 @@ mod transaction;
 mod transition;
 mod tree;
 mod verifier;
+mod x509;
 
 pub use admission::AdmissionError;
 pub use application::Refused;
@@ -158,10 +194,14 @@ pub use call::{
     Argument, Call, CallResult, CreateTwin, Document, DocumentId, FeedReference, ProgramCall, Provenance,
     TwinCall, Uri, Version,
 };
-pub use certificate::Certificate;
+pub use certificate::{Certificate, Credential, CredentialError, MAX_X509_BYTES};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use consensus::{Consensus, ConsensusError, ExecuteError, Executed, Status, execute};
-pub use genesis::{Genesis, GenesisError, Organisation};
+pub use consortium::{
+    Approval, Consortium, MAX_MEMBERS, MAX_OPEN_PROPOSALS, MAX_PROPOSAL_MILLIS, Organisation,
+    OrganisationRecord, Proposal, ProposalRecord,
+};
+pub use genesis::{Genesis, GenesisError};
 pub use log::LogHead;
 pub use note::{
     MAX_KEY_NAME_BYTES, MAX_NOTE_BYTES, NoteError, NoteKey, NoteKeyError, NoteSignature, SignedNote,
@@ -183,6 +223,6 @@ pub use state::{CallError, Snapshot, State};
 pub use store::{LedgerStore, MemoryStore, StoreError, StoreView};
 pub use successor::BlockError;
 pub use transaction::{MAX_AML_BYTES, MAX_CALL_BYTES, MAX_CALLS, Transaction};
-pub use transition::{document_id, twin_id};
+pub use transition::{document_id, proposal_id, twin_id};
 pub use tree::StateProof;
 pub use verifier::{Certified, Verifier, VerifyError};

@@ -1,14 +1,11 @@
 //! How a replica comes up: from nothing, or from what it stored.
 
-use std::collections::BTreeMap;
-
 use borsh::{BorshDeserialize, BorshSerialize};
 use dt_model::{Digest, TwinId, codec};
 use thiserror::Error;
 
 use crate::block::log_root;
 use crate::genesis::{Genesis, GenesisError};
-use crate::record::StateKey;
 use crate::replica::Tip;
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table};
 use crate::tree;
@@ -46,18 +43,11 @@ pub(crate) const MAX_META_BYTES: usize = 1024 * 1024;
 /// Writes the state that `genesis` begins with.
 pub(crate) fn begin(store: &dyn LedgerStore, genesis: &Genesis) -> Result<(), StoreError> {
     let chain = genesis.chain();
-    let mut state = BTreeMap::new();
-    for organisation in &genesis.organisations {
-        state.insert(
-            StateKey::Authority(organisation.authority).to_bytes(),
-            Some(codec::encode(&organisation.name)),
-        );
-    }
-    state.insert(StateKey::Validators.to_bytes(), Some(codec::encode(&genesis.validators)));
+    let state = genesis.rows();
     let mut batch = Batch::default();
     let state_root = tree::update(&*store.view()?, &state, &mut batch)?;
     batch.extend(Table::State, state);
-    let validators = genesis.validators.clone();
+    let validators = genesis.validators();
     batch.put(Table::Index, validators_key(1), codec::encode(&validators));
     let receipts_root = log_root(&[]);
     let tip = Tip { height: 0, block: chain, time: genesis.time, state_root, receipts_root, validators };

@@ -7,7 +7,7 @@ use dt_model::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{CallResult, DocumentId, FeedReference, Uri};
+use crate::{Approval, CallResult, DocumentId, FeedReference, Uri};
 
 /// What became of one transaction.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
@@ -74,12 +74,42 @@ pub enum Reason {
     /// The certificate is not for the sender, not for this chain, not from an authority of it, or not valid now.
     #[error("the certificate is not acceptable")]
     BadCertificate,
-    /// The party takes part already.
+    /// The party takes part already, and the certificate does not renew its own.
     #[error("the party is registered already")]
     AlreadyRegistered,
     /// Nobody of that name takes part (any more).
     #[error("{} is not a registered party", .0.short())]
     UnknownParty(PartyId),
+    /// Only the authority of an organisation does this.
+    #[error("only the authority of an organisation may do this")]
+    NotAnAuthority,
+    /// No organisation of the chain has this authority.
+    #[error("there is no organisation of {}", .0.short())]
+    UnknownOrganisation(PartyId),
+    /// The organisation is one of the chain's already.
+    #[error("the organisation of {} is a member already", .0.short())]
+    OrganisationExists(PartyId),
+    /// The key is a validator's already, or was named twice.
+    #[error("{} is a validator already", .0.short())]
+    ValidatorExists(PartyId),
+    /// An organisation would have more validators than it has seats.
+    #[error("an organisation has at most {seats} validators")]
+    TooManyValidators {
+        /// How many it may have.
+        seats: u8,
+    },
+    /// The chain would be left without organisations, without validators, or without a seat for them.
+    #[error("a chain keeps at least one organisation and one validator")]
+    LastOne,
+    /// There is no such proposal: it never was, or was enacted, withdrawn, or fell with its proposer.
+    #[error("there is no proposal {}", .0.short())]
+    UnknownProposal(Digest),
+    /// The proposal's time is over.
+    #[error("the proposal expired at {0}")]
+    ProposalExpired(Timestamp),
+    /// The organisation has agreed already.
+    #[error("the organisation has voted already")]
+    AlreadyVoted,
     /// There is no such twin.
     #[error("there is no twin {}", .0.short())]
     UnknownTwin(TwinId),
@@ -192,6 +222,15 @@ impl Reason {
             Self::BadCertificate => "membership.bad-certificate",
             Self::AlreadyRegistered => "membership.already-registered",
             Self::UnknownParty(_) => "membership.unknown-party",
+            Self::NotAnAuthority => "membership.not-an-authority",
+            Self::UnknownOrganisation(_) => "membership.unknown-organisation",
+            Self::OrganisationExists(_) => "membership.organisation-exists",
+            Self::ValidatorExists(_) => "membership.validator-exists",
+            Self::TooManyValidators { .. } => "membership.too-many-validators",
+            Self::LastOne => "membership.last-one",
+            Self::UnknownProposal(_) => "vote.unknown-proposal",
+            Self::ProposalExpired(_) => "vote.expired",
+            Self::AlreadyVoted => "vote.already-voted",
             Self::UnknownTwin(_) => "twin.unknown",
             Self::TwinExists => "twin.exists",
             Self::Decommissioned => "twin.decommissioned",
@@ -241,12 +280,32 @@ pub struct Event {
 pub enum EventKind {
     /// A party takes part.
     PartyRegistered(PartyId),
+    /// A party's certificate is another, which ends at this moment.
+    CertificateRenewed(PartyId, Timestamp),
     /// A party's encryption key is another.
     EncryptionKeyRotated(PartyId, EncryptionKey),
     /// A party no longer takes part.
     CertificateRevoked(PartyId),
     /// The set of DHT nodes changed; its new epoch.
     MembershipChanged(u64),
+    /// An organisation was taken in.
+    OrganisationAdded(PartyId),
+    /// An organisation was put out.
+    OrganisationRemoved(PartyId),
+    /// An organisation named its validators; so many the chain has now.
+    ValidatorsChanged(PartyId, u32),
+    /// So many organisations must agree from now on.
+    ApprovalChanged(Approval),
+    /// An organisation may have so many validators from now on.
+    SeatsChanged(u8),
+    /// A change was proposed to the organisations.
+    Proposed(Digest),
+    /// The sender's organisation agreed to a proposal.
+    Voted(Digest),
+    /// A proposal has the votes it needs, and was enacted.
+    Enacted(Digest),
+    /// A proposal was withdrawn.
+    Withdrawn(Digest),
     /// A twin was created.
     TwinCreated(TwinId),
     /// Something happened to a twin.

@@ -14,9 +14,9 @@ use crate::{CallResult, DocumentId, FeedReference, ProgramCall, Uri, Version};
 /// things of one sort lie together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub enum StateKey {
-    /// An organisation's authority → its name.
-    Authority(PartyId),
-    /// The keys whose votes commit blocks.
+    /// An organisation's authority → [`crate::OrganisationRecord`].
+    Organisation(PartyId),
+    /// The keys whose votes commit blocks: those of all organisations, sorted.
     Validators,
     /// A party → [`Party`].
     Party(PartyId),
@@ -51,6 +51,10 @@ pub enum StateKey {
     HeadAnchor(TwinId, FeedReference),
     /// A traced thing → [`TraceHead`].
     Trace(Digest),
+    /// The organisations and their rules → [`crate::Consortium`].
+    Consortium,
+    /// A proposal to the organisations → [`crate::ProposalRecord`].
+    Proposal(Digest),
 }
 
 impl StateKey {
@@ -71,12 +75,14 @@ impl StateKey {
 /// The sorts of rows that are listed: the tag of their variant of [`StateKey`].
 #[derive(Clone, Copy)]
 pub(crate) enum Sort {
+    Organisation = 0,
     Party = 2,
     Roles = 6,
     Specification = 9,
     Document = 10,
     Source = 12,
     Feed = 13,
+    Proposal = 19,
 }
 
 /// A lifecycle party as the ledger knows it.
@@ -88,16 +94,15 @@ pub struct Party {
     pub authority: PartyId,
     /// The key under which items are wrapped for it.
     pub encryption_key: EncryptionKey,
-    /// When its certificate ends.
+    /// The first moment at which its certificate is no longer valid.
     pub not_after: Timestamp,
     /// When its certificate was revoked, if it was. Only a certificate that begins later enrols it again.
     pub revoked: Option<Timestamp>,
 }
 
 impl Party {
-    /// Whether it takes part at `now`.
-    #[must_use]
-    pub fn is_active(&self, now: Timestamp) -> bool {
+    /// Whether its certificate is good at `now`. Whether it takes part hangs on its organisation too: ask [`crate::State::is_active`].
+    pub(crate) fn is_certified(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && now < self.not_after
     }
 }
@@ -294,6 +299,12 @@ pub enum Resource {
     Policy(TwinId, Option<ComponentId>),
     /// An item on the DHT whose access control list is anchored.
     Item(TwinId, Digest),
+    /// An organisation: that it came, went, or named other validators.
+    Organisation(PartyId),
+    /// A proposal to the organisations: that it was made, voted on, withdrawn.
+    Proposal(Digest),
+    /// Which organisations there are, and by which rules they decide.
+    Consortium,
 }
 
 const RESOURCE: Domain = Domain::new("dt/ledger/resource/v1");
@@ -360,6 +371,12 @@ mod tests {
         ] {
             assert!(key.to_bytes().starts_with(&StateKey::prefix(sort, Some(&twin))));
         }
-        assert!(StateKey::Party(party).to_bytes().starts_with(&StateKey::prefix(Sort::Party, None)));
+        for (sort, key) in [
+            (Sort::Organisation, StateKey::Organisation(party)),
+            (Sort::Party, StateKey::Party(party)),
+            (Sort::Proposal, StateKey::Proposal(Digest::ZERO)),
+        ] {
+            assert!(key.to_bytes().starts_with(&StateKey::prefix(sort, None)));
+        }
     }
 }

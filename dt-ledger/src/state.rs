@@ -15,7 +15,7 @@ use crate::record::{
 use crate::specification::Specifications;
 use crate::store::{StoreError, StoreView, Table, scan_prefix};
 use crate::tree::{self, StateProof};
-use crate::{DocumentId, FeedReference, Reason, Uri};
+use crate::{Consortium, DocumentId, FeedReference, OrganisationRecord, ProposalRecord, Reason, Uri};
 
 /// Why a question to the contracts was not answered with yes.
 #[derive(Debug, Error)]
@@ -61,6 +61,51 @@ pub trait State: Sized {
         self.read(&StateKey::Party(*party))
     }
 
+    /// Whether a party with this record takes part at `now`: its certificate is good, and its organisation is one of the chain's.
+    ///
+    /// This MUST be the only rule by which anything asks.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn is_active(&self, party: &Party, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(party.is_certified(now) && self.raw(&StateKey::Organisation(party.authority))?.is_some())
+    }
+
+    /// The party, if it takes part at `now`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn active_party(&self, party: &PartyId, now: Timestamp) -> Result<Option<Party>, StoreError> {
+        let Some(record) = self.party(party)? else { return Ok(None) };
+        Ok(self.is_active(&record, now)?.then_some(record))
+    }
+
+    /// The organisation of `authority`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn organisation(&self, authority: &PartyId) -> Result<Option<OrganisationRecord>, StoreError> {
+        self.read(&StateKey::Organisation(*authority))
+    }
+
+    /// Which organisations there are, and by which rules they decide.
+    ///
+    /// # Errors
+    /// [`StoreError`], also where there is none: every chain begins with one.
+    fn consortium(&self) -> Result<Consortium, StoreError> {
+        let key = StateKey::Consortium;
+        let damaged = || StoreError::Damaged { table: Table::State, key: StateKey::Consortium.to_bytes() };
+        self.read(&key)?.ok_or_else(damaged)
+    }
+
+    /// A proposal to the organisations that was neither enacted nor withdrawn.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn proposal(&self, proposal: &Digest) -> Result<Option<ProposalRecord>, StoreError> {
+        self.read(&StateKey::Proposal(*proposal))
+    }
+
     /// How many transactions of `sender` are committed: the nonce of its next one.
     ///
     /// # Errors
@@ -69,7 +114,7 @@ pub trait State: Sized {
         Ok(self.read(&StateKey::Nonce(*sender))?.unwrap_or(0))
     }
 
-    /// The keys whose votes commit blocks.
+    /// The keys whose votes commit blocks: those of all organisations, sorted.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -200,7 +245,7 @@ pub trait State: Sized {
         component: Option<&ComponentId>,
         now: Timestamp,
     ) -> Result<(), CallError> {
-        if !self.party(party)?.is_some_and(|party| party.is_active(now)) {
+        if self.active_party(party, now)?.is_none() {
             return Err(Reason::UnknownParty(*party).into());
         }
         let administers = permission == Permission::new(Operation::Administer, DataClass::Policy);
@@ -306,6 +351,27 @@ impl Snapshot {
             Ok((decoded, value))
         };
         scan_prefix(&*self.view, Table::State, prefix, usize::MAX)?.into_iter().map(decode).collect()
+    }
+
+    /// The organisations, by their authorities.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn organisations(&self) -> Result<Vec<(PartyId, OrganisationRecord)>, StoreError> {
+        let rows = self.rows(&StateKey::prefix(Sort::Organisation, None))?;
+        Ok(select(
+            rows,
+            |key| if let StateKey::Organisation(authority) = key { Some(authority) } else { None },
+        ))
+    }
+
+    /// The proposals to the organisations that are open, and some that expired.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn proposals(&self) -> Result<Vec<(Digest, ProposalRecord)>, StoreError> {
+        let rows = self.rows(&StateKey::prefix(Sort::Proposal, None))?;
+        Ok(select(rows, |key| if let StateKey::Proposal(proposal) = key { Some(proposal) } else { None }))
     }
 
     /// Every registered party.

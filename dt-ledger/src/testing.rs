@@ -13,4 +13,6 @@ pub use consensus::consensus_suite;
 pub use fixture::{Fixture, PLANT};
 pub use log::StoredLog;
 pub use storage::store_suite;
-pub use strategies::{block, call, certificate, header, policy, transaction, twin_call};
+pub use strategies::{
+    approval, block, call, certificate, credential, header, policy, proposal, transaction, twin_call,
+};

@@ -54,7 +54,7 @@ impl Verifier {
     /// Trusts what a chain begins with.
     #[must_use]
     pub fn new(genesis: &Genesis) -> Self {
-        Self { chain: genesis.chain(), validators: genesis.validators.clone() }
+        Self { chain: genesis.chain(), validators: genesis.validators() }
     }
 
     /// Trusts these validators of that chain.

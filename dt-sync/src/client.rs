@@ -9,12 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dt_acl::{Acl, AclError, AclRef, Grantee, History, ItemId, ItemName, Items, Revocation};
 use dt_ledger::{
-    AclAnchor, Call, Certificate, CreateTwin, Document, DocumentId, EventKind, Executed, FeedReference,
+    AclAnchor, Call, CreateTwin, Credential, Document, DocumentId, EventKind, Executed, FeedReference,
     ProgramCall, Resource, Snapshot, State as _, TwinCall, TwinEvent, Uri, Version, document_id, twin_id,
 };
-use dt_model::{
-    ComponentId, ContentHash, DataClass, Digest, Domain, Envelope, Name, PartyId, Timestamp, TwinId,
-};
+use dt_model::{ComponentId, ContentHash, DataClass, Digest, Domain, Name, PartyId, Timestamp, TwinId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, SeedableRng as _};
 
@@ -86,7 +84,8 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Ledger`].
-    pub async fn register(&self, certificate: Envelope<Certificate>) -> Result<Executed, ClientError> {
+    pub async fn register(&self, certificate: impl Into<Credential>) -> Result<Executed, ClientError> {
+        let certificate = certificate.into();
         Ok(self.ledger.execute(vec![Call::Register { certificate }]).await?)
     }
 

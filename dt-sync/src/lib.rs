@@ -27,7 +27,7 @@
 //! use dt_acl::{AclValidator, DataValidator, Revocation};
 //! use dt_dht::{InProcess, Membership, MemoryStore, Node, Resilience, Validator};
 //! use dt_feed::BatchPolicy;
-//! use dt_ledger::{Certificate, CreateTwin, Genesis, Organisation, Policy, Replica, Solo, Uri};
+//! use dt_ledger::{Approval, Certificate, CreateTwin, Genesis, Organisation, Policy, Replica, Solo, Uri};
 //! use dt_model::{ComponentId, Identity, Name, Signed, Signer, Text, Timestamp};
 //! use dt_sync::{Agent, Client, Device, DeviceError, Draft, Exchange, Journal, Ledger, Reading};
 //! # use dt_ledger::Argument;
@@ -63,12 +63,17 @@
 //! let now = Timestamp::from_millis(1_700_000_000_000);
 //!
 //! // The ledger: one organisation certifies the parties, one validator orders.
-//! let organisation = Organisation { name: "Pumps Ltd".parse()?, authority: authority.party() };
+//! let organisation = Organisation {
+//!     name: "Pumps Ltd".parse()?,
+//!     authority: authority.party(),
+//!     validators: vec![validator.party()],
+//! };
 //! let genesis = Genesis {
 //!     name: "pumps".parse()?,
 //!     time: now,
 //!     organisations: vec![organisation],
-//!     validators: vec![validator.party()],
+//!     approval: Approval::Majority,
+//!     seats: 1,
 //! };
 //! let replica = Arc::new(Replica::open(Arc::new(dt_ledger::MemoryStore::default()), &genesis)?);
 //! let consensus = Arc::new(Solo::new(replica.clone(), validator, Arc::new(move || now)));

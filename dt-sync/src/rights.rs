@@ -61,20 +61,17 @@ pub fn membership(
     resilience: Resilience,
     now: Timestamp,
 ) -> Result<Membership, ClientError> {
-    let active = |party: &PartyId| -> Result<bool, ClientError> {
-        Ok(state.party(party)?.is_some_and(|party| party.is_active(now)))
-    };
     let registered = state.nodes()?;
     let mut nodes = Vec::new();
     for (party, endpoints) in registered.nodes {
-        if active(&party)? {
+        if state.active_party(&party, now)?.is_some() {
             let endpoints = endpoints.iter().filter_map(|uri| Endpoint::new(uri.as_str()).ok()).collect();
             nodes.push(Node { party, endpoints });
         }
     }
     let mut parties = BTreeSet::new();
     for (party, record) in state.parties()? {
-        if record.is_active(now) {
+        if state.is_active(&record, now)? {
             parties.insert(party);
         }
     }

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use dt_model::testing::identity;
-use dt_model::{Envelope, Identity, Name, PartyId, Signed, Signer as _, Timestamp, TwinId, codec};
+use dt_model::{Digest, Envelope, Identity, Name, PartyId, Signed, Signer as _, Timestamp, TwinId, codec};
 
 use crate::{
-    Block, Call, Certificate, Commit, CommitCertificate, CommittedBlock, CreateTwin, Genesis, Header,
-    LedgerStore, MemoryStore, Organisation, Policy, Reason, Receipt, Replica, Snapshot, Solo, State as _,
-    Transaction, TwinCall, twin_id,
+    AdmissionError, Approval, Block, Call, Certificate, Commit, CommitCertificate, CommittedBlock,
+    CreateTwin, Credential, Genesis, Header, LedgerStore, MemoryStore, Organisation, Policy, Reason, Receipt,
+    Replica, Snapshot, Solo, State as _, Transaction, TwinCall, twin_id,
 };
 
 /// A small plant in CAEX 3.0. `line` holds `tank` (with `level` and `valve`), `conveyor` (with `motor`), and the program `set-speed` with
@@ -70,6 +70,8 @@ pub const PLANT: &str = r#"<?xml version="1.0" encoding="utf-8"?>
 /// Seeds of the organisations' authorities and of the validators; parties should have smaller ones.
 const AUTHORITIES: u64 = 1 << 40;
 const VALIDATORS: u64 = 1 << 41;
+/// A chain has no more.
+const MAX_VALIDATORS: u64 = 256;
 /// When the chain begins: 2024-01-01T00:00:00Z.
 const BEGINNING: u64 = 1_704_067_200_000;
 
@@ -93,7 +95,6 @@ const BEGINNING: u64 = 1_704_067_200_000;
 pub struct Fixture {
     replica: Arc<Replica>,
     organisations: u64,
-    validators: u64,
     now: AtomicU64,
 }
 
@@ -113,24 +114,28 @@ impl Fixture {
         let genesis = Self::genesis(organisations, validators);
         let replica = Arc::new(Replica::open(store, &genesis).expect("the store opens"));
         let now = AtomicU64::new(replica.tip().time.as_millis());
-        Self { replica, organisations, validators, now }
+        Self { replica, organisations, now }
     }
 
-    /// What a chain with so many organisations and validators begins with.
+    /// What a chain with so many organisations and validators begins with. The validators are dealt out to the organisations in turn;
+    /// each may have as many as the first got, and two at least. A majority of the organisations decides.
     ///
     /// # Panics
-    /// Never: the names are valid.
+    /// If there are more validators than organisations can have seats.
     #[must_use]
     pub fn genesis(organisations: u64, validators: u64) -> Genesis {
-        let organisation = |number| Organisation {
-            name: Name::new(format!("organisation {number}")).expect("a name"),
-            authority: identity(AUTHORITIES + number).party(),
+        let key = |number| identity(VALIDATORS + number).party();
+        let organisation = |number: u64| Organisation {
+            validators: (0..validators).filter(|v| v % organisations == number).map(key).collect(),
+            ..Self::organisation(number).1
         };
+        let most = validators.div_ceil(organisations.max(1)).max(2);
         Genesis {
             name: Name::new("test chain").expect("a name"),
             time: Timestamp::from_millis(BEGINNING),
             organisations: (0..organisations).map(organisation).collect(),
-            validators: (0..validators).map(|number| identity(VALIDATORS + number).party()).collect(),
+            approval: Approval::Majority,
+            seats: u8::try_from(most).expect("few validators"),
         }
     }
 
@@ -149,10 +154,22 @@ impl Fixture {
         self.replica.snapshot().expect("the store answers")
     }
 
-    /// The keys of organisation number `organisation`.
+    /// The keys of organisation number `organisation`, modulo how many the chain began with.
     #[must_use]
     pub fn authority(&self, organisation: u64) -> Identity {
         identity(AUTHORITIES + organisation % self.organisations)
+    }
+
+    /// Organisation number `number`, which may be one that the chain does not have (yet), without validators.
+    ///
+    /// # Panics
+    /// Never: the name is valid.
+    #[must_use]
+    pub fn organisation(number: u64) -> (Identity, Organisation) {
+        let authority = identity(AUTHORITIES + number);
+        let name = Name::new(format!("organisation {number}")).expect("a name");
+        let organisation = Organisation { name, authority: authority.party(), validators: Vec::new() };
+        (authority, organisation)
     }
 
     /// The keys of validator number `validator`.
@@ -177,7 +194,7 @@ impl Fixture {
     /// # Panics
     /// Never: the keys are in memory.
     #[must_use]
-    pub fn certificate(&self, organisation: u64, party: &Identity) -> Envelope<Certificate> {
+    pub fn certificate(&self, organisation: u64, party: &Identity) -> Credential {
         let certificate = Certificate {
             chain: self.replica.chain(),
             party: party.party(),
@@ -186,7 +203,7 @@ impl Fixture {
             not_before: self.now(),
             not_after: Timestamp::MAX,
         };
-        Signed::new(certificate, &self.authority(organisation)).expect("signs").into_envelope()
+        Signed::new(certificate, &self.authority(organisation)).expect("signs").into_envelope().into()
     }
 
     /// The party that `seed` gives, enrolled by organisation number `seed` modulo their count.
@@ -239,6 +256,14 @@ impl Fixture {
         self.sign_ahead(signer, calls, 0)
     }
 
+    /// Whether `transaction` may be committed next; its digest.
+    ///
+    /// # Errors
+    /// [`AdmissionError`].
+    pub fn admit(&self, transaction: &Envelope<Transaction>) -> Result<Digest, AdmissionError> {
+        self.replica.admit(&codec::encode(transaction).into(), self.now())
+    }
+
     /// The next block, of these transactions.
     ///
     /// # Panics
@@ -253,16 +278,21 @@ impl Fixture {
         block
     }
 
-    /// The votes of all validators for the block of `header`.
+    /// The votes of all validators for the block of `header`, as far as they are [`Fixture::validator`]s.
     ///
     /// # Panics
-    /// Never: the keys are in memory.
+    /// If the store does not answer.
     #[must_use]
     pub fn certify(&self, header: &Header) -> CommitCertificate {
         let vote = Commit { chain: header.chain, height: header.height, round: 0, block: header.digest() };
-        let vote =
-            |number| Signed::new(vote.clone(), &self.validator(number)).expect("signs").into_envelope();
-        CommitCertificate { round: 0, votes: (0..self.validators).map(vote).collect() }
+        let wanted = self.replica.validators(header.height).expect("the store answers");
+        let wanted = wanted.unwrap_or_else(|| self.replica.tip().validators);
+        let all = (0..MAX_VALIDATORS).map(|number| self.validator(number));
+        let votes = all
+            .filter(|validator| wanted.contains(&validator.party()))
+            .take(wanted.len())
+            .map(|validator| Signed::new(vote.clone(), &validator).expect("signs").into_envelope());
+        CommitCertificate { round: 0, votes: votes.collect() }
     }
 
     /// Commits these transactions as one block.

@@ -11,8 +11,9 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::{
-    Argument, Block, Call, CallResult, Certificate, CreateTwin, Document, DocumentId, FeedReference, Header,
-    Policy, ProgramCall, Provenance, Subject, Transaction, TwinCall, Version,
+    Approval, Argument, Block, Call, CallResult, Certificate, CreateTwin, Credential, Document, DocumentId,
+    FeedReference, Header, Organisation, Policy, ProgramCall, Proposal, Provenance, Subject, Transaction,
+    TwinCall, Version,
 };
 
 /// Any numbers, the extremes oftener.
@@ -53,6 +54,36 @@ pub fn certificate() -> impl Strategy<Value = Envelope<Certificate>> {
             Signed::new(certificate, &authority).expect("keys in memory sign").into_envelope()
         },
     )
+}
+
+/// Any credential; few of those that claim to be X.509 are.
+pub fn credential() -> impl Strategy<Value = Credential> {
+    let x509 = (party(), vec(any::<u8>(), 0..200), encryption_key()).prop_map(
+        |(authority, certificate, encryption_key)| Credential::X509 {
+            authority,
+            certificate: Bytes::from(certificate),
+            encryption_key,
+        },
+    );
+    prop_oneof![3 => certificate().prop_map(Credential::from), 1 => x509]
+}
+
+/// Any rule of approval.
+pub fn approval() -> impl Strategy<Value = Approval> {
+    prop_oneof![Just(Approval::Majority), Just(Approval::TwoThirds), Just(Approval::Unanimous)]
+}
+
+/// Any proposal to the organisations.
+pub fn proposal() -> impl Strategy<Value = Proposal> {
+    let organisation = (name(), party(), vec(party(), 0..4)).prop_map(|(name, authority, validators)| {
+        Proposal::AddOrganisation(Organisation { name, authority, validators })
+    });
+    prop_oneof![
+        organisation,
+        party().prop_map(Proposal::RemoveOrganisation),
+        approval().prop_map(Proposal::SetApproval),
+        any::<u8>().prop_map(Proposal::SetSeats),
+    ]
 }
 
 fn version() -> impl Strategy<Value = Version> {
@@ -195,11 +226,15 @@ pub fn call() -> impl Strategy<Value = Call> {
             Call::CreateTwin(CreateTwin { device_name, device_id, aml, policy, roles, agent })
         });
     prop_oneof![
-        1 => certificate().prop_map(|certificate| Call::Register { certificate }),
+        1 => credential().prop_map(|certificate| Call::Register { certificate }),
         1 => encryption_key().prop_map(|key| Call::RotateEncryptionKey { key }),
         1 => party().prop_map(|party| Call::RevokeCertificate { party }),
         1 => vec(text(), 0..3).prop_map(|endpoints| Call::RegisterNode { endpoints }),
         1 => Just(Call::RetireNode),
+        1 => vec(party(), 0..4).prop_map(|validators| Call::SetValidators { validators }),
+        1 => (proposal(), number()).prop_map(|(proposal, millis)| Call::Propose { proposal, millis }),
+        1 => digest().prop_map(|proposal| Call::Vote { proposal }),
+        1 => digest().prop_map(|proposal| Call::Withdraw { proposal }),
         1 => create,
         9 => (twin(), twin_call()).prop_map(|(twin, call)| Call::Twin { twin, call }),
     ]

@@ -1,12 +1,12 @@
 //! Who takes part: enrolment, key rotation, revocation, DHT nodes (paper, section 4.5).
 
-use dt_model::{EncryptionKey, Envelope, PartyId};
+use dt_model::{EncryptionKey, PartyId};
 
 use super::Transition;
 use crate::receipt::EventKind;
 use crate::record::{Nodes, Party, Resource, StateKey};
 use crate::state::{CallError, State};
-use crate::{Certificate, Reason, Uri, admission};
+use crate::{Credential, Reason, Uri, admission};
 
 /// DHT nodes that a chain may have, so that the one record that holds them is bounded.
 const MAX_NODES: usize = 4096;
@@ -16,26 +16,25 @@ const MAX_ENDPOINTS: usize = 8;
 const MAX_ENDPOINT_BYTES: usize = 1024;
 
 impl Transition<'_> {
-    pub(super) fn register(
-        &mut self,
-        sender: PartyId,
-        certificate: &Envelope<Certificate>,
-    ) -> Result<(), CallError> {
+    pub(super) fn register(&mut self, sender: PartyId, credential: &Credential) -> Result<(), CallError> {
         let (chain, now) = (self.at.chain, self.at.time);
         let certificate =
-            admission::acceptable(self, &chain, now, sender, certificate)?.ok_or(Reason::BadCertificate)?;
-        if self.party(&sender)?.is_some_and(|party| party.is_active(now)) {
-            return Err(Reason::AlreadyRegistered.into());
-        }
-        let party = Party {
-            name: certificate.name.clone(),
-            authority: certificate.signer(),
-            encryption_key: certificate.encryption_key,
-            not_after: certificate.not_after,
-            revoked: None,
+            admission::acceptable(self, &chain, now, sender, credential)?.ok_or(Reason::BadCertificate)?;
+        let (authority, name, not_after) = (credential.authority(), certificate.name, certificate.not_after);
+        let party = match self.active_party(&sender, now)? {
+            // Renewed: its encryption key stays, which it may have rotated since the authority saw one.
+            Some(party) if party.authority == authority && party.not_after < not_after => {
+                self.tell_kind(EventKind::CertificateRenewed(sender, not_after));
+                Party { name, not_after, ..party }
+            }
+            Some(_) => return Err(Reason::AlreadyRegistered.into()),
+            None => {
+                self.tell_kind(EventKind::PartyRegistered(sender));
+                let encryption_key = certificate.encryption_key;
+                Party { name, authority, encryption_key, not_after, revoked: None }
+            }
         };
         self.put(&StateKey::Party(sender), &party);
-        self.tell_kind(EventKind::PartyRegistered(sender));
         self.trace(Resource::Party(sender))
     }
 
@@ -44,7 +43,7 @@ impl Transition<'_> {
         sender: PartyId,
         key: EncryptionKey,
     ) -> Result<(), CallError> {
-        let party: Party = self.existing(&StateKey::Party(sender), Reason::UnknownParty(sender))?;
+        let party = self.active_party(&sender, self.at.time)?.ok_or(Reason::UnknownParty(sender))?;
         self.put(&StateKey::Party(sender), &Party { encryption_key: key, ..party });
         self.tell_kind(EventKind::EncryptionKeyRotated(sender, key));
         self.trace(Resource::Party(sender))
@@ -87,6 +86,21 @@ impl Transition<'_> {
         self.change_nodes(nodes)
     }
 
+    /// Takes the nodes of all parties that `authority` certified out of the membership.
+    pub(super) fn retire_nodes_of(&mut self, authority: PartyId) -> Result<(), CallError> {
+        let mut nodes = self.nodes()?;
+        let mut theirs = Vec::new();
+        for node in nodes.nodes.keys() {
+            if self.party(node)?.is_some_and(|party| party.authority == authority) {
+                theirs.push(*node);
+            }
+        }
+        for node in &theirs {
+            nodes.nodes.remove(node);
+        }
+        if theirs.is_empty() { Ok(()) } else { self.change_nodes(nodes) }
+    }
+
     fn change_nodes(&mut self, mut nodes: Nodes) -> Result<(), CallError> {
         nodes.epoch += 1;
         self.put(&StateKey::Nodes, &nodes);
@@ -96,7 +110,6 @@ impl Transition<'_> {
 
     /// Whether `party` takes part (authorities send transactions, but are no parties).
     pub(super) fn require_party(&self, party: PartyId) -> Result<(), CallError> {
-        let active = self.party(&party)?.is_some_and(|found| found.is_active(self.at.time));
-        if active { Ok(()) } else { Err(Reason::UnknownParty(party).into()) }
+        self.active_party(&party, self.at.time)?.map(drop).ok_or(Reason::UnknownParty(party).into())
     }
 }

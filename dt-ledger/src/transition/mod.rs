@@ -17,9 +17,11 @@ mod membership;
 mod programs;
 mod specification;
 mod twins;
+mod votes;
 
 pub use documents::document_id;
 pub use twins::twin_id;
+pub use votes::proposal_id;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -167,6 +169,10 @@ impl<'a> Transition<'a> {
             Call::RevokeCertificate { party } => self.revoke_certificate(sender, *party),
             Call::RegisterNode { endpoints } => self.register_node(sender, endpoints),
             Call::RetireNode => self.retire_node(sender),
+            Call::SetValidators { validators } => self.set_validators(sender, validators),
+            Call::Propose { proposal, millis } => self.propose(sender, proposal, *millis),
+            Call::Vote { proposal } => self.vote(sender, *proposal),
+            Call::Withdraw { proposal } => self.withdraw(sender, *proposal),
             Call::CreateTwin(create) => self.create_twin(sender, create),
             Call::Twin { twin, call } => {
                 let record = self.twin(twin)?;

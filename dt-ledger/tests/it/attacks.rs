@@ -243,7 +243,7 @@ fn only_a_proper_certificate_enrols() {
         not_after: Timestamp::from_millis(now.as_millis() + 1),
     };
     let by = |authority: &Identity, certificate: Certificate| {
-        let certificate = Signed::new(certificate, authority).unwrap().into_envelope();
+        let certificate = Signed::new(certificate, authority).unwrap().into_envelope().into();
         offered(chain, &chain.sign(&candidate, vec![Call::Register { certificate }]))
     };
     let authority = chain.authority(0);
@@ -264,7 +264,7 @@ fn only_a_proper_certificate_enrols() {
     }
     assert!(by(&authority, proper.clone()).is_none());
     // With it comes nothing else: who is not enrolled yet does nothing besides.
-    let certificate = || Signed::new(proper.clone(), &authority).unwrap().into_envelope();
+    let certificate = || Signed::new(proper.clone(), &authority).unwrap().into_envelope().into();
     let more =
         vec![Call::Register { certificate: certificate() }, Call::RegisterNode { endpoints: vec![uri("x")] }];
     assert!(offered(chain, &chain.sign(&candidate, more)).is_some());

@@ -17,3 +17,5 @@ mod policies;
 mod proofs;
 mod support;
 mod verifier;
+mod votes;
+mod x509;

@@ -234,15 +234,18 @@ proptest! {
 
     /// Whatever is asked, by whomever: the chain answers with a receipt, and passes an audit.
     #[test]
-    fn any_calls_leave_a_whole_chain(requests in vec((0..5usize, vec(call(), 1..4), any::<bool>()), 1..8)) {
+    fn any_calls_leave_a_whole_chain(requests in vec((0..7usize, vec(call(), 1..4), any::<bool>()), 1..8)) {
         let plant = Plant::new();
-        let parties = [&plant.owner, &plant.maintainer, &plant.auditor, &plant.agent, &plant.outsider];
+        let authorities = [0, 1].map(|number| plant.chain.authority(number));
+        let [first, second] = &authorities;
+        let parties =
+            [&plant.owner, &plant.maintainer, &plant.auditor, &plant.agent, &plant.outsider, first, second];
         for (party, calls, ours) in requests {
             // Half of the calls are for a twin that exists.
             let calls: Vec<Call> = calls.into_iter().map(|call| match call {
                 Call::Twin { call, .. } if ours => plant.on(call),
-                // So that all take part to the end.
-                Call::RevokeCertificate { .. } => Call::RetireNode,
+                // So that all take part to the end, and the fixture can vote for blocks.
+                Call::RevokeCertificate { .. } | Call::SetValidators { .. } => Call::RetireNode,
                 other => other,
             }).collect();
             let committed = plant.chain.commit(&[plant.chain.sign(parties[party], calls)]);

@@ -112,7 +112,7 @@ fn whom_to_trust_is_the_verifiers_alone() {
     let plant = plant();
     let chain = &plant.chain;
     let header = next_header(&plant);
-    let trusted = chain.replica().genesis().validators.clone();
+    let trusted = chain.replica().genesis().validators();
     let few = Verifier::trusting(chain.replica().chain(), trusted[..3].to_vec());
     assert!(
         matches!(certified(&few, &header), Err(VerifyError::Uncertified { .. })),
@@ -134,4 +134,52 @@ fn whom_to_trust_is_the_verifiers_alone() {
     let all = chain.certify(&block.header);
     assert_eq!(other.advance(&block.header, &all, strangers), Err(VerifyError::OtherValidators));
     assert_eq!(other, verifier, "after an error the trusted set is as it was");
+}
+
+/// A change in block h is told by the header of h + 1, under the votes of those who go, and counts from h + 2 on.
+#[test]
+fn validators_hand_over_in_public() {
+    let plant = plant();
+    let chain = &plant.chain;
+    let mut verifier = Verifier::new(chain.replica().genesis());
+    let begun = verifier.clone();
+    let old = chain.replica().tip().validators;
+    let [named, kept] = [9, 0].map(|number| chain.validator(number).party());
+    let change = Call::SetValidators { validators: vec![kept, named] };
+    chain.apply(&chain.authority(0), vec![change]).unwrap();
+    let height = chain.replica().tip().height;
+    let new = chain.state().validators().unwrap();
+    assert_ne!(old, new);
+    assert_eq!(chain.replica().tip().validators, old, "those who go commit one block more");
+
+    let telling = chain.commit(&[]);
+    let (header, votes) = (&telling.block.header, &telling.certificate);
+    assert_eq!(chain.replica().tip().validators, new);
+    let next = chain.block(&[]);
+    let mut theirs = chain.certify(&header.clone());
+    theirs.votes.retain(|vote| vote.signer() != named);
+    assert!(chain.replica().commit(next.clone(), theirs).is_err(), "the votes are for another block");
+    let last = chain.commit(&[]);
+    for (at, validators) in [(height, &old), (height + 1, &old), (height + 2, &new), (height + 3, &new)] {
+        assert_eq!(chain.replica().validators(at).unwrap().as_ref(), Some(validators), "at {at}");
+    }
+    assert_eq!(chain.replica().validators(1).unwrap(), Some(old.clone()));
+    assert_eq!(chain.replica().validators(0).unwrap(), None);
+    assert_eq!(chain.replica().validators(height + 4).unwrap(), None);
+
+    assert!(matches!(
+        verifier.header(&last.block.header, &last.certificate),
+        Err(VerifyError::Uncertified { .. })
+    ));
+    verifier.advance(header, votes, new.clone()).unwrap();
+    let certified = verifier.header(&last.block.header, &last.certificate).unwrap();
+    assert_eq!(certified.height(), height + 1);
+    assert!(begun.header(&last.block.header, &last.certificate).is_err());
+
+    let again = Fixture::new(Arc::new(MemoryStore::default()), 2, 4);
+    for height in 1..=chain.replica().tip().height {
+        let block = chain.replica().block(height).unwrap().unwrap();
+        again.replica().commit(block.block, block.certificate).unwrap();
+    }
+    assert_eq!(again.replica().tip(), chain.replica().tip());
 }

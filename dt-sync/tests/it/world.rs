@@ -10,11 +10,11 @@ use dt_dht::testing::{Fault, Faulty};
 use dt_dht::{InProcess, Membership, MemoryStore, Replica as DhtReplica, Resilience, Transport, Validator};
 use dt_feed::BatchPolicy;
 use dt_ledger::{
-    Argument, Call, CallRecord, Certificate, Consensus, CreateTwin, Genesis, MAINTAINER, Organisation,
-    Policy, ProgramCall, Replica, Snapshot, Solo, State as _, TwinCall, Uri,
+    Approval, Argument, Call, CallRecord, Certificate, Consensus, CreateTwin, Credential, Genesis,
+    MAINTAINER, Organisation, Policy, ProgramCall, Replica, Snapshot, Solo, State as _, TwinCall, Uri,
 };
 use dt_model::testing::{SeedRng, identity};
-use dt_model::{ComponentId, Envelope, Identity, Name, PartyId, Signed, Signer, Timestamp, TwinId};
+use dt_model::{ComponentId, Identity, Name, PartyId, Signed, Signer, Timestamp, TwinId};
 use dt_sync::{Agent, Client, Draft, Journal, Ledger};
 
 use crate::asset::{Asset, PROGRAM};
@@ -119,12 +119,14 @@ impl World {
         let organisation = |number| Organisation {
             name: name(&format!("organisation {number}")),
             authority: identity(AUTHORITIES + number).party(),
+            validators: if number == 0 { vec![identity(VALIDATOR).party()] } else { Vec::new() },
         };
         let genesis = Genesis {
             name: name("works"),
             time: Timestamp::from_millis(BEGINNING),
             organisations: (0..2).map(organisation).collect(),
-            validators: vec![identity(VALIDATOR).party()],
+            approval: Approval::Majority,
+            seats: 1,
         };
         let clock = Arc::new(AtomicU64::new(BEGINNING));
         let time = Arc::clone(&clock);
@@ -317,7 +319,7 @@ impl World {
         self.faulty.heal(&self.nodes[node].party());
     }
 
-    pub(crate) fn certificate(&self, who: Who) -> Envelope<Certificate> {
+    pub(crate) fn certificate(&self, who: Who) -> Credential {
         certify(&self.replica, &key(who), who as u64)
     }
 
@@ -346,7 +348,7 @@ pub(crate) fn press(device_id: &str) -> CreateTwin {
     }
 }
 
-fn certify(replica: &Replica, party: &Identity, organisation: u64) -> Envelope<Certificate> {
+fn certify(replica: &Replica, party: &Identity, organisation: u64) -> Credential {
     let certificate = Certificate {
         chain: replica.chain(),
         party: party.party(),
@@ -355,5 +357,5 @@ fn certify(replica: &Replica, party: &Identity, organisation: u64) -> Envelope<C
         not_before: Timestamp::from_millis(BEGINNING),
         not_after: Timestamp::MAX,
     };
-    Signed::new(certificate, &identity(AUTHORITIES + organisation % 2)).unwrap().into_envelope()
+    Signed::new(certificate, &identity(AUTHORITIES + organisation % 2)).unwrap().into_envelope().into()
 }

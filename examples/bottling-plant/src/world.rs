@@ -22,7 +22,7 @@ use std::sync::Arc;
 use dt_aml::{Document, Limits, Package, PackageLimits};
 use dt_dht::{InProcess, Resilience, Transport, Validator};
 use dt_feed::BatchPolicy;
-use dt_ledger::{Genesis, LedgerStore, Organisation, RedbStore, Replica, Solo, twin_id};
+use dt_ledger::{Approval, Genesis, LedgerStore, Organisation, RedbStore, Replica, Solo, twin_id};
 use dt_model::{Identity, Name, PartyId, Protection, Signer, Timestamp, TwinId, file};
 use dt_sync::{Agent, Client, Journal, Ledger};
 use rand_chacha::ChaCha20Rng;
@@ -449,12 +449,15 @@ fn genesis(
     time: Timestamp,
 ) -> Result<Genesis, Failure> {
     let organisations = authorities.iter().map(|(who, authority)| {
-        Ok(Organisation { name: Name::new(who.name())?, authority: authority.party() })
+        // One validator orders here; it is the owner's.
+        let validators = if *who == Who::Owner { vec![validator.party()] } else { Vec::new() };
+        Ok(Organisation { name: Name::new(who.name())?, authority: authority.party(), validators })
     });
     Ok(Genesis {
         name: Name::new("bottling plant consortium")?,
         time,
         organisations: organisations.collect::<Result<_, Failure>>()?,
-        validators: vec![validator.party()],
+        approval: Approval::Majority,
+        seats: 1,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dt_ledger::{Call, Certificate, CreateTwin, MAINTAINER, Policy, State as _, TwinCall, Uri};
+use dt_ledger::{Call, Certificate, CreateTwin, Credential, MAINTAINER, Policy, State as _, TwinCall, Uri};
 use dt_model::{DataClass, Digest, Name, Operation, Permission, Signed, Signer, Timestamp};
 
 use super::{prove, refused};
@@ -62,12 +62,7 @@ async fn enrol(world: &mut World, narrator: &mut Narrator) -> Result<(), Failure
     Ok(())
 }
 
-fn certify(
-    world: &World,
-    authority: Who,
-    party: &dyn Signer,
-    name: &str,
-) -> Result<dt_model::Envelope<Certificate>, Failure> {
+fn certify(world: &World, authority: Who, party: &dyn Signer, name: &str) -> Result<Credential, Failure> {
     certify_by(&*world.authorities[&authority], world, party, name)
 }
 
@@ -76,7 +71,7 @@ fn certify_by(
     world: &World,
     party: &dyn Signer,
     name: &str,
-) -> Result<dt_model::Envelope<Certificate>, Failure> {
+) -> Result<Credential, Failure> {
     let certificate = Certificate {
         chain: world.replica.chain(),
         party: party.party(),
@@ -85,7 +80,7 @@ fn certify_by(
         not_before: Timestamp::from_millis(0),
         not_after: world.settings.started.saturating_add(VALIDITY),
     };
-    Ok(Signed::new(certificate, authority)?.into_envelope())
+    Ok(Signed::new(certificate, authority)?.into_envelope().into())
 }
 
 async fn create(world: &mut World, narrator: &mut Narrator) -> Result<(), Failure> {
