@@ -11,6 +11,8 @@ mod crash;
 mod determinism;
 mod membership;
 mod model;
+mod notes;
 mod policies;
 mod proofs;
 mod support;
+mod transparency;
