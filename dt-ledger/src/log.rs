@@ -70,7 +70,7 @@ pub(crate) fn append(
         let leaf = Subtree::new(range.end(), 0);
         let pushed = leaf.and_then(|leaf| {
             range.push_visiting(leaf, hash, |subtree, hash| {
-                if subtree.level() % TILE_HEIGHT == 0
+                if subtree.level().is_multiple_of(TILE_HEIGHT)
                     && let Some(tile) = open.get_mut((subtree.level() / TILE_HEIGHT) as usize)
                 {
                     tile.push(hash, batch);
@@ -212,7 +212,7 @@ impl<'a> Log<'a> {
         let in_level = self.head.size >> (level * TILE_HEIGHT);
         let number = in_level / TILE_WIDTH;
         let mut tile = OpenTile { level, number, bytes: Vec::new(), stored: 0 };
-        if in_level % TILE_WIDTH == 0 {
+        if in_level.is_multiple_of(TILE_WIDTH) {
             return Ok(tile);
         }
         let hashes = self.tile(level, number)?.to_vec();

@@ -91,8 +91,8 @@ pub fn permission() -> impl Strategy<Value = Permission> {
 
 /// The shape of a log's tree of any size, the largest included, over hashes that are none.
 pub fn tree() -> impl Strategy<Value = Tree> {
-    (any::<u64>(), digest()).prop_map(|(size, peak)| {
-        Tree::new(size, vec![peak; size.count_ones() as usize]).expect("one peak for each bit that is set")
+    (any::<u64>(), digest()).prop_filter_map("one peak for each bit that is set", |(size, peak)| {
+        Tree::new(size, vec![peak; size.count_ones() as usize])
     })
 }
 
