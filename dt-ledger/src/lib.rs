@@ -126,7 +126,7 @@ mod record;
 #[cfg(feature = "redb")]
 mod redb_store;
 mod replica;
-mod safety;
+pub mod safety;
 mod solo;
 mod state;
 pub mod store;
@@ -157,7 +157,7 @@ pub use record::{
 #[cfg(feature = "redb")]
 pub use redb_store::RedbStore;
 pub use replica::{Replica, Tip};
-pub use safety::check_call;
+pub use safety::{SafetyRule, SafetyRules, check_call};
 pub use solo::{Clock, Solo};
 pub use state::{CallError, Snapshot, State};
 pub use store::{LedgerStore, MemoryStore, StoreError, StoreView};

@@ -55,6 +55,10 @@ pub enum StateKey {
     HeadAnchor(TwinId, FeedReference),
     /// A traced thing → [`TraceHead`].
     Trace(Digest),
+    /// The twin's [`crate::SafetyRules`].
+    Safety(TwinId),
+    /// A program that was started → [`crate::safety::ProgramHistory`].
+    Program(TwinId, ComponentId),
 }
 
 impl StateKey {
@@ -216,6 +220,10 @@ pub struct CallRecord {
     pub caller: PartyId,
     /// When it was committed.
     pub committed: Timestamp,
+    /// The version of the twin's safety rules under which it was admitted.
+    pub admitted_under: u64,
+    /// The version of the twin's safety rules under which it was started, if it was.
+    pub started_under: Option<u64>,
     /// How far it has come.
     pub status: CallStatus,
     /// When it came so far.
@@ -298,6 +306,8 @@ pub enum Resource {
     Policy(TwinId, Option<ComponentId>),
     /// An item on the DHT whose access control list is anchored.
     Item(TwinId, Digest),
+    /// The safety rules of a twin.
+    Safety(TwinId),
 }
 
 const RESOURCE: Domain = Domain::new("dt/ledger/resource/v1");

@@ -187,10 +187,10 @@ fn rights_and_limits_are_judged_again_before_actuation() {
     assert_eq!(plant.refused(agent, start(call, 1)), "program.parameter-limit", "the limit is tighter now");
     let reject = TwinCall::RejectCall { call, epoch: 1, rule: name("program.parameter-limit") };
     plant.call(agent, reject).unwrap();
-    let checked = dt_ledger::check_call(
-        plant.chain.state().specification(&plant.twin).unwrap(),
-        &set_speed("60", "slow"),
-    );
+    let state = plant.chain.state();
+    let facts = state.safety_facts(&plant.twin, &component("set-speed"), plant.chain.now()).unwrap();
+    let (rules, document) = (Default::default(), state.specification(&plant.twin).unwrap());
+    let checked = dt_ledger::check_call(document, &rules, &set_speed("60", "slow"), &facts);
     assert!(matches!(checked, Err(Reason::ParameterViolates { .. })), "the agent's own check says the same");
 }
 

@@ -10,7 +10,7 @@ use dt_ledger::{
     Argument, CallError, CallRecord, CallResult, CallStatus, ExecuteError, Reason, State as _, TwinCall,
     check_call,
 };
-use dt_model::{ComponentId, DataClass, Digest, Name, Operation, Permission, Text, Timestamp};
+use dt_model::{ComponentId, DataClass, Digest, Operation, Permission, Text, Timestamp};
 
 use super::{Agent, AgentError};
 use crate::ClientError;
@@ -63,7 +63,7 @@ impl Agent {
         epoch: u64,
         now: Timestamp,
     ) -> Result<CallStatus, AgentError> {
-        if let Err(reason) = self.judge(record, now)? {
+        if let Err(reason) = self.judge(record, now).await? {
             return self.reject(call, epoch, &reason).await;
         }
         let shown_before = self.shows(record).await;
@@ -80,7 +80,7 @@ impl Agent {
             Err(DeviceError::Lost) => self.look(record, shown_before).await,
             Err(error) => CallResult::Failed(Text::abridged(&error.to_string())),
         };
-        self.complete(call, epoch, result).await
+        self.complete(call, record, epoch, result).await
     }
 
     /// A call that was started under an earlier claim: its result is in the journal, or is found by looking at the asset.
@@ -92,23 +92,28 @@ impl Agent {
             // The journal is another's, so what the asset showed before is not known.
             None => CallResult::Unknown,
         };
-        self.complete(call, epoch, result).await
+        self.complete(call, record, epoch, result).await
     }
 
     async fn complete(
         &mut self,
         call: u64,
+        record: &CallRecord,
         epoch: u64,
         result: CallResult,
     ) -> Result<CallStatus, AgentError> {
         self.journal.in_flight(Some(InFlight { call, shown_before: false, result: Some(result.clone()) }))?;
-        self.execute(vec![TwinCall::CompleteCall { call, epoch, result: result.clone() }]).await?;
+        let mut calls = vec![TwinCall::CompleteCall { call, epoch, result: result.clone() }];
+        if result == CallResult::Unknown {
+            calls.extend(self.report_of(&record.call.program, epoch).await?);
+        }
+        self.execute(calls).await?;
         self.journal.in_flight(None)?;
         Ok(CallStatus::Completed(result))
     }
 
     async fn reject(&mut self, call: u64, epoch: u64, reason: &Reason) -> Result<CallStatus, AgentError> {
-        let rule = Name::new(reason.rule()).map_err(ClientError::from)?;
+        let rule = reason.full_rule();
         self.execute(vec![TwinCall::RejectCall { call, epoch, rule: rule.clone() }]).await?;
         Ok(CallStatus::Rejected(rule))
     }
@@ -142,8 +147,8 @@ impl Agent {
         true
     }
 
-    /// The same judgement that the contract made when it admitted the call, on what is true now.
-    fn judge(&self, record: &CallRecord, now: Timestamp) -> Result<Result<(), Reason>, AgentError> {
+    /// The same judgement that the contract made when it admitted the call, on what is true now, and on what the device reads.
+    async fn judge(&self, record: &CallRecord, now: Timestamp) -> Result<Result<(), Reason>, AgentError> {
         let state = self.client.ledger().state().map_err(ClientError::from)?;
         let call = &record.call;
         if call.valid_until <= now {
@@ -160,10 +165,14 @@ impl Agent {
         if call.guard.is_some_and(|guard| guard != found) {
             return Ok(Err(Reason::SpecificationChanged { found }));
         }
-        Ok(check_call(&specification, call))
+        let rules = state.safety_rules(&self.twin).map_err(ClientError::from)?;
+        let known = state.safety_facts(&self.twin, &call.program, now).map_err(ClientError::from)?;
+        drop(state);
+        let facts = self.observe(&specification, &rules, call, known).await;
+        Ok(check_call(&specification, &rules, call, &facts))
     }
 
-    fn twin_record(&self) -> Result<dt_ledger::Twin, AgentError> {
+    pub(super) fn twin_record(&self) -> Result<dt_ledger::Twin, AgentError> {
         let state = self.client.ledger().state().map_err(ClientError::from)?;
         Ok(state.twin(&self.twin).map_err(ClientError::from)?)
     }
