@@ -11,4 +11,6 @@ mod strategies;
 pub use consensus::consensus_suite;
 pub use fixture::{Fixture, PLANT};
 pub use storage::store_suite;
-pub use strategies::{block, call, certificate, header, policy, transaction, twin_call};
+pub use strategies::{
+    block, call, certificate, header, policy, safety_number, safety_rule, transaction, twin_call,
+};
