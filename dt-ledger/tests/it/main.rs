@@ -15,4 +15,5 @@ mod model;
 mod policies;
 mod proofs;
 mod safety;
+mod safety_model;
 mod support;
