@@ -37,6 +37,8 @@ pub(crate) enum Mood {
 struct Inside {
     samples: BTreeMap<ComponentId, Vec<Reading>>,
     shown: BTreeMap<ComponentId, Reading>,
+    /// What cannot be read, and why.
+    broken: BTreeMap<ComponentId, DeviceError>,
     exchanges: Vec<Exchange>,
     actuated: Vec<String>,
     mood: Mood,
@@ -79,6 +81,15 @@ impl Asset {
         self.inside().shown.insert(component(variable), reading);
     }
 
+    /// From now on, whoever reads the variable gets this error.
+    pub(crate) fn breaks(&self, variable: &str, error: DeviceError) {
+        self.inside().broken.insert(component(variable), error);
+    }
+
+    pub(crate) fn mends(&self, variable: &str) {
+        self.inside().broken.remove(&component(variable));
+    }
+
     /// Somebody takes `old` out and puts `new` in.
     pub(crate) fn is_exchanged(&self, old: &str, new: &str, fragment: &str) {
         let exchange = Exchange { old: component(old), new: component(new), fragment: fragment.to_owned() };
@@ -103,6 +114,9 @@ impl Asset {
 impl Device for Asset {
     async fn read(&self, component: &ComponentId) -> Result<Option<Reading>, DeviceError> {
         let inside = self.inside();
+        if let Some(error) = inside.broken.get(component) {
+            return Err(error.clone());
+        }
         if let Some(samples) = inside.samples.get(component) {
             return Ok(samples.last().cloned());
         }
