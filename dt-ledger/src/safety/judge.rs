@@ -2,23 +2,25 @@
 //!
 //! Three answers: it passes, it does not, or nobody can tell. The last refuses too, by a name of its own: `None` here.
 
-use core::cmp::Ordering;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
-use dt_aml::{DataType, Document, Program};
+use dt_aml::{Attribute, DataType, Document, Program};
 use dt_model::{ComponentId, Name};
 
 use super::Number;
 use super::facts::{Facts, Observed};
-use super::rules::{Comparison, Condition, Operand, Relation};
+use super::rules::{Comparison, Condition, Operand, Relation, SafetyRules};
 use super::variable::variable;
 use crate::{Argument, ProgramCall};
 
 /// A call with all that it is judged by.
 pub(super) struct Case<'a> {
-    pub(super) document: &'a Document,
-    pub(super) program: &'a Program,
-    pub(super) call: &'a ProgramCall,
-    pub(super) facts: &'a Facts,
+    program: &'a Program,
+    call: &'a ProgramCall,
+    facts: &'a Facts,
+    /// The variables that the rules speak of, as far as the specification has them.
+    variables: BTreeMap<&'a ComponentId, Attribute>,
 }
 
 /// One side of a comparison.
@@ -29,7 +31,21 @@ struct Side {
     is_truth: bool,
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    /// A call of `program`, to be judged by `rules`.
+    pub(super) fn new(
+        document: &Document,
+        rules: &'a SafetyRules,
+        program: &'a Program,
+        call: &'a ProgramCall,
+        facts: &'a Facts,
+    ) -> Self {
+        let addresses: BTreeSet<_> =
+            rules.for_call(call).flat_map(|rule| rule.condition.variables()).collect();
+        let found = addresses.into_iter().filter_map(|address| Some((address, variable(document, address)?)));
+        Self { program, call, facts, variables: found.collect() }
+    }
+
     /// Whether the call satisfies `condition`; `None` if that cannot be told.
     pub(super) fn satisfies(&self, condition: &Condition) -> Option<bool> {
         match condition {
@@ -90,7 +106,7 @@ impl Case<'_> {
 
     /// What a variable holds: what the device reads, in the unit of the specification, or else what the specification says.
     fn variable(&self, address: &ComponentId) -> Option<Side> {
-        let attribute = variable(self.document, address)?;
+        let attribute = self.variables.get(address)?;
         match self.facts.variables.get(address) {
             Some(Observed::Value(shown)) => {
                 let in_unit = shown.unit.as_ref().map(Name::as_str) == attribute.unit.as_deref();
@@ -99,7 +115,7 @@ impl Case<'_> {
             Some(Observed::Unknown) => None,
             None => {
                 let is_truth = attribute.data_type == Some(DataType::Boolean);
-                Some(Side { text: attribute.value?, unit: attribute.unit, is_truth })
+                Some(Side { text: attribute.value.clone()?, unit: attribute.unit.clone(), is_truth })
             }
         }
     }

@@ -19,7 +19,7 @@
 //!   value that nobody knows.
 //! - Numbers are exact decimals, and nothing is converted between units.
 //! - The rules as they are when a call is started decide, not those under which it was admitted. The call's record names both versions.
-//! - Rules are bounded ([`MAX_RULES`], [`MAX_RULES_BYTES`]), and so is what is remembered for them ([`MAX_STARTS`], and one value for each
+//! - Rules are bounded ([`MAX_RULES`], [`MAX_RULES_BYTES`], [`MAX_VARIABLES`]), and so is what is remembered for them ([`MAX_STARTS`], and one value for each
 //!   parameter).
 //!
 //! A call is judged by what is so when it is judged. Calls that wait do not count before they are started: a ramp of steps is called
@@ -35,8 +35,8 @@ pub use facts::{Facts, Observed, ProgramHistory};
 pub use number::{NotANumber, Number};
 pub(crate) use rules::check_rules;
 pub use rules::{
-    Comparison, Condition, MAX_RULES, MAX_RULES_BYTES, MAX_STARTS, Operand, Relation, RuleFault, RuleKind,
-    SafetyRule, SafetyRules,
+    Comparison, Condition, MAX_RULES, MAX_RULES_BYTES, MAX_STARTS, MAX_VARIABLES, Operand, Relation,
+    RuleFault, RuleKind, SafetyRule, SafetyRules,
 };
 pub use variable::{MEASURED_VALUE, variable};
 
@@ -61,7 +61,7 @@ pub fn check_call(
     let unknown = || Reason::UnknownProgram(call.program.clone());
     let program = document.program(call.program.as_str()).ok_or_else(unknown)?;
     check_parameters(&program, call)?;
-    let case = Case { document, program: &program, call, facts };
+    let case = Case::new(document, rules, &program, call, facts);
     for SafetyRule { name: rule, condition, .. } in rules.for_call(call) {
         let rule = || rule.clone();
         match case.satisfies(condition) {

@@ -1,9 +1,9 @@
 //! The rules that a twin has besides the constraints of its specification.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use dt_aml::Document;
+use dt_aml::{Document, Program};
 use dt_model::{ComponentId, Name, Text, codec};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -14,6 +14,8 @@ use crate::{ProgramCall, Reason};
 
 /// Rules of one twin: each is judged for each call, twice on the ledger and once by the agent.
 pub const MAX_RULES: usize = 64;
+/// Variables that a twin's rules may speak of, together: each judgement looks up all that it needs, once.
+pub const MAX_VARIABLES: usize = 16;
 /// A twin's rules in canonical bytes, together.
 pub const MAX_RULES_BYTES: usize = 16 * 1024;
 /// Starts of a program that are remembered, and so the most that a [`Condition::MaxRate`] can count.
@@ -179,19 +181,17 @@ impl SafetyRule {
 
     /// Whether the specification as it is now has what the rule speaks of. It may change later: then calls are refused until rule
     /// and specification agree again. What a rule for every program says of parameters is left to the calls.
-    pub(crate) fn check(&self, document: &Document) -> Result<(), RuleFault> {
-        if let Some(program) = &self.program {
-            let unknown = || RuleFault::UnknownProgram(program.clone());
-            let program = document.program(program.as_str()).ok_or_else(unknown)?;
-            if let Some(name) =
-                self.condition.parameters().find(|name| program.parameter(name.as_str()).is_none())
-            {
+    fn check(&self, specification: &Described<'_>) -> Result<(), RuleFault> {
+        if let Some(address) = &self.program {
+            let unknown = || RuleFault::UnknownProgram(address.clone());
+            let program = specification.programs.get(address).and_then(Option::as_ref).ok_or_else(unknown)?;
+            let mut parameters = self.condition.parameters();
+            if let Some(name) = parameters.find(|name| program.parameter(name.as_str()).is_none()) {
                 return Err(RuleFault::UnknownParameter(name.clone()));
             }
         }
-        if let Some(address) =
-            self.condition.variables().find(|address| variable(document, address).is_none())
-        {
+        let mut variables = self.condition.variables();
+        if let Some(address) = variables.find(|address| !specification.variables.contains(address)) {
             return Err(RuleFault::UnknownVariable(address.clone()));
         }
         self.condition.check()
@@ -267,16 +267,29 @@ impl Comparison {
     }
 }
 
+/// What a set of rules speaks of and the specification has; looked up once, however many rules speak of it.
+struct Described<'a> {
+    programs: BTreeMap<&'a ComponentId, Option<Program>>,
+    variables: BTreeSet<&'a ComponentId>,
+}
+
 /// Whether `rules` may be a twin's rules under its specification as it is now: few and small enough, each with a name of its own, and
 /// each speaking of what there is.
 pub(crate) fn check_rules(document: &Document, rules: &[SafetyRule]) -> Result<(), Reason> {
-    if rules.len() > MAX_RULES || codec::encode(&rules.to_vec()).len() > MAX_RULES_BYTES {
+    let mut variables: BTreeSet<_> = rules.iter().flat_map(|rule| rule.condition.variables()).collect();
+    let is_large = || codec::encode(rules).len() > MAX_RULES_BYTES;
+    if rules.len() > MAX_RULES || variables.len() > MAX_VARIABLES || is_large() {
         return Err(Reason::Full);
     }
+    variables.retain(|address| variable(document, address).is_some());
+    let named: BTreeSet<_> = rules.iter().filter_map(|rule| rule.program.as_ref()).collect();
+    let programs = named.into_iter().map(|address| (address, document.program(address.as_str()))).collect();
+    let specification = Described { programs, variables };
     let mut names = BTreeSet::new();
     for rule in rules {
-        let outcome = if names.insert(&rule.name) { rule.check(document) } else { Err(RuleFault::NameTaken) };
-        outcome.map_err(|fault| Reason::BadSafetyRule { rule: rule.name.clone(), fault })?;
+        let fault =
+            if names.insert(&rule.name) { rule.check(&specification) } else { Err(RuleFault::NameTaken) };
+        fault.map_err(|fault| Reason::BadSafetyRule { rule: rule.name.clone(), fault })?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Variables of a specification: attributes by their address.
 
-use dt_aml::{Attribute, Document, Kind};
+use dt_aml::{Attribute, Document};
 use dt_model::ComponentId;
 
 /// The attribute of a sensor that says what it shows, and what it may show.
@@ -10,11 +10,6 @@ pub const MEASURED_VALUE: &str = "Value";
 /// element there. `None` where there is none, or more than one.
 #[must_use]
 pub fn variable(document: &Document, address: &ComponentId) -> Option<Attribute> {
-    let element = document.find(address.as_str()).ok()?;
-    if element.kind() != Kind::Attribute {
-        return document.attribute(address.as_str(), MEASURED_VALUE);
-    }
-    let parent = element.parent()?;
-    let place = parent.children_of(Kind::Attribute).position(|child| child == element)?;
-    parent.attributes().into_iter().nth(place)
+    let of_sensor = || document.attribute_at(&format!("{address}/Attribute[{MEASURED_VALUE}]"));
+    document.attribute_at(address.as_str()).or_else(of_sensor)
 }

@@ -1,7 +1,8 @@
 //! A twin's safety rules (paper, section 6.2): who sets them, each of them at its boundary, and what is remembered for them.
 
 use dt_ledger::safety::{
-    Comparison, Condition, Facts, MAX_RULES, MAX_STARTS, Observed, Operand, Relation, RuleFault, SafetyRule,
+    Comparison, Condition, Facts, MAX_RULES, MAX_STARTS, MAX_VARIABLES, Observed, Operand, Relation,
+    RuleFault, SafetyRule,
 };
 use dt_ledger::{
     Argument, CallResult, ProgramCall, Reason, Resource, SafetyRules, State as _, TwinCall, check_call,
@@ -172,6 +173,13 @@ fn rules_are_bounded() {
     let many = |count| (0..count).map(|number| rule(&format!("{number}"), None, mode(&["automatic"])));
     assert_eq!(set(&plant, many(MAX_RULES)), Ok(1));
     assert_eq!(set(&plant, many(MAX_RULES + 1)), Err(Reason::Full));
+    let of = |number: usize| Condition::RequiredMode {
+        variable: component(&format!("variable {number}")),
+        values: [Text::new("x").unwrap()].into(),
+    };
+    let spoken = |count| (0..count).map(move |number| rule(&format!("{number}"), None, of(number)));
+    assert!(matches!(set(&plant, spoken(MAX_VARIABLES)), Err(Reason::BadSafetyRule { .. })));
+    assert_eq!(set(&plant, spoken(MAX_VARIABLES + 1)), Err(Reason::Full));
     let values: Vec<String> = (0..90).map(|number| format!("{number:0200}")).collect();
     let long = mode(&values.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(set(&plant, [rule("long", None, long)]), Err(Reason::Full));
