@@ -99,6 +99,12 @@ async fn a_mode_is_what_the_machine_shows() {
     assert_eq!(press(&world, &mut agent, "7").await, rejected("safety.required-mode/mode"));
     world.asset.shows(MODE, "automatic", None);
     assert!(is_done(&press(&world, &mut agent, "7").await));
+    // Somebody turns the key while the start is being committed.
+    world.asset.turns(MODE, "manual");
+    let outcome = press(&world, &mut agent, "7").await;
+    let Ok(CallStatus::Completed(CallResult::Failed(said))) = &outcome else { panic!("{outcome:?}") };
+    assert!(said.as_str().starts_with("safety.required-mode/mode: "), "{said}");
+    assert_eq!(world.asset.actuated().len(), 1);
     world.asset.breaks(MODE, DeviceError::Lost);
     assert_eq!(press(&world, &mut agent, "7").await, rejected("safety.not-judged/mode"));
     world.asset.breaks(MODE, DeviceError::UnknownComponent(component(MODE)));
