@@ -24,6 +24,40 @@
 //!
 //! A call is judged by what is so when it is judged. Calls that wait do not count before they are started: a ramp of steps is called
 //! step by step, and a call that would come too early is refused, not put off.
+//!
+//! # Example
+//! ```
+//! use dt_ledger::safety::{Condition, Facts, Observed, SafetyRule};
+//! use dt_ledger::{Argument, ProgramCall, SafetyRules, check_call};
+//! # use std::collections::BTreeMap;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let aml = r#"<CAEXFile><InstanceHierarchy Name="Plant"><InternalElement Name="SetSpeed" ID="p1">
+//! #   <ExternalInterface Name="Speed" ID="p1.speed" RefBaseClassPath="Logic/VariableInterface">
+//! #     <Attribute Name="Speed" AttributeDataType="xs:decimal" Unit="m/min"/></ExternalInterface>
+//! #   <RoleRequirements RefBaseRoleClassPath="PlantRoles/Program"/></InternalElement></InstanceHierarchy></CAEXFile>"#;
+//! # let document = dt_aml::Document::parse(aml, &dt_aml::Limits::default())?;
+//! let speed = |value: &str| -> Result<_, dt_model::TextError> {
+//!     Ok(BTreeMap::from([("Speed".parse()?, Argument { value: value.parse()?, unit: Some("m/min".parse()?) })]))
+//! };
+//! let step = Condition::MaxStep { parameter: "Speed".parse()?, step: "0.5".parse()?, from: None };
+//! let rule = SafetyRule { name: "gentle".parse()?, program: Some("p1".parse()?), condition: step };
+//! let rules = SafetyRules { version: 1, rules: vec![rule] };
+//!
+//! // The machine runs at 30 m/min.
+//! let values = speed("30")?.into_iter().map(|(name, last)| (name, Observed::Value(last))).collect();
+//! let facts = Facts { values, ..Facts::default() };
+//! let call = |value| -> Result<_, dt_model::TextError> {
+//!     let (valid_until, guard) = (dt_model::Timestamp::MAX, None);
+//!     Ok(ProgramCall { program: "p1".parse()?, parameters: speed(value)?, valid_until, guard })
+//! };
+//! assert_eq!(check_call(&document, &rules, &call("30.5")?, &facts), Ok(()));
+//! let refused = check_call(&document, &rules, &call("30.6")?, &facts).unwrap_err();
+//! assert_eq!(refused.full_rule().as_str(), "safety.max-step/gentle");
+//! let refused = check_call(&document, &rules, &call("30")?, &Facts::default()).unwrap_err();
+//! assert_eq!(refused.rule(), "safety.not-judged", "nobody knows how fast it runs");
+//! # Ok(())
+//! # }
+//! ```
 
 mod facts;
 mod judge;
