@@ -8,6 +8,7 @@ use dt_aml::Edit;
 use dt_model::{ComponentId, ContentHash, Digest, EncryptionKey, Name, PartyId, Text, Timestamp, TwinId};
 use serde::{Deserialize, Serialize};
 
+use crate::safety::SafetyRule;
 use crate::{Credential, Policy, Proposal};
 
 dt_model::fixed_bytes! {
@@ -136,6 +137,13 @@ pub enum TwinCall {
         /// The element.
         component: ComponentId,
     },
+    /// Sets the safety rules of the twin's programs, all of them at once; by whoever administers the root.
+    SetSafetyRules {
+        /// The rules.
+        rules: Vec<SafetyRule>,
+        /// The version of the rules before (optimistic locking): 0 where there were none.
+        expected: u64,
+    },
 
     /// `addDocument`: registers a document that lies on the DHT.
     AddDocument(Document),
@@ -220,6 +228,15 @@ pub enum TwinCall {
         epoch: u64,
         /// The rule that it breaks.
         rule: Name,
+    },
+    /// The agent says what the device shows of a program's parameters. These are their last values then, for the rules that limit steps.
+    ReportValues {
+        /// The program; none of its calls is under way.
+        program: ComponentId,
+        /// The newest epoch.
+        epoch: u64,
+        /// The values of some or all of its parameters, in the units of the specification.
+        values: BTreeMap<Name, Argument>,
     },
 
     /// Puts an item's access control list under the protection of the ledger: whoever trusts the sender with the item (its author, the

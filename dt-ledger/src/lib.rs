@@ -170,7 +170,7 @@ mod record;
 mod redb_store;
 mod replica;
 mod rows;
-mod safety;
+pub mod safety;
 mod solo;
 mod specification;
 mod state;
@@ -217,7 +217,7 @@ pub use record::{
 #[cfg(feature = "redb")]
 pub use redb_store::{RedbStore, StorageBackend};
 pub use replica::{Replica, Tip};
-pub use safety::check_call;
+pub use safety::{SafetyRule, SafetyRules, check_call};
 pub use solo::{Clock, Solo};
 pub use state::{CallError, Snapshot, State};
 pub use store::{LedgerStore, MemoryStore, StoreError, StoreView};

@@ -7,6 +7,7 @@ use dt_model::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::safety::{RuleFault, RuleKind};
 use crate::{Approval, CallResult, DocumentId, FeedReference, Uri};
 
 /// What became of one transaction.
@@ -184,6 +185,34 @@ pub enum Reason {
     /// A rule for the parameter cannot be checked, so that nothing passes it.
     #[error("a rule for parameter {0} cannot be checked")]
     NotCheckable(Name),
+    /// The twin's safety rules are of another version than the sender saw.
+    #[error("the safety rules have changed: they are of version {found}")]
+    SafetyRulesChanged {
+        /// Their version now.
+        found: u64,
+    },
+    /// A safety rule is not acceptable.
+    #[error("safety rule {rule}: {fault}")]
+    BadSafetyRule {
+        /// The rule.
+        rule: Name,
+        /// What is wrong with it.
+        fault: RuleFault,
+    },
+    /// The call breaks a safety rule of the twin.
+    #[error("safety rule {rule} does not allow it")]
+    Unsafe {
+        /// The rule.
+        rule: Name,
+        /// Its sort.
+        kind: RuleKind,
+    },
+    /// Whether the call satisfies a safety rule of the twin cannot be told, so that it is refused.
+    #[error("safety rule {rule} cannot be judged")]
+    NotJudged {
+        /// The rule.
+        rule: Name,
+    },
     /// There is no such call.
     #[error("there is no call {0}")]
     UnknownCall(u64),
@@ -193,6 +222,12 @@ pub enum Reason {
     /// The call's time is over.
     #[error("the call expired at {0}")]
     CallExpired(Timestamp),
+    /// Calls are started in the order in which they came, one after the other.
+    #[error("call {first} comes first")]
+    OutOfOrder {
+        /// The call that has to end before.
+        first: u64,
+    },
     /// Another claim is newer.
     #[error("epoch {current} has been claimed")]
     Fenced {
@@ -253,12 +288,32 @@ impl Reason {
             Self::WrongUnit(_) => "program.parameter-unit",
             Self::ParameterViolates { .. } => "program.parameter-limit",
             Self::NotCheckable(_) => "program.parameter-not-checkable",
+            Self::SafetyRulesChanged { .. } => "safety.rules-changed",
+            Self::BadSafetyRule { .. } => "safety.bad-rule",
+            Self::Unsafe { kind: RuleKind::MaxStep, .. } => "safety.max-step",
+            Self::Unsafe { kind: RuleKind::MaxRate, .. } => "safety.max-rate",
+            Self::Unsafe { kind: RuleKind::Interlock, .. } => "safety.interlock",
+            Self::Unsafe { kind: RuleKind::RequiredMode, .. } => "safety.required-mode",
+            Self::NotJudged { .. } => "safety.not-judged",
             Self::UnknownCall(_) => "call.unknown",
             Self::WrongCallState(_) => "call.state",
             Self::CallExpired(_) => "call.expired",
+            Self::OutOfOrder { .. } => "call.out-of-order",
             Self::Fenced { .. } => "call.fenced",
             Self::AnchorGoesBack { .. } => "anchor.goes-back",
             Self::Full => "limits.full",
+        }
+    }
+
+    /// The rule's name, and, where the rule is one of the twin's own, which one: `safety.max-step/gentle`. What an agent gives as the
+    /// rule by which it rejects a call ([`crate::TwinCall::RejectCall`]).
+    #[must_use]
+    pub fn full_rule(&self) -> Name {
+        match self {
+            Self::Unsafe { rule, .. } | Self::NotJudged { rule } => {
+                Name::abridged(&format!("{}/{rule}", self.rule()))
+            }
+            _ => Name::abridged(self.rule()),
         }
     }
 }
@@ -328,6 +383,8 @@ pub enum TwinEvent {
     RoleUnassigned(PartyId, Name),
     /// A policy was set or removed at an element (or at the root).
     PolicyChanged(Option<ComponentId>),
+    /// Its safety rules are others; their new version.
+    SafetyRulesChanged(u64),
     /// A document was added.
     DocumentAdded(DocumentId),
     /// A document has a new version, of this number (counted from 1).
@@ -348,6 +405,8 @@ pub enum TwinEvent {
     CallQueued(u64),
     /// A program call was taken back.
     CallCancelled(u64),
+    /// A program call's time was over before it was started.
+    CallExpired(u64),
     /// The agent claimed the waiting calls under this epoch.
     CallsClaimed(u64),
     /// The agent is about to actuate.
@@ -356,6 +415,8 @@ pub enum TwinEvent {
     CallCompleted(u64, CallResult),
     /// The agent refused a call.
     CallRejected(u64, Name),
+    /// The agent said what the device shows of a program's parameters.
+    ValuesReported(ComponentId),
     /// An item's access control list was anchored.
     AclAnchored(Digest, u64),
     /// A feed's head was anchored.

@@ -55,6 +55,10 @@ pub enum StateKey {
     Consortium,
     /// A proposal to the organisations → [`crate::ProposalRecord`].
     Proposal(Digest),
+    /// The twin's [`crate::SafetyRules`].
+    Safety(TwinId),
+    /// A program that was started → [`crate::safety::ProgramHistory`].
+    Program(TwinId, ComponentId),
 }
 
 impl StateKey {
@@ -217,6 +221,10 @@ pub struct CallRecord {
     pub caller: PartyId,
     /// When it was committed.
     pub committed: Timestamp,
+    /// The version of the twin's safety rules under which it was admitted.
+    pub admitted_under: u64,
+    /// The version of the twin's safety rules under which it was started, if it was.
+    pub started_under: Option<u64>,
     /// How far it has come.
     pub status: CallStatus,
     /// When it came so far.
@@ -305,6 +313,8 @@ pub enum Resource {
     Proposal(Digest),
     /// Which organisations there are, and by which rules they decide.
     Consortium,
+    /// The safety rules of a twin.
+    Safety(TwinId),
 }
 
 const RESOURCE: Domain = Domain::new("dt/ledger/resource/v1");

@@ -1,5 +1,6 @@
 //! Reading the contracts' state: typed, from a snapshot or from a block that is being applied; and the authorization decision.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -12,6 +13,7 @@ use crate::record::{
     AclAnchor, CallRecord, DocumentRecord, Feed, HeadAnchor, Nodes, Party, Roles, Sort, Source,
     Specification, StateKey, TraceHead, Twin, VersionRecord,
 };
+use crate::safety::{Facts, Observed, ProgramHistory, SafetyRules};
 use crate::specification::Specifications;
 use crate::store::{StoreError, StoreView, Table, scan_prefix};
 use crate::tree::{self, StateProof};
@@ -197,6 +199,36 @@ pub trait State: Sized {
     /// [`Reason::UnknownCall`] or [`StoreError`].
     fn call(&self, twin: &TwinId, number: u64) -> Result<CallRecord, CallError> {
         Ok(self.read(&StateKey::Call(*twin, number))?.ok_or(Reason::UnknownCall(number))?)
+    }
+
+    /// The safety rules of a twin.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn safety_rules(&self, twin: &TwinId) -> Result<SafetyRules, StoreError> {
+        Ok(self.read(&StateKey::Safety(*twin))?.unwrap_or_default())
+    }
+
+    /// What is remembered of a program's starts and parameters.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn program_history(&self, twin: &TwinId, program: &ComponentId) -> Result<ProgramHistory, StoreError> {
+        Ok(self.read(&StateKey::Program(*twin, program.clone()))?.unwrap_or_default())
+    }
+
+    /// What the ledger knows for the judgement of a call of `program` at `now` ([`crate::check_call`]): the values of a call that is under
+    /// way count already.
+    ///
+    /// # Errors
+    /// [`CallError::Store`].
+    fn safety_facts(&self, twin: &TwinId, program: &ComponentId, now: Timestamp) -> Result<Facts, CallError> {
+        let ProgramHistory { starts, mut values, under_way } = self.program_history(twin, program)?;
+        if let Some(call) = under_way {
+            let asked = self.call(twin, call)?.call.parameters;
+            values.extend(asked.into_iter().map(|(name, asked)| (name, Observed::Value(asked))));
+        }
+        Ok(Facts { now, starts, values, variables: BTreeMap::new() })
     }
 
     /// The access control list of an item, as `by` has anchored it.

@@ -14,5 +14,6 @@ pub use fixture::{Fixture, PLANT};
 pub use log::StoredLog;
 pub use storage::store_suite;
 pub use strategies::{
-    approval, block, call, certificate, credential, header, policy, proposal, transaction, twin_call,
+    approval, block, call, certificate, credential, header, policy, proposal, safety_number, safety_rule,
+    transaction, twin_call,
 };

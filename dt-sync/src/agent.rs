@@ -9,10 +9,12 @@
 //! # Invariants
 //! - At most once: before a call is started the journal says so, durably; what is found there after a crash is settled by looking at the
 //!   asset, never by trying again.
-//! - Immediately before actuation, expiry, the caller's rights, the guard and the limits are judged again, here and by the contract.
+//! - Immediately before actuation, expiry, the caller's rights, the guard, the limits and the twin's safety rules are judged again, by the
+//!   contract, and here by what the device reads.
 //! - A feed goes on under a new key as soon as the ledger says that its list has changed.
 
 mod calls;
+mod safety;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

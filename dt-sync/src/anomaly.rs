@@ -1,6 +1,8 @@
 //! Comparing the asset with its specification (paper, section 4.3: sensor updates against expected values).
 
 use dt_aml::{Document, Verdict};
+/// The attribute of a sensor that says what it may show: its constraints hold for every reading.
+pub use dt_ledger::safety::MEASURED_VALUE;
 use dt_model::{ComponentId, Text, Timestamp};
 use serde::Serialize;
 
@@ -18,9 +20,6 @@ pub struct Anomaly {
     /// The rule that it breaks.
     pub rule: String,
 }
-
-/// The attribute of a sensor that says what it may show: its constraints hold for every reading.
-pub const MEASURED_VALUE: &str = "Value";
 
 /// Whether the specification allows `reading` of `component`. What it does not constrain is no anomaly; a reading in another unit than
 /// it states is one.

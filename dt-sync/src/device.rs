@@ -38,7 +38,7 @@ pub struct Exchange {
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// The asset has no such component, or it is not connected.
+    /// The asset has no such component. One that is not connected shows nothing, or the connection to it is broken.
     #[error("the asset has no component {0}")]
     UnknownComponent(ComponentId),
     /// The asset has no such program.
@@ -62,6 +62,10 @@ pub enum DeviceError {
 #[async_trait]
 pub trait Device: Send + Sync {
     /// What `component` (a sensor or a variable) shows now; `None` where it shows nothing.
+    ///
+    /// Safety rules ask for variables by the address that the rule gives, and for the last value of a parameter by the address of its
+    /// interface. A variable that shows nothing or is out of reach stops the calls that hang on it; only for one that the asset does not
+    /// have ([`DeviceError::UnknownComponent`]), the specification's value is believed.
     ///
     /// # Errors
     /// [`DeviceError`].

@@ -116,9 +116,18 @@ impl Document {
     /// let speed = document.attribute("m1", "Speed").ok_or("no speed")?;
     /// assert_eq!(speed.value.as_deref(), Some("30"));
     /// assert!(!speed.check("fast").passes());
+    /// assert_eq!(document.attribute_at("m1/Attribute[Speed]"), Some(speed));
+    /// assert_eq!(document.attribute_at("m1"), None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn attribute(&self, element: &str, path: &str) -> Option<Attribute> {
         self.find(element).ok()?.attribute_element(path).map(Attribute::read)
+    }
+
+    /// The CAEX attribute at `address`, such as `m1/Attribute[Speed]`; `None` if there is no such element, or not only one, or if it
+    /// is no attribute. What stands beside it costs nothing.
+    pub fn attribute_at(&self, address: &str) -> Option<Attribute> {
+        let element = self.find(address).ok()?;
+        (element.kind() == Kind::Attribute).then(|| Attribute::read(element))
     }
 }

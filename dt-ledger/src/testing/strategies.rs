@@ -1,5 +1,7 @@
 //! Proptest strategies for what travels: well-formed values, most of which a chain would refuse.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use dt_aml::{Edit, RemovePolicy};
 use dt_model::testing::{
@@ -10,6 +12,7 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 
+use crate::safety::{Comparison, Condition, Number, Operand, Relation, SafetyRule};
 use crate::{
     Approval, Argument, Block, Call, CallResult, Certificate, CreateTwin, Credential, Document, DocumentId,
     FeedReference, Header, Organisation, Policy, ProgramCall, Proposal, Provenance, Subject, Transaction,
@@ -149,10 +152,62 @@ fn edit() -> impl Strategy<Value = Edit> {
 }
 
 fn program_call() -> impl Strategy<Value = ProgramCall> {
-    let argument = (text(), option::of(name())).prop_map(|(value, unit)| Argument { value, unit });
-    (component(), btree_map(name(), argument, 0..4), timestamp(), option::of(digest())).prop_map(
+    (component(), arguments(), timestamp(), option::of(digest())).prop_map(
         |(program, parameters, valid_until, guard)| ProgramCall { program, parameters, valid_until, guard },
     )
+}
+
+/// Any exact decimal.
+///
+/// # Panics
+/// Never: 28 digits are exact.
+pub fn safety_number() -> impl Strategy<Value = Number> {
+    prop_oneof![
+        any::<i64>().prop_map(Number::from),
+        "-?[0-9]{1,14}\\.[0-9]{1,14}".prop_map(|text| { text.parse().expect("28 digits are exact") })
+    ]
+}
+
+/// Any safety rule: most of them speak of what no specification has.
+pub fn safety_rule() -> impl Strategy<Value = SafetyRule> {
+    let relation = prop_oneof![
+        Just(Relation::Equal),
+        Just(Relation::NotEqual),
+        Just(Relation::Less),
+        Just(Relation::AtMost),
+        Just(Relation::More),
+        Just(Relation::AtLeast)
+    ];
+    let operand = || {
+        prop_oneof![
+            name().prop_map(Operand::Parameter),
+            component().prop_map(Operand::Variable),
+            text().prop_map(Operand::Constant)
+        ]
+    };
+    let comparison = (operand(), relation, operand()).prop_map(|(left, relation, right)| Comparison {
+        left,
+        relation,
+        right,
+    });
+    let condition = prop_oneof![
+        (name(), safety_number(), option::of(safety_number()))
+            .prop_map(|(parameter, step, from)| Condition::MaxStep { parameter, step, from }),
+        (any::<u32>(), number()).prop_map(|(starts, period)| Condition::MaxRate { starts, period }),
+        (comparison.clone(), comparison).prop_map(|(when, then)| Condition::Interlock { when, then }),
+        (component(), btree_set(text(), 0..4))
+            .prop_map(|(variable, values)| Condition::RequiredMode { variable, values }),
+    ];
+    (name(), option::of(component()), condition).prop_map(|(name, program, condition)| SafetyRule {
+        name,
+        program,
+        condition,
+    })
+}
+
+fn arguments() -> impl Strategy<Value = BTreeMap<Name, Argument>> {
+    let argument = (text(), option::of(name())).prop_map(|(value, unit)| Argument { value, unit });
+    btree_map(name(), argument, 0..4)
 }
 
 fn call_result() -> impl Strategy<Value = CallResult> {
@@ -175,6 +230,8 @@ pub fn twin_call() -> impl Strategy<Value = TwinCall> {
         (option::of(component()), policy())
             .prop_map(|(component, policy)| TwinCall::SetPolicy { component, policy }),
         component().prop_map(|component| TwinCall::RemovePolicy { component }),
+        (vec(safety_rule(), 0..4), number())
+            .prop_map(|(rules, expected)| TwinCall::SetSafetyRules { rules, expected }),
     ];
     let data = prop_oneof![
         document().prop_map(TwinCall::AddDocument),
@@ -199,23 +256,27 @@ pub fn twin_call() -> impl Strategy<Value = TwinCall> {
             root
         }),
     ];
-    let programs = prop_oneof![
-        program_call().prop_map(TwinCall::CallProgram),
-        number().prop_map(|call| TwinCall::CancelCall { call }),
-        number().prop_map(|epoch| TwinCall::ClaimCalls { epoch }),
-        (number(), number()).prop_map(|(call, epoch)| TwinCall::StartCall { call, epoch }),
-        (number(), number(), call_result()).prop_map(|(call, epoch, result)| TwinCall::CompleteCall {
-            call,
-            epoch,
-            result
-        }),
-        (number(), number(), name()).prop_map(|(call, epoch, rule)| TwinCall::RejectCall {
-            call,
-            epoch,
-            rule
-        }),
-    ];
-    prop_oneof![rights, data, programs]
+    let programs =
+        prop_oneof![
+            program_call().prop_map(TwinCall::CallProgram),
+            number().prop_map(|call| TwinCall::CancelCall { call }),
+            number().prop_map(|epoch| TwinCall::ClaimCalls { epoch }),
+            (number(), number()).prop_map(|(call, epoch)| TwinCall::StartCall { call, epoch }),
+            (number(), number(), call_result()).prop_map(|(call, epoch, result)| TwinCall::CompleteCall {
+                call,
+                epoch,
+                result
+            }),
+            (number(), number(), name()).prop_map(|(call, epoch, rule)| TwinCall::RejectCall {
+                call,
+                epoch,
+                rule
+            }),
+            (component(), number(), arguments())
+                .prop_map(|(program, epoch, values)| TwinCall::ReportValues { program, epoch, values }),
+        ];
+    // All of them side by side are more than a test thread's stack holds.
+    prop_oneof![rights.boxed(), data.boxed(), programs.boxed()]
 }
 
 /// Any call.

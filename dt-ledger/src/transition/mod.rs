@@ -15,6 +15,7 @@ mod authorization;
 mod documents;
 mod membership;
 mod programs;
+mod safety;
 mod specification;
 mod twins;
 mod votes;
@@ -201,6 +202,9 @@ impl<'a> Transition<'a> {
                 self.set_policy(sender, id, component.as_ref(), policy)
             }
             TwinCall::RemovePolicy { component } => self.remove_policy(sender, id, component),
+            TwinCall::SetSafetyRules { rules, expected } => {
+                self.set_safety_rules(sender, id, rules, *expected)
+            }
             TwinCall::AddDocument(document) => self.add_document(sender, id, document),
             TwinCall::AddDocumentVersion { document, version } => {
                 self.add_document_version(sender, id, *document, version)
@@ -216,12 +220,15 @@ impl<'a> Transition<'a> {
             TwinCall::CallProgram(call) => self.call_program(sender, id, twin, call),
             TwinCall::CancelCall { call } => self.cancel_call(sender, id, twin, *call),
             TwinCall::ClaimCalls { epoch } => self.claim_calls(sender, id, twin, *epoch),
-            TwinCall::StartCall { call, epoch } => self.start_call(sender, id, &twin, *call, *epoch),
+            TwinCall::StartCall { call, epoch } => self.start_call(sender, id, twin, *call, *epoch),
             TwinCall::CompleteCall { call, epoch, result } => {
                 self.complete_call(sender, id, twin, *call, *epoch, result)
             }
             TwinCall::RejectCall { call, epoch, rule } => {
                 self.reject_call(sender, id, twin, *call, *epoch, rule)
+            }
+            TwinCall::ReportValues { program, epoch, values } => {
+                self.report_values(sender, id, &twin, program, *epoch, values)
             }
             TwinCall::AnchorAcl { item, version, digest } => {
                 self.anchor_acl(sender, id, *item, *version, *digest)

@@ -27,7 +27,11 @@ impl Transition<'_> {
         if call.valid_until <= self.at.time {
             return Err(Reason::CallExpired(call.valid_until).into());
         }
-        self.require_safe(id, call)?;
+        let admitted_under = self.require_safe(id, call)?;
+        if twin.queue.len() >= MAX_QUEUE {
+            // Where no agent claims, nothing else takes void calls out of the way.
+            self.expire(id, &mut twin, u64::MAX)?;
+        }
         if twin.queue.len() >= MAX_QUEUE {
             return Err(Reason::Full.into());
         }
@@ -38,6 +42,8 @@ impl Transition<'_> {
             call: call.clone(),
             caller: sender,
             committed: self.at.time,
+            admitted_under,
+            started_under: None,
             status: CallStatus::Committed,
             since: self.at.time,
         };
@@ -80,49 +86,49 @@ impl Transition<'_> {
             return Err(Reason::Fenced { current: twin.epoch }.into());
         }
         twin.epoch = epoch;
-        let mut kept = Vec::with_capacity(twin.queue.len());
-        for number in std::mem::take(&mut twin.queue) {
+        self.expire(id, &mut twin, u64::MAX)?;
+        for &number in &twin.queue {
             let record = self.call(&id, number)?;
-            let is_open = matches!(record.status, CallStatus::Committed | CallStatus::Claimed(_));
             let status = match record.status {
-                _ if is_open && record.call.valid_until <= self.at.time => CallStatus::Expired,
                 CallStatus::Committed | CallStatus::Claimed(_) => CallStatus::Claimed(epoch),
                 // A started call stays what it is, and is the new epoch's to settle.
                 CallStatus::Started(_) => CallStatus::Started(epoch),
                 status => return Err(Reason::WrongCallState(status).into()),
             };
-            if status != CallStatus::Expired {
-                kept.push(number);
-            }
-            self.put(&StateKey::Call(id, number), &CallRecord { status, since: self.at.time, ..record });
-            self.trace(Resource::Call(id, number))?;
+            self.advance(id, number, record, status)?;
         }
-        twin.queue = kept;
         self.put(&StateKey::Twin(id), &twin);
         self.tell(id, TwinEvent::CallsClaimed(epoch));
         Ok(())
     }
 
-    /// The last gate before the asset: rights, guard, expiry and safety are judged once more, by the state as it is now.
+    /// The last gate before the asset: order, rights, guard, expiry and safety are judged once more, by the state as it is now.
+    ///
+    /// The rights are the caller's, as they are now. Whoever has lost them, by a transfer of the twin for example, has called in vain.
     pub(super) fn start_call(
         &mut self,
         sender: PartyId,
         id: TwinId,
-        twin: &Twin,
+        mut twin: Twin,
         number: u64,
         epoch: u64,
     ) -> Result<(), CallError> {
-        require_agent(sender, twin)?;
-        let record = self.claimed(id, twin, number, epoch)?;
+        require_agent(sender, &twin)?;
+        let record = self.claimed(id, &twin, number, epoch)?;
         if record.call.valid_until <= self.at.time {
             return Err(Reason::CallExpired(record.call.valid_until).into());
         }
+        self.expire(id, &mut twin, number)?;
+        if let Some(&first) = twin.queue.first().filter(|&&first| first != number) {
+            return Err(Reason::OutOfOrder { first }.into());
+        }
         self.require(record.caller, &id, Operation::Execute, DataClass::Program, Some(&record.call.program))?;
-        self.require_safe(id, &record.call)?;
-        let started = CallRecord { status: CallStatus::Started(epoch), since: self.at.time, ..record };
-        self.put(&StateKey::Call(id, number), &started);
+        let started_under = Some(self.require_safe(id, &record.call)?);
+        self.remember_start(id, number, &record.call.program)?;
+        self.put(&StateKey::Twin(id), &twin);
         self.tell(id, TwinEvent::CallStarted(number));
-        self.trace(Resource::Call(id, number))
+        let record = CallRecord { started_under, ..record };
+        self.advance(id, number, record, CallStatus::Started(epoch))
     }
 
     pub(super) fn complete_call(
@@ -140,6 +146,7 @@ impl Transition<'_> {
         if record.status != CallStatus::Started(epoch) {
             return Err(Reason::WrongCallState(record.status).into());
         }
+        self.remember_end(id, &record, result)?;
         self.tell(id, TwinEvent::CallCompleted(number, result.clone()));
         self.end(id, twin, number, record, CallStatus::Completed(result.clone()))
     }
@@ -159,13 +166,38 @@ impl Transition<'_> {
         self.end(id, twin, number, record, CallStatus::Rejected(rule.clone()))
     }
 
-    /// Whether the specification, as it is now, is the one that the caller saw (if he said which) and allows the call.
-    fn require_safe(&self, id: TwinId, call: &ProgramCall) -> Result<(), CallError> {
+    /// Whether the specification, as it is now, is the one that the caller saw (if he said which), and it and the twin's safety rules
+    /// allow the call; the version of these rules.
+    fn require_safe(&self, id: TwinId, call: &ProgramCall) -> Result<u64, CallError> {
         if let Some(guard) = call.guard {
             self.require_root(&id, guard)?;
         }
         let document = self.specification(&id).ok_or(Reason::UnknownTwin(id))?;
-        Ok(check_call(document, call)?)
+        let rules = self.safety_rules(&id)?;
+        let facts = self.safety_facts(&id, &call.program, self.at.time)?;
+        check_call(document, &rules, call, &facts)?;
+        Ok(rules.version)
+    }
+
+    /// Ends the calls before number `before` whose time was over before they were started: they stand in nobody's way.
+    fn expire(&mut self, id: TwinId, twin: &mut Twin, before: u64) -> Result<(), CallError> {
+        let mut kept = Vec::with_capacity(twin.queue.len());
+        for number in std::mem::take(&mut twin.queue) {
+            let record = if number < before { Some(self.call(&id, number)?) } else { None };
+            let is_void = |record: &CallRecord| {
+                matches!(record.status, CallStatus::Committed | CallStatus::Claimed(_))
+                    && record.call.valid_until <= self.at.time
+            };
+            match record.filter(is_void) {
+                Some(record) => {
+                    self.tell(id, TwinEvent::CallExpired(number));
+                    self.advance(id, number, record, CallStatus::Expired)?;
+                }
+                None => kept.push(number),
+            }
+        }
+        twin.queue = kept;
+        Ok(())
     }
 
     /// The call, if it was claimed under `epoch` and that is still the newest.
@@ -188,15 +220,26 @@ impl Transition<'_> {
     ) -> Result<(), CallError> {
         twin.queue.retain(|&queued| queued != number);
         self.put(&StateKey::Twin(id), &twin);
+        self.advance(id, number, record, status)
+    }
+
+    /// The call has come so far.
+    fn advance(
+        &mut self,
+        id: TwinId,
+        number: u64,
+        record: CallRecord,
+        status: CallStatus,
+    ) -> Result<(), CallError> {
         self.put(&StateKey::Call(id, number), &CallRecord { status, since: self.at.time, ..record });
         self.trace(Resource::Call(id, number))
     }
 }
 
-fn require_agent(sender: PartyId, twin: &Twin) -> Result<(), CallError> {
+pub(super) fn require_agent(sender: PartyId, twin: &Twin) -> Result<(), CallError> {
     if twin.agent == Some(sender) { Ok(()) } else { Err(Reason::NotTheAgent.into()) }
 }
 
-fn require_epoch(twin: &Twin, epoch: u64) -> Result<(), CallError> {
+pub(super) fn require_epoch(twin: &Twin, epoch: u64) -> Result<(), CallError> {
     if twin.epoch == epoch { Ok(()) } else { Err(Reason::Fenced { current: twin.epoch }.into()) }
 }

@@ -36,17 +36,18 @@ impl Tried {
 /// The number of kinds of calls to a twin: the match has no arm for all others, so that a new kind does not compile until it is counted.
 fn kinds(call: &TwinCall) -> u8 {
     match call {
-        TwinCall::TransferOwnership { .. } | TwinCall::Decommission | TwinCall::SetAgent { .. } => 23,
-        TwinCall::AssignRole { .. } | TwinCall::UnassignRole { .. } => 23,
-        TwinCall::SetPolicy { .. } | TwinCall::RemovePolicy { .. } => 23,
+        TwinCall::TransferOwnership { .. } | TwinCall::Decommission | TwinCall::SetAgent { .. } => 25,
+        TwinCall::AssignRole { .. } | TwinCall::UnassignRole { .. } => 25,
+        TwinCall::SetPolicy { .. } | TwinCall::RemovePolicy { .. } => 25,
+        TwinCall::SetSafetyRules { .. } | TwinCall::ReportValues { .. } => 25,
         TwinCall::AddDocument(_) | TwinCall::AddDocumentVersion { .. } | TwinCall::RemoveDocument { .. } => {
-            23
+            25
         }
-        TwinCall::AddExternalSource { .. } | TwinCall::RemoveExternalSource { .. } => 23,
-        TwinCall::AddSensorFeed { .. } | TwinCall::RemoveSensorFeed { .. } | TwinCall::EditAml { .. } => 23,
-        TwinCall::CallProgram(_) | TwinCall::CancelCall { .. } | TwinCall::ClaimCalls { .. } => 23,
-        TwinCall::StartCall { .. } | TwinCall::CompleteCall { .. } | TwinCall::RejectCall { .. } => 23,
-        TwinCall::AnchorAcl { .. } | TwinCall::AnchorHead { .. } => 23,
+        TwinCall::AddExternalSource { .. } | TwinCall::RemoveExternalSource { .. } => 25,
+        TwinCall::AddSensorFeed { .. } | TwinCall::RemoveSensorFeed { .. } | TwinCall::EditAml { .. } => 25,
+        TwinCall::CallProgram(_) | TwinCall::CancelCall { .. } | TwinCall::ClaimCalls { .. } => 25,
+        TwinCall::StartCall { .. } | TwinCall::CompleteCall { .. } | TwinCall::RejectCall { .. } => 25,
+        TwinCall::AnchorAcl { .. } | TwinCall::AnchorHead { .. } => 25,
     }
 }
 
@@ -57,6 +58,7 @@ fn every_call_to_a_twin_is_accepted_once_and_refused_once() {
     documents_and_sources(&tried);
     feeds_and_specification(&tried);
     programs(&tried);
+    safety(&tried);
     anchors(&tried);
     ownership(&tried);
     let all: BTreeSet<u8> = (0..kinds(&TwinCall::Decommission)).collect();
@@ -182,6 +184,35 @@ fn programs(tried: &Tried) {
     assert_eq!(status(1), CallStatus::Cancelled);
     assert!(matches!(status(2), CallStatus::Completed(CallResult::Succeeded(_))));
     assert_eq!(status(3), CallStatus::Rejected(name("step")));
+}
+
+fn safety(tried: &Tried) {
+    let Plant { owner, maintainer, agent, .. } = &tried.plant;
+    let set = |rules, expected| TwinCall::SetSafetyRules { rules, expected };
+    let step = |parameter, step| rule("gentle", Some("set-speed"), max_step(parameter, step, None));
+    tried.refuses(maintainer, set(vec![step("Speed", "5")], 0), "authorization.not-permitted");
+    tried.refuses(owner, set(vec![step("Speed", "5")], 1), "safety.rules-changed");
+    tried.refuses(owner, set(vec![step("Force", "5")], 0), "safety.bad-rule");
+    tried.accepts(owner, set(vec![step("Speed", "5")], 0));
+    tried.refuses(owner, set(vec![], 0), "safety.rules-changed");
+    tried.accepts(owner, set(vec![], 1));
+
+    let values = |epoch, parameters| TwinCall::ReportValues {
+        program: component("set-speed"),
+        epoch,
+        values: parameters,
+    };
+    let all = set_speed("31", "fast").parameters;
+    tried.refuses(owner, values(3, all.clone()), "authorization.not-the-agent");
+    tried.refuses(agent, values(2, all.clone()), "call.fenced");
+    let mut unitless = all.clone();
+    unitless.get_mut("Speed").unwrap().unit = None;
+    tried.refuses(agent, values(3, unitless), "program.parameter-unit");
+    let foreign = [(name("Force"), all["Speed"].clone())].into();
+    tried.refuses(agent, values(3, foreign), "program.parameter-unknown");
+    let elsewhere = TwinCall::ReportValues { program: component("tank"), epoch: 3, values: all.clone() };
+    tried.refuses(agent, elsewhere, "program.unknown");
+    tried.accepts(agent, values(3, all));
 }
 
 fn anchors(tried: &Tried) {

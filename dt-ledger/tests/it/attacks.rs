@@ -67,6 +67,12 @@ fn harm(plant: &Plant, to: &Identity) -> Vec<TwinCall> {
         TwinCall::StartCall { call: 1, epoch: 1 },
         TwinCall::CompleteCall { call: 1, epoch: 1, result: CallResult::Unknown },
         TwinCall::RejectCall { call: 1, epoch: 1, rule: name("x") },
+        TwinCall::SetSafetyRules { rules: vec![], expected: 0 },
+        TwinCall::ReportValues {
+            program: component("set-speed"),
+            epoch: 1,
+            values: set_speed("30", "slow").parameters,
+        },
         TwinCall::AnchorHead { component: component("level"), size: u64::MAX, root: digest(1) },
     ]
 }
@@ -81,7 +87,10 @@ fn whoever_has_no_right_changes_nothing() {
         let trace = |resource| plant.chain.replica().trace(&resource).unwrap().len();
         let element = trace(Resource::Element(plant.twin, component("tank")));
         let policy = trace(Resource::Policy(plant.twin, None));
+        let program = state.program_history(&plant.twin, &component("set-speed")).unwrap();
+        let safety = (state.safety_rules(&plant.twin).unwrap(), program);
         (
+            safety,
             state.twin(&plant.twin).unwrap(),
             state.participants(&plant.twin).unwrap(),
             state.documents(&plant.twin).unwrap(),
@@ -322,6 +331,10 @@ fn the_largest_numbers_do_no_harm() {
         assert_eq!(plant.refused(agent, call), "call.unknown");
     }
     assert_eq!(plant.refused(owner, TwinCall::CancelCall { call: max }), "call.unknown");
+    assert_eq!(
+        plant.refused(owner, TwinCall::SetSafetyRules { rules: vec![], expected: max }),
+        "safety.rules-changed"
+    );
     chain.wait(max - 1 - chain.now().as_millis());
     plant.call(owner, add_document(None)).expect("a moment before the end of time");
     assert_eq!(chain.state().twin(twin).unwrap().epoch, max);

@@ -1,7 +1,8 @@
 //! The life of a program call (section 4.3; `callProgram`, Listing 1.2).
 
 use dt_ledger::{
-    Argument, CallResult, CallStatus, MAINTAINER, ProgramCall, Reason, Resource, State as _, TwinCall,
+    Argument, CallResult, CallStatus, EventKind, MAINTAINER, ProgramCall, Reason, Resource, State as _,
+    TwinCall, TwinEvent,
 };
 use dt_model::{Identity, Signer as _, Text, Timestamp};
 
@@ -187,10 +188,10 @@ fn rights_and_limits_are_judged_again_before_actuation() {
     assert_eq!(plant.refused(agent, start(call, 1)), "program.parameter-limit", "the limit is tighter now");
     let reject = TwinCall::RejectCall { call, epoch: 1, rule: name("program.parameter-limit") };
     plant.call(agent, reject).unwrap();
-    let checked = dt_ledger::check_call(
-        plant.chain.state().specification(&plant.twin).unwrap(),
-        &set_speed("60", "slow"),
-    );
+    let state = plant.chain.state();
+    let facts = state.safety_facts(&plant.twin, &component("set-speed"), plant.chain.now()).unwrap();
+    let (rules, document) = (Default::default(), state.specification(&plant.twin).unwrap());
+    let checked = dt_ledger::check_call(document, &rules, &set_speed("60", "slow"), &facts);
     assert!(matches!(checked, Err(Reason::ParameterViolates { .. })), "the agent's own check says the same");
 }
 
@@ -209,4 +210,113 @@ fn the_queue_is_bounded_and_drains() {
     plant.call(agent, TwinCall::ClaimCalls { epoch: 1 }).unwrap();
     assert!(chain.state().twin(&plant.twin).unwrap().queue.is_empty(), "what expired makes room");
     queue(&plant, set_speed("30", "slow"));
+}
+
+/// Two agents' threads, or one that is in a hurry, do not change the order in which the callers called.
+#[test]
+fn calls_are_started_one_after_the_other_in_their_order() {
+    let plant = Plant::new();
+    let Plant { agent, maintainer, .. } = &plant;
+    let calls: Vec<u64> = (0..5).map(|_| queue(&plant, set_speed("30", "slow"))).collect();
+    plant.call(agent, TwinCall::ClaimCalls { epoch: 1 }).unwrap();
+    let out_of_order = |call: u64| plant.call(agent, start(call, 1)).unwrap_err();
+    let complete = |call| TwinCall::CompleteCall { call, epoch: 1, result: CallResult::Unknown };
+    let reject = |call| TwinCall::RejectCall { call, epoch: 1, rule: name("x") };
+    assert_eq!(out_of_order(2), Reason::OutOfOrder { first: 1 });
+    plant.call(agent, start(1, 1)).unwrap();
+    assert_eq!(out_of_order(2), Reason::OutOfOrder { first: 1 }, "the first is under way");
+    assert_eq!(plant.refused(agent, reject(1)), "call.state");
+    plant.call(agent, complete(1)).unwrap();
+    // What is refused or taken back makes way, wherever it stands.
+    plant.call(agent, reject(3)).unwrap();
+    assert_eq!(out_of_order(4), Reason::OutOfOrder { first: 2 });
+    plant.call(maintainer, TwinCall::CancelCall { call: 2 }).unwrap();
+    plant.call(agent, start(4, 1)).unwrap();
+    // The same within one transaction.
+    let hurry = [complete(4), start(5, 1), complete(5)].map(|call| plant.on(call)).to_vec();
+    plant.chain.apply(agent, hurry).unwrap();
+    assert!(plant.chain.state().twin(&plant.twin).unwrap().queue.is_empty());
+    assert_eq!(calls, [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn an_expired_call_at_the_head_is_passed_over_and_ended() {
+    let plant = Plant::new();
+    let Plant { chain, agent, twin, .. } = &plant;
+    let soon = Timestamp::from_millis(chain.now().as_millis() + 10);
+    let short = || ProgramCall { valid_until: soon, ..set_speed("30", "slow") };
+    let calls = [short(), short(), set_speed("40", "slow"), short()].map(|call| queue(&plant, call));
+    plant.call(agent, TwinCall::ClaimCalls { epoch: 1 }).unwrap();
+    plant.call(agent, start(calls[0], 1)).unwrap();
+    chain.wait(10);
+    let unfinished = plant.call(agent, start(calls[2], 1)).unwrap_err();
+    assert_eq!(unfinished, Reason::OutOfOrder { first: calls[0] }, "what was started does not expire");
+    assert_eq!(status(&plant, calls[1]), CallStatus::Claimed(1), "a refusal changes nothing");
+    let complete = TwinCall::CompleteCall { call: calls[0], epoch: 1, result: CallResult::Unknown };
+    plant.call(agent, complete).unwrap();
+    let committed = chain.commit(&[chain.sign(agent, vec![plant.on(start(calls[2], 1))])]);
+    let told: Vec<_> = committed.events.iter().map(|event| event.kind.clone()).collect();
+    let told_of = |event| EventKind::Twin(*twin, event);
+    let expected = [TwinEvent::CallExpired(calls[1]), TwinEvent::CallStarted(calls[2])];
+    assert_eq!(told, expected.map(told_of));
+    assert_eq!(status(&plant, calls[1]), CallStatus::Expired);
+    let trace = chain.replica().trace(&Resource::Call(*twin, calls[1])).unwrap();
+    assert_eq!(trace.len(), 3, "queued, claimed, expired");
+    // What expired behind it is nobody's obstacle, and goes with the next claim.
+    assert_eq!(chain.state().twin(twin).unwrap().queue, [calls[2], calls[3]]);
+    plant.call(agent, TwinCall::ClaimCalls { epoch: 2 }).unwrap();
+    assert_eq!(chain.state().twin(twin).unwrap().queue, [calls[2]]);
+    assert_eq!(status(&plant, calls[2]), CallStatus::Started(2));
+}
+
+/// The rights that count are the caller's, when the call is started.
+#[test]
+fn a_transferred_twin_serves_those_who_have_rights_now() {
+    let plant = Plant::new();
+    let Plant { owner, maintainer, agent, outsider, .. } = &plant;
+    let [first, second, third] = [owner, owner, maintainer].map(|caller| {
+        plant.call(caller, TwinCall::CallProgram(set_speed("30", "slow"))).unwrap();
+        plant.chain.state().twin(&plant.twin).unwrap().calls
+    });
+    plant.call(agent, TwinCall::ClaimCalls { epoch: 1 }).unwrap();
+    plant.call(owner, TwinCall::TransferOwnership { to: outsider.party() }).unwrap();
+    assert_eq!(plant.refused(agent, start(first, 1)), "authorization.not-permitted");
+    let rule = name("authorization.not-permitted");
+    plant.call(agent, TwinCall::RejectCall { call: first, epoch: 1, rule }).unwrap();
+    plant.call(outsider, TwinCall::CancelCall { call: second }).expect("the owner takes any call back");
+    plant.call(agent, start(third, 1)).expect("the maintainer is still the maintainer");
+    let unknown = TwinCall::CompleteCall { call: third, epoch: 1, result: CallResult::Unknown };
+    plant.call(agent, unknown).unwrap();
+
+    // A caller without a part keeps one right: to take his own call back.
+    let fourth = queue(&plant, set_speed("30", "slow"));
+    plant
+        .call(outsider, TwinCall::UnassignRole { party: maintainer.party(), role: name(MAINTAINER) })
+        .unwrap();
+    assert_eq!(plant.refused(agent, TwinCall::CancelCall { call: fourth }), "authorization.not-the-owner");
+    plant.call(maintainer, TwinCall::CancelCall { call: fourth }).unwrap();
+}
+
+/// Without an agent nothing claims, so that nothing else ends what is void.
+#[test]
+fn a_queue_without_an_agent_does_not_fill_up_with_void_calls() {
+    let plant = Plant::new();
+    let Plant { chain, owner, agent, twin, .. } = &plant;
+    plant.call(owner, TwinCall::SetAgent { agent: None }).unwrap();
+    let lasting = queue(&plant, set_speed("30", "slow"));
+    let soon = Timestamp::from_millis(chain.now().as_millis() + 10);
+    let void =
+        || plant.on(TwinCall::CallProgram(ProgramCall { valid_until: soon, ..set_speed("30", "slow") }));
+    for size in [256, 256, 256, 255] {
+        chain.apply(owner, (0..size).map(|_| void()).collect()).unwrap();
+    }
+    let next = || TwinCall::CallProgram(set_speed("30", "slow"));
+    assert_eq!(plant.refused(owner, next()), "limits.full");
+    chain.wait(10);
+    plant.call(owner, next()).unwrap();
+    assert_eq!(chain.state().twin(twin).unwrap().queue, [lasting, 1025]);
+    assert_eq!(status(&plant, 2), CallStatus::Expired);
+    plant.call(owner, TwinCall::SetAgent { agent: Some(agent.party()) }).unwrap();
+    plant.call(agent, TwinCall::ClaimCalls { epoch: 1 }).unwrap();
+    plant.call(agent, start(lasting, 1)).unwrap();
 }

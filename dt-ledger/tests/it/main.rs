@@ -11,11 +11,14 @@ mod crash;
 #[cfg(unix)]
 mod crash_points;
 mod determinism;
+mod interlocks;
 mod membership;
 mod model;
 mod notes;
 mod policies;
 mod proofs;
+mod safety;
+mod safety_model;
 mod support;
 mod transparency;
 mod verifier;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use dt_aml::{Edit, RemovePolicy};
+use dt_ledger::safety::{Condition, Number, SafetyRule};
 use dt_ledger::testing::Fixture;
 use dt_ledger::{
     Argument, Call, Document, DocumentId, FeedReference, MAINTAINER, ProgramCall, Reason, Receipt,
@@ -142,4 +143,17 @@ pub(crate) fn set_speed(speed: &str, mode: &str) -> ProgramCall {
         valid_until: Timestamp::MAX,
         guard: None,
     }
+}
+
+/// A safety rule.
+pub(crate) fn rule(called: &str, program: Option<&str>, condition: Condition) -> SafetyRule {
+    SafetyRule { name: name(called), program: program.map(component), condition }
+}
+
+pub(crate) fn number(text: &str) -> Number {
+    text.parse().unwrap()
+}
+
+pub(crate) fn max_step(parameter: &str, step: &str, from: Option<&str>) -> Condition {
+    Condition::MaxStep { parameter: name(parameter), step: number(step), from: from.map(number) }
 }

@@ -164,13 +164,16 @@ fn tiles_are_right_where_they_end() {
 fn only_the_last_tiles_are_written_again() {
     let all = leaves(70_000);
     let (_, mut log) = stored(&all);
-    let keys = |batch: &Batch| batch.writes.keys().map(|(_, key)| (key[0], key[8])).collect::<Vec<_>>();
+    let keys = |batch: &Batch| {
+        let writes = batch.tables().flat_map(|(_, writes)| writes.keys());
+        writes.map(|key| (key[0], key[8])).collect::<Vec<_>>()
+    };
     let batch = log.append(&leaves(1)).unwrap();
     assert_eq!(keys(&batch), [(0, (70_000 / 256 % 256) as u8)], "one tile for one leaf");
     let batch = log.append(&leaves(255)).unwrap();
     let last = 70_000 / 256 % 256;
     assert_eq!(keys(&batch), [(0, last as u8), (0, last as u8 + 1), (1, 1)]);
-    assert!(log.append(&leaves(0)).unwrap().writes.is_empty(), "nothing for none");
+    assert!(keys(&log.append(&leaves(0)).unwrap()).is_empty(), "nothing for none");
 }
 
 #[test]
@@ -194,7 +197,7 @@ fn damage_is_found_before_anything_follows_from_it() {
     let damaged = |error: StoreError| matches!(error, StoreError::Damaged { table: Table::Log, .. });
     let put = |row: &Row, value: Option<Vec<u8>>| {
         let mut batch = Batch::default();
-        batch.writes.insert((Table::Log, row.0.clone()), value);
+        batch.extend(Table::Log, [(row.0.clone(), value)]);
         store.commit(batch).unwrap();
     };
     for row in &intact {

@@ -1,16 +1,17 @@
 //! The agent's side of program calls (section 4.4): from the ledger's queue to the asset and back, at most once each.
 //!
 //! ```text
-//! claim ─▶ judge again ─▶ journal ─▶ StartCall ─▶ asset ─▶ journal ─▶ CompleteCall
-//!              │ no                      │ refused      │ lost: look at the asset, never try again
-//!              └──▶ RejectCall ◀─────────┘              └──▶ Succeeded, or Unknown
+//! claim ─▶ judge again ─▶ journal ─▶ StartCall ─▶ read once more ─▶ asset ─▶ journal ─▶ CompleteCall
+//!              │ no                      │ refused      │ unsafe now     │ lost: look at the asset, never try again
+//!              └──▶ RejectCall ◀─────────┘              └──▶ Failed      └──▶ Succeeded, or Unknown
 //! ```
 
+use dt_ledger::safety::Facts;
 use dt_ledger::{
-    Argument, CallError, CallRecord, CallResult, CallStatus, ExecuteError, Reason, State as _, TwinCall,
-    check_call,
+    Argument, CallError, CallRecord, CallResult, CallStatus, ExecuteError, ProgramCall, Reason, State as _,
+    TwinCall, check_call,
 };
-use dt_model::{ComponentId, DataClass, Digest, Name, Operation, Permission, Text, Timestamp};
+use dt_model::{ComponentId, DataClass, Digest, Operation, Permission, Text, Timestamp};
 
 use super::{Agent, AgentError};
 use crate::ClientError;
@@ -63,9 +64,10 @@ impl Agent {
         epoch: u64,
         now: Timestamp,
     ) -> Result<CallStatus, AgentError> {
-        if let Err(reason) = self.judge(record, now)? {
-            return self.reject(call, epoch, &reason).await;
-        }
+        let known = match self.judge(record, now).await? {
+            Ok(known) => known,
+            Err(reason) => return self.reject(call, epoch, &reason).await,
+        };
         let shown_before = self.shows(record).await;
         self.journal.in_flight(Some(InFlight { call, shown_before, result: None }))?;
         match self.execute(vec![TwinCall::StartCall { call, epoch }]).await {
@@ -75,12 +77,21 @@ impl Agent {
             }
             started => started?,
         }
-        let result = match self.device.call(&record.call.program, &record.call.parameters).await {
+        // The start took as long as a block takes: the asset may have moved by itself meanwhile.
+        let result = match self.is_safe(&record.call, known).await? {
+            Ok(()) => self.actuate(record, shown_before).await,
+            Err(reason) => CallResult::Failed(Text::abridged(&format!("{}: {reason}", reason.full_rule()))),
+        };
+        self.complete(call, record, epoch, result).await
+    }
+
+    /// The one place where the asset is moved.
+    async fn actuate(&self, record: &CallRecord, shown_before: bool) -> CallResult {
+        match self.device.call(&record.call.program, &record.call.parameters).await {
             Ok(said) => CallResult::Succeeded(said),
             Err(DeviceError::Lost) => self.look(record, shown_before).await,
             Err(error) => CallResult::Failed(Text::abridged(&error.to_string())),
-        };
-        self.complete(call, epoch, result).await
+        }
     }
 
     /// A call that was started under an earlier claim: its result is in the journal, or is found by looking at the asset.
@@ -92,23 +103,28 @@ impl Agent {
             // The journal is another's, so what the asset showed before is not known.
             None => CallResult::Unknown,
         };
-        self.complete(call, epoch, result).await
+        self.complete(call, record, epoch, result).await
     }
 
     async fn complete(
         &mut self,
         call: u64,
+        record: &CallRecord,
         epoch: u64,
         result: CallResult,
     ) -> Result<CallStatus, AgentError> {
         self.journal.in_flight(Some(InFlight { call, shown_before: false, result: Some(result.clone()) }))?;
-        self.execute(vec![TwinCall::CompleteCall { call, epoch, result: result.clone() }]).await?;
+        let mut calls = vec![TwinCall::CompleteCall { call, epoch, result: result.clone() }];
+        if result == CallResult::Unknown {
+            calls.extend(self.report_of(&record.call.program, epoch).await?);
+        }
+        self.execute(calls).await?;
         self.journal.in_flight(None)?;
         Ok(CallStatus::Completed(result))
     }
 
     async fn reject(&mut self, call: u64, epoch: u64, reason: &Reason) -> Result<CallStatus, AgentError> {
-        let rule = Name::new(reason.rule()).map_err(ClientError::from)?;
+        let rule = reason.full_rule();
         self.execute(vec![TwinCall::RejectCall { call, epoch, rule: rule.clone() }]).await?;
         Ok(CallStatus::Rejected(rule))
     }
@@ -142,8 +158,9 @@ impl Agent {
         true
     }
 
-    /// The same judgement that the contract made when it admitted the call, on what is true now.
-    fn judge(&self, record: &CallRecord, now: Timestamp) -> Result<Result<(), Reason>, AgentError> {
+    /// The same judgement that the contract made when it admitted the call, on what is true now, and on what the device reads; what the
+    /// ledger knows for it.
+    async fn judge(&self, record: &CallRecord, now: Timestamp) -> Result<Result<Facts, Reason>, AgentError> {
         let state = self.client.ledger().state().map_err(ClientError::from)?;
         let call = &record.call;
         if call.valid_until <= now {
@@ -160,10 +177,22 @@ impl Agent {
         if call.guard.is_some_and(|guard| guard != found) {
             return Ok(Err(Reason::SpecificationChanged { found }));
         }
-        Ok(check_call(&specification, call))
+        let known = state.safety_facts(&self.twin, &call.program, now).map_err(ClientError::from)?;
+        drop(state);
+        Ok(self.is_safe(call, known.clone()).await?.map(|()| known))
     }
 
-    fn twin_record(&self) -> Result<dt_ledger::Twin, AgentError> {
+    /// Whether specification and rules, as they are now, allow the call by what is known from before it was started, and by what the
+    /// device reads now.
+    async fn is_safe(&self, call: &ProgramCall, known: Facts) -> Result<Result<(), Reason>, AgentError> {
+        let specification = self.client.ledger().specification(&self.twin)?;
+        let rules = self.client.ledger().state().and_then(|state| state.safety_rules(&self.twin));
+        let rules = rules.map_err(ClientError::from)?;
+        let facts = self.observe(&specification, &rules, call, known).await;
+        Ok(check_call(&specification, &rules, call, &facts))
+    }
+
+    pub(super) fn twin_record(&self) -> Result<dt_ledger::Twin, AgentError> {
         let state = self.client.ledger().state().map_err(ClientError::from)?;
         Ok(state.twin(&self.twin).map_err(ClientError::from)?)
     }

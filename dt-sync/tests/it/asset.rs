@@ -37,6 +37,10 @@ pub(crate) enum Mood {
 struct Inside {
     samples: BTreeMap<ComponentId, Vec<Reading>>,
     shown: BTreeMap<ComponentId, Reading>,
+    /// What is shown after somebody has looked once.
+    turning: BTreeMap<ComponentId, Reading>,
+    /// What cannot be read, and why.
+    broken: BTreeMap<ComponentId, DeviceError>,
     exchanges: Vec<Exchange>,
     actuated: Vec<String>,
     mood: Mood,
@@ -79,6 +83,21 @@ impl Asset {
         self.inside().shown.insert(component(variable), reading);
     }
 
+    /// After it was read once more, the variable shows `value`.
+    pub(crate) fn turns(&self, variable: &str, value: &str) {
+        let reading = Reading { time: Timestamp::default(), value: Text::new(value).unwrap(), unit: None };
+        self.inside().turning.insert(component(variable), reading);
+    }
+
+    /// From now on, whoever reads the variable gets this error.
+    pub(crate) fn breaks(&self, variable: &str, error: DeviceError) {
+        self.inside().broken.insert(component(variable), error);
+    }
+
+    pub(crate) fn mends(&self, variable: &str) {
+        self.inside().broken.remove(&component(variable));
+    }
+
     /// Somebody takes `old` out and puts `new` in.
     pub(crate) fn is_exchanged(&self, old: &str, new: &str, fragment: &str) {
         let exchange = Exchange { old: component(old), new: component(new), fragment: fragment.to_owned() };
@@ -102,11 +121,18 @@ impl Asset {
 #[async_trait]
 impl Device for Asset {
     async fn read(&self, component: &ComponentId) -> Result<Option<Reading>, DeviceError> {
-        let inside = self.inside();
+        let mut inside = self.inside();
+        if let Some(error) = inside.broken.get(component) {
+            return Err(error.clone());
+        }
         if let Some(samples) = inside.samples.get(component) {
             return Ok(samples.last().cloned());
         }
-        Ok(inside.shown.get(component).cloned())
+        let shown = inside.shown.get(component).cloned();
+        if let Some(next) = inside.turning.remove(component) {
+            inside.shown.insert(component.clone(), next);
+        }
+        Ok(shown)
     }
 
     async fn samples(&self, component: &ComponentId, after: Timestamp) -> Result<Vec<Reading>, DeviceError> {

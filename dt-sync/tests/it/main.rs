@@ -8,4 +8,5 @@ mod calls;
 mod crash;
 mod fuse;
 mod revocation;
+mod safety;
 mod world;
