@@ -9,6 +9,7 @@ use crate::Event;
 use crate::admission::AdmissionError;
 use crate::authentic::{Authentic, Verdict};
 use crate::block::{Block, Header, MAX_BLOCK_BYTES, leaf_hash, log_root, validators_digest};
+use crate::log;
 use crate::opening::validators_key;
 use crate::receipt::Receipt;
 use crate::replica::{Current, Tip};
@@ -107,6 +108,7 @@ pub(crate) fn assemble(
         transactions_root: log_root(&leaves),
         state_root: tip.state_root,
         receipts_root: tip.receipts_root,
+        log: tip.log,
         next_validators: validators_digest(&validators_of(view)?),
     };
     let block =
@@ -132,6 +134,8 @@ fn conclude(
     if validators != current.tip.validators {
         batch.put(Table::Index, validators_key(header.height + 1), codec::encode(&validators));
     }
+    let leaves = transactions.iter().map(|authentic| authentic.leaf);
+    let log = log::append(view, &current.tip.log, leaves, &mut batch)?;
     let mut specifications = Arc::clone(&current.specifications);
     if !effects.specifications.is_empty() {
         Arc::make_mut(&mut specifications).extend(effects.specifications);
@@ -144,6 +148,7 @@ fn conclude(
         time: header.time,
         state_root,
         receipts_root: log_root(&leaves),
+        log,
         validators,
     };
     let Effects { receipts, events, .. } = effects;

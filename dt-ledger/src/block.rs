@@ -5,12 +5,13 @@ use bytes::Bytes;
 use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp, codec, merkle};
 use serde::{Deserialize, Serialize};
 
+use crate::log::LogHead;
 use crate::store::{Batch, StoreError, StoreView, Table};
 use crate::{Event, Receipt};
 
 /// What a block is identified by.
 ///
-/// `state_root` and `receipts_root` are those *before* this block, that is, the results of the one before: a replica that computed
+/// `state_root`, `receipts_root` and `log` are those *before* this block, that is, the results of the one before: a replica that computed
 /// something else refuses the next proposal instead of forking.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct Header {
@@ -28,6 +29,8 @@ pub struct Header {
     pub state_root: Digest,
     /// RFC 6962 root over the previous block's receipts.
     pub receipts_root: Digest,
+    /// All transactions of the chain before this block.
+    pub log: LogHead,
     /// The validators whose votes commit the next block ([`validators_digest`]): what the state before this block says.
     pub next_validators: Digest,
 }

@@ -49,7 +49,7 @@ pub struct Checkpoint {
 }
 
 /// Why a note is no checkpoint of a chain.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckpointError {
     /// Its text is no checkpoint's.

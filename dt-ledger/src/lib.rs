@@ -157,7 +157,6 @@ mod checkpoint;
 mod consensus;
 mod consortium;
 mod genesis;
-#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "the replica does not keep the log yet"))]
 mod log;
 mod memory_store;
 mod note;

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::block::log_root;
 use crate::genesis::{Genesis, GenesisError};
+use crate::log::LogHead;
 use crate::replica::Tip;
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table};
 use crate::tree;
@@ -50,7 +51,15 @@ pub(crate) fn begin(store: &dyn LedgerStore, genesis: &Genesis) -> Result<(), St
     let validators = genesis.validators();
     batch.put(Table::Index, validators_key(1), codec::encode(&validators));
     let receipts_root = log_root(&[]);
-    let tip = Tip { height: 0, block: chain, time: genesis.time, state_root, receipts_root, validators };
+    let tip = Tip {
+        height: 0,
+        block: chain,
+        time: genesis.time,
+        state_root,
+        receipts_root,
+        log: LogHead::empty(),
+        validators,
+    };
     batch.put(Table::Meta, GENESIS, codec::encode(genesis));
     batch.put(Table::Meta, TIP, codec::encode(&tip));
     store.commit(batch)

@@ -1,9 +1,15 @@
-//! Proofs that a replica gives and anybody checks against a [`Certified`] root: values of the state, elements of a specification, traces.
+//! Proofs that a replica gives and anybody checks against a [`Certified`] root: values of the state, elements of a specification, traces,
+//! transactions and what became of them.
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use bytes::Bytes;
 use dt_aml::SubtreeHash;
-use dt_model::{TwinId, codec};
+use dt_model::merkle::{ConsistencyProof, InclusionProof, Subtree};
+use dt_model::{Digest, TwinId, codec};
 
+use crate::block::{leaf_hash, log_root};
+use crate::log::{Log, LogHead};
+use crate::receipt::Receipt;
 use crate::record::{Resource, Specification, StateKey, TraceEntry, TraceHead};
 use crate::replica::Replica;
 use crate::state::{CallError, State};
@@ -67,9 +73,96 @@ impl Replica {
         let state = snapshot.prove(&StateKey::Trace(digest))?;
         Ok(TraceProof { entries: self.trace(resource)?, head, state })
     }
+
+    /// The bytes of a transaction, and the proof that they are in the log as it stands now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn prove_transaction(
+        &self,
+        transaction: &Digest,
+    ) -> Result<Option<(Bytes, InclusionProof)>, StoreError> {
+        let Some((block, index)) = self.find_transaction(transaction)? else { return Ok(None) };
+        let Some(bytes) = block.block.transactions.get(index) else { return Ok(None) };
+        let proof = self.prove_leaf(block.block.header.log.size + index as u64)?;
+        Ok(proof.map(|proof| (bytes.clone(), proof)))
+    }
+
+    /// What became of a transaction, and the proof of it under the receipts root after its block: [`Certified::receipt`] asks for what
+    /// was certified of that height.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn prove_receipt(
+        &self,
+        transaction: &Digest,
+    ) -> Result<Option<(Receipt, InclusionProof)>, StoreError> {
+        let Some((block, index)) = self.find_transaction(transaction)? else { return Ok(None) };
+        let receipts = block.receipts;
+        let leaves: Vec<Digest> = receipts.iter().map(|receipt| leaf_hash(&codec::encode(receipt))).collect();
+        let (at, size) = (index as u64, leaves.len() as u64);
+        let hash_of = |part: Subtree| Ok::<_, StoreError>(root_of_part(&leaves, part));
+        let proof = InclusionProof::generate(at, size, hash_of)?;
+        Ok(receipts.into_iter().nth(index).zip(proof))
+    }
+
+    /// The proof that transaction number `index` of the chain, counted from 0, is in the log as it stands now. It needs the hashes alone,
+    /// which are kept when blocks are pruned.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn prove_leaf(&self, index: u64) -> Result<Option<InclusionProof>, StoreError> {
+        let (tip, view) = self.standing()?;
+        Log::new(&*view, tip.log).inclusion(index, tip.log.size)
+    }
+
+    /// The proof that the log as it stands now begins with the first `from` transactions that somebody saw earlier.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn prove_extension(&self, from: u64) -> Result<Option<ConsistencyProof>, StoreError> {
+        let (tip, view) = self.standing()?;
+        Log::new(&*view, tip.log).consistency(from, tip.log.size)
+    }
+}
+
+/// The hash of one subtree over `leaves`.
+fn root_of_part(leaves: &[Digest], part: Subtree) -> Digest {
+    // A block holds fewer receipts than `usize` counts.
+    let [start, end] = [part.start(), part.end()].map(|at| (at as usize).min(leaves.len()));
+    log_root(&leaves[start..end])
 }
 
 impl Certified {
+    /// The number, counted from 0, of the transaction with these bytes in the log, if `proof` shows that it is there.
+    ///
+    /// # Errors
+    /// [`VerifyError::Proof`].
+    pub fn transaction(&self, bytes: &[u8], proof: &InclusionProof) -> Result<u64, VerifyError> {
+        let is_there = proof.size == self.log.size && proof.verify(&leaf_hash(bytes), &self.log.root);
+        if is_there { Ok(proof.index) } else { Err(VerifyError::Proof) }
+    }
+
+    /// Whether `receipt` is one of the last block's ([`Checkpoint::height`](crate::Checkpoint::height)): it says what became of its
+    /// transaction, by which rule it was refused, and what it wrote.
+    ///
+    /// # Errors
+    /// [`VerifyError::Proof`].
+    pub fn receipt(&self, receipt: &Receipt, proof: &InclusionProof) -> Result<(), VerifyError> {
+        let leaf = leaf_hash(&codec::encode(receipt));
+        if proof.verify(&leaf, &self.receipts_root) { Ok(()) } else { Err(VerifyError::Proof) }
+    }
+
+    /// Whether the log begins with `earlier`, which somebody saw before: nothing was taken out or changed since.
+    ///
+    /// # Errors
+    /// [`VerifyError::Proof`].
+    pub fn extends(&self, earlier: &LogHead, proof: &ConsistencyProof) -> Result<(), VerifyError> {
+        let are_these = proof.from == earlier.size && proof.to == self.log.size;
+        let holds = are_these && proof.verify(&earlier.root, &self.log.root);
+        if holds { Ok(()) } else { Err(VerifyError::Proof) }
+    }
+
     /// What the state holds at `key`: `value`, or nothing, if `proof` shows it.
     ///
     /// # Errors
@@ -80,7 +173,7 @@ impl Certified {
         value: Option<&[u8]>,
         proof: &StateProof,
     ) -> Result<Option<T>, VerifyError> {
-        if !proof.verify(&self.state_root(), &key.to_bytes(), value) {
+        if !proof.verify(&self.state_root, &key.to_bytes(), value) {
             return Err(VerifyError::Proof);
         }
         value.map(|bytes| codec::decode(bytes, MAX_VALUE_BYTES).map_err(|_| VerifyError::Proof)).transpose()

@@ -12,8 +12,12 @@ use crate::Transaction;
 use crate::admission::{self, AdmissionError};
 use crate::application::{self, Applied, Refused};
 use crate::authentic::Verified;
-use crate::block::{Block, CommitCertificate, CommittedBlock, Header, MAX_BLOCK_BYTES, load_header};
+use crate::block::{
+    Block, CommitCertificate, CommittedBlock, Header, MAX_BLOCK_BYTES, body_key, load_header,
+};
+use crate::checkpoint::Checkpoint;
 use crate::genesis::Genesis;
+use crate::log::LogHead;
 use crate::opening::{GENESIS, MAX_META_BYTES, OpenReplicaError, TIP, begin, read_meta, validators_key};
 use crate::receipt::Receipt;
 use crate::record::{Resource, TraceEntry};
@@ -36,6 +40,8 @@ pub struct Tip {
     pub state_root: Digest,
     /// The RFC 6962 root over the last block's receipts.
     pub receipts_root: Digest,
+    /// All transactions up to the last block.
+    pub log: LogHead,
     /// Whose votes commit the next block: those that the state named *before* the last block. A change takes a block to come into force,
     /// so that a header can tell of it under the votes of those who go.
     pub validators: Vec<PartyId>,
@@ -126,6 +132,13 @@ impl Replica {
     #[must_use]
     pub fn tip(&self) -> Tip {
         self.current().tip
+    }
+
+    /// What a validator signs of the chain as it stands here ([`Checkpoint::sign`]).
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint {
+        let Tip { height, block, state_root, receipts_root, log, .. } = self.tip();
+        Checkpoint { chain: self.chain, log, height, block, state_root, receipts_root }
     }
 
     /// The state after the last block.
@@ -289,16 +302,27 @@ impl Replica {
         &self,
         transaction: &Digest,
     ) -> Result<Option<(Header, Envelope<Transaction>, Receipt)>, StoreError> {
-        let key = transaction_key(transaction);
-        let damaged = || StoreError::Damaged { table: Table::Index, key: key.clone() };
-        let Some(place) = self.store.view()?.get(Table::Index, &key)? else { return Ok(None) };
-        let (height, index): (u64, u32) = codec::decode(&place, MAX_META_BYTES).map_err(|_| damaged())?;
-        let block = self.block(height)?.ok_or_else(damaged)?;
-        let index = index as usize;
+        let Some((block, index)) = self.find_transaction(transaction)? else { return Ok(None) };
+        let header = block.block.header;
+        let damaged = || StoreError::Damaged { table: Table::Blocks, key: body_key(header.height) };
         let bytes = block.block.transactions.get(index).ok_or_else(damaged)?;
         let receipt = block.receipts.get(index).ok_or_else(damaged)?.clone();
         let envelope = codec::decode(bytes, MAX_BLOCK_BYTES).map_err(|_| damaged())?;
-        Ok(Some((block.block.header, envelope, receipt)))
+        Ok(Some((header, envelope, receipt)))
+    }
+
+    /// The block that holds a transaction, and which of its transactions that is.
+    pub(crate) fn find_transaction(
+        &self,
+        transaction: &Digest,
+    ) -> Result<Option<(CommittedBlock, usize)>, StoreError> {
+        let key = transaction_key(transaction);
+        let view = self.store.view()?;
+        let Some(place) = view.get(Table::Index, &key)? else { return Ok(None) };
+        let damaged = || StoreError::Damaged { table: Table::Index, key: key.clone() };
+        let (height, index): (u64, u32) = codec::decode(&place, MAX_META_BYTES).map_err(|_| damaged())?;
+        let block = CommittedBlock::load(&*view, height)?.ok_or_else(damaged)?;
+        Ok(Some((block, index as usize)))
     }
 
     /// The paper's *trace* (section 3.2): every write to `resource`, in order, each chained to the one before. The chain is checked up
@@ -331,6 +355,12 @@ impl Replica {
 
     fn current(&self) -> Current {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The tip, and what is stored at it.
+    pub(crate) fn standing(&self) -> Result<(Tip, Box<dyn StoreView>), StoreError> {
+        let (current, view) = self.consistent()?;
+        Ok((current.tip, view))
     }
 
     /// What is known and what is stored, both of one block.

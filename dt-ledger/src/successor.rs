@@ -40,6 +40,9 @@ pub enum BlockError {
     /// Its proposer computed other receipts for the block before.
     #[error("the receipts before the block are others")]
     ReceiptsDiverge,
+    /// Its proposer knows other transactions of the blocks before.
+    #[error("the log before the block is another")]
+    LogDiverges,
     /// Its header names other validators for the next block.
     #[error("the next block's validators are others")]
     ValidatorsDiverge,
@@ -95,6 +98,9 @@ pub(crate) fn check_header(
     }
     if header.receipts_root != tip.receipts_root {
         return Err(BlockError::ReceiptsDiverge);
+    }
+    if header.log != tip.log {
+        return Err(BlockError::LogDiverges);
     }
     if header.next_validators != validators_digest(next) {
         return Err(BlockError::ValidatorsDiverge);

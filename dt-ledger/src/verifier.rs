@@ -1,24 +1,26 @@
 //! Checking what others say of the chain, with nothing but a set of validators to trust: no store, no network, no clock.
 //!
 //! ```text
-//!  Genesis, or a set of validators ─▶ Verifier ──header and votes──▶ Certified ──proof──▶ a value of the state, or its absence
-//!                                        ▲   │      (roots after                         an element of a specification
-//!                                        └───┘       the block before)                   the trace of a thing
-//!                                   new validators                                       a transaction, its receipt
+//!  Genesis, or a set of validators ─▶ Verifier ──header and votes,──▶ Certified ──proof──▶ a value of the state, or its absence
+//!                                        ▲   │   or checkpoint      (roots after          an element of a specification
+//!                                        └───┘                       a block)             the trace of a thing
+//!                                   new validators                                        a transaction, its receipt
 //! ```
 //!
 //! A header is proposed before its own block is applied, so it certifies what the blocks *before* it have made. Whoever has no later
-//! header takes a [`crate::Checkpoint`].
+//! header takes a checkpoint, which validators sign for the asking ([`Replica::checkpoint`](crate::Replica::checkpoint)).
 
 use dt_model::{Digest, PartyId};
 use thiserror::Error;
 
 use crate::block::{CommitCertificate, Header, validators_digest};
+use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::genesis::Genesis;
+use crate::note::SignedNote;
 use crate::successor::{BlockError, check_votes};
 
 /// Why something is not to be believed.
-#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VerifyError {
     /// It is of another chain.
@@ -35,6 +37,9 @@ pub enum VerifyError {
     /// The next validators are not those that the header names.
     #[error("these are not the next validators")]
     OtherValidators,
+    /// The note is no checkpoint that the trusted validators have signed.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The proof does not show what is claimed.
     #[error("the proof does not hold")]
     Proof,
@@ -87,13 +92,22 @@ impl Verifier {
             BlockError::Uncommitted { votes, needed } => VerifyError::Uncertified { votes, needed },
             _ => VerifyError::Proof,
         })?;
-        Ok(Certified {
+        Ok(Certified(Checkpoint {
             chain: header.chain,
+            log: header.log,
             height: header.height - 1,
             block: header.previous,
             state_root: header.state_root,
             receipts_root: header.receipts_root,
-        })
+        }))
+    }
+
+    /// What the signatures of a checkpoint certify.
+    ///
+    /// # Errors
+    /// [`VerifyError::Checkpoint`].
+    pub fn checkpoint(&self, note: &SignedNote) -> Result<Certified, VerifyError> {
+        Ok(Certified(Checkpoint::open(note, &self.chain, &self.validators)?))
     }
 
     /// Goes over to the validators `next`, whom `header` names for the block after it.
@@ -120,42 +134,12 @@ impl Verifier {
 /// # Invariant
 /// Only a [`Verifier`] makes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Certified {
-    chain: Digest,
-    height: u64,
-    block: Digest,
-    state_root: Digest,
-    receipts_root: Digest,
-}
+pub struct Certified(Checkpoint);
 
-impl Certified {
-    /// The chain.
-    #[must_use]
-    pub const fn chain(&self) -> Digest {
-        self.chain
-    }
+impl core::ops::Deref for Certified {
+    type Target = Checkpoint;
 
-    /// The last block's height; 0 is the genesis.
-    #[must_use]
-    pub const fn height(&self) -> u64 {
-        self.height
-    }
-
-    /// The last block's digest.
-    #[must_use]
-    pub const fn block(&self) -> Digest {
-        self.block
-    }
-
-    /// The state's Merkle root after that block.
-    #[must_use]
-    pub const fn state_root(&self) -> Digest {
-        self.state_root
-    }
-
-    /// The RFC 6962 root over that block's receipts.
-    #[must_use]
-    pub const fn receipts_root(&self) -> Digest {
-        self.receipts_root
+    fn deref(&self) -> &Checkpoint {
+        &self.0
     }
 }

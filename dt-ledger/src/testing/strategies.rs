@@ -15,8 +15,8 @@ use proptest::prelude::*;
 use crate::safety::{Comparison, Condition, Number, Operand, Relation, SafetyRule};
 use crate::{
     Approval, Argument, Block, Call, CallResult, Certificate, CreateTwin, Credential, Document, DocumentId,
-    FeedReference, Header, Organisation, Policy, ProgramCall, Proposal, Provenance, Subject, Transaction,
-    TwinCall, Version,
+    FeedReference, Header, LogHead, Organisation, Policy, ProgramCall, Proposal, Provenance, Subject,
+    Transaction, TwinCall, Version,
 };
 
 /// Any numbers, the extremes oftener.
@@ -316,8 +316,11 @@ pub fn transaction() -> impl Strategy<Value = Envelope<Transaction>> {
 
 /// Any header.
 pub fn header() -> impl Strategy<Value = Header> {
-    (digest(), number(), timestamp(), digest(), digest(), digest(), digest(), digest()).prop_map(
-        |(chain, height, time, previous, transactions_root, state_root, receipts_root, next_validators)| {
+    let roots = (digest(), digest(), digest(), digest());
+    (digest(), number(), timestamp(), digest(), roots, (number(), digest())).prop_map(
+        |(chain, height, time, previous, roots, (size, root))| {
+            let (transactions_root, state_root, receipts_root, next_validators) = roots;
+            let log = LogHead { size, root };
             Header {
                 chain,
                 height,
@@ -326,6 +329,7 @@ pub fn header() -> impl Strategy<Value = Header> {
                 transactions_root,
                 state_root,
                 receipts_root,
+                log,
                 next_validators,
             }
         },

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use dt_ledger::testing::Fixture;
 use dt_ledger::{
-    Call, Certified, CommitCertificate, ElementProof, Header, MemoryStore, Resource, Specification,
-    State as _, StateKey, StateProof, TraceProof, Twin, Verifier, VerifyError,
+    Call, Certified, Checkpoint, CheckpointError, CommitCertificate, ElementProof, Header, LogHead,
+    MemoryStore, Outcome, Receipt, Resource, SignedNote, Specification, State as _, StateKey, StateProof,
+    TraceProof, Transaction, Twin, Verifier, VerifyError,
 };
 use dt_model::testing::identity;
-use dt_model::{Signer as _, codec};
+use dt_model::{Envelope, Identity, Signer as _, codec};
 
 use crate::support::*;
 
@@ -66,7 +67,7 @@ fn a_value_is_read_or_shown_to_be_absent() {
     let gone = StateKey::Call(plant.twin, 1);
     let absence = state.prove(&gone).unwrap();
     let certified = certified(&Verifier::new(plant.chain.replica().genesis()), &next_header(&plant)).unwrap();
-    assert_eq!(certified.height() + 1, plant.chain.replica().tip().height);
+    assert_eq!(certified.height + 1, plant.chain.replica().tip().height);
 
     let proof: StateProof = codec::decode(&proof, 1 << 14).unwrap();
     let twin: Twin = certified.value(&key, Some(&value), &proof).unwrap().expect("is there");
@@ -173,7 +174,7 @@ fn validators_hand_over_in_public() {
     ));
     verifier.advance(header, votes, new.clone()).unwrap();
     let certified = verifier.header(&last.block.header, &last.certificate).unwrap();
-    assert_eq!(certified.height(), height + 1);
+    assert_eq!(certified.height, height + 1);
     assert!(begun.header(&last.block.header, &last.certificate).is_err());
 
     let again = Fixture::new(Arc::new(MemoryStore::default()), 2, 4);
@@ -182,4 +183,94 @@ fn validators_hand_over_in_public() {
         again.replica().commit(block.block, block.certificate).unwrap();
     }
     assert_eq!(again.replica().tip(), chain.replica().tip());
+}
+
+/// The validators' checkpoint of the chain as it stands, as a text that reaches somebody.
+fn checkpoint(plant: &Plant) -> String {
+    let checkpoint = plant.chain.replica().checkpoint();
+    let signatures = (0..3).map(|number| checkpoint.sign(&plant.chain.validator(number)).unwrap());
+    checkpoint.note(signatures.collect()).unwrap().to_string()
+}
+
+fn certified_by_note(plant: &Plant, note: &str) -> Result<Certified, VerifyError> {
+    let note = SignedNote::parse(note.as_bytes()).unwrap();
+    Verifier::new(plant.chain.replica().genesis()).checkpoint(&note)
+}
+
+#[test]
+fn a_chain_that_stands_still_is_certified_by_a_checkpoint() {
+    let plant = plant();
+    let receipt = plant.call(&plant.owner, add_document(Some("tank"))).unwrap();
+    let refused = plant.chain.sign(&plant.auditor, vec![plant.on(add_document(None))]);
+    plant.chain.commit(std::slice::from_ref(&refused));
+    let replica = plant.chain.replica();
+    let now = certified_by_note(&plant, &checkpoint(&plant)).unwrap();
+    assert_eq!((now.height, now.state_root), (replica.tip().height, replica.tip().state_root));
+
+    // What became of the last transaction, and that both are in the log.
+    let (found, proof) = replica.prove_receipt(&refused.digest()).unwrap().unwrap();
+    now.receipt(&found, &proof).unwrap();
+    assert_eq!(found.result().unwrap_err().rule(), "authorization.not-permitted");
+    let forged = Receipt { outcome: Outcome::Applied, ..found };
+    assert_eq!(now.receipt(&forged, &proof), Err(VerifyError::Proof));
+    for transaction in [receipt.transaction, refused.digest()] {
+        let (bytes, proof) = replica.prove_transaction(&transaction).unwrap().unwrap();
+        let index = now.transaction(&bytes, &proof).unwrap();
+        assert_eq!(replica.prove_leaf(index).unwrap(), Some(proof.clone()));
+        let sent: Envelope<Transaction> = codec::decode(&bytes, bytes.len()).unwrap();
+        assert_eq!(sent.digest(), transaction, "and its author's signature is in these bytes");
+        assert_eq!(now.transaction(&bytes[1..], &proof), Err(VerifyError::Proof));
+    }
+    assert_eq!(replica.prove_transaction(&digest(1)).unwrap(), None);
+    assert_eq!(replica.prove_leaf(now.log.size).unwrap(), None);
+
+    // A header that comes later says the same of this height.
+    let header = next_header(&plant);
+    assert_eq!(certified(&Verifier::new(replica.genesis()), &header).unwrap(), now);
+}
+
+#[test]
+fn the_log_only_grows() {
+    let plant = plant();
+    let mut seen = vec![certified_by_note(&plant, &checkpoint(&plant)).unwrap()];
+    for _ in 0..5 {
+        plant.chain.commit(&[]);
+        plant.call(&plant.owner, add_document(None)).unwrap();
+        seen.push(certified_by_note(&plant, &checkpoint(&plant)).unwrap());
+    }
+    let now = seen.last().unwrap();
+    for earlier in &seen {
+        let proof = plant.chain.replica().prove_extension(earlier.log.size).unwrap().unwrap();
+        now.extends(&earlier.log, &proof).unwrap();
+        let other = LogHead { root: digest(1), ..earlier.log };
+        assert_eq!(now.extends(&other, &proof), Err(VerifyError::Proof));
+    }
+    let proof = plant.chain.replica().prove_extension(seen[0].log.size).unwrap().unwrap();
+    assert_eq!(now.extends(&seen[1].log, &proof), Err(VerifyError::Proof), "each size has its proof");
+    assert_eq!(seen[0].extends(&now.log, &proof), Err(VerifyError::Proof), "nothing shrinks");
+    assert_eq!(plant.chain.replica().prove_extension(now.log.size + 1).unwrap(), None);
+}
+
+#[test]
+fn a_checkpoint_needs_the_trusted_validators() {
+    let plant = plant();
+    let good = plant.chain.replica().checkpoint();
+    let sign = |checkpoint: &Checkpoint, by: &[Identity]| {
+        let signatures = by.iter().map(|who| checkpoint.sign(who).unwrap()).collect();
+        checkpoint.note(signatures).unwrap().to_string()
+    };
+    let validators: Vec<Identity> = (0..4).map(|number| plant.chain.validator(number)).collect();
+    certified_by_note(&plant, &sign(&good, &validators)).unwrap();
+    let too_few = certified_by_note(&plant, &sign(&good, &validators[..2]));
+    assert!(matches!(
+        too_few,
+        Err(VerifyError::Checkpoint(CheckpointError::TooFew { signers: 2, needed: 3 }))
+    ));
+    let forged = Checkpoint { state_root: digest(1), ..good };
+    let strangers: Vec<Identity> = (50..54).map(identity).collect();
+    assert!(certified_by_note(&plant, &sign(&forged, &strangers)).is_err());
+    let elsewhere = Checkpoint { chain: digest(1), ..good };
+    assert!(certified_by_note(&plant, &sign(&elsewhere, &validators)).is_err());
+    let text = sign(&good, &validators).replacen(&format!("height {}", good.height), "height 1", 1);
+    assert!(certified_by_note(&plant, &text).is_err());
 }
