@@ -308,6 +308,34 @@ fn what_an_authority_signs_must_still_be_der_and_of_version_3() {
 }
 
 #[test]
+fn whatever_an_authority_signs_there_is_a_verdict() {
+    let (chain, _, der) = issued(|params| {
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    });
+    let authority = chain.authority(0);
+    let tbs = &der[4..4 + 3 + usize::from(der[6])];
+    let good = open(&chain, signed(&authority, tbs)).unwrap();
+    let mut passed = 0;
+    for at in 0..tbs.len() {
+        for bit in 0..8 {
+            let mut altered = tbs.to_vec();
+            altered[at] ^= 1 << bit;
+            // Another name, time, serial number or key is another certificate; most are none.
+            if let Ok(certificate) = open(&chain, signed(&authority, &altered)) {
+                passed += 1;
+                assert_eq!(
+                    (certificate.chain, certificate.encryption_key),
+                    (good.chain, good.encryption_key)
+                );
+            }
+        }
+        open(&chain, signed(&authority, &tbs[..at])).expect_err("it is cut");
+    }
+    assert!(passed > 0, "a letter of the issuer's name is not looked at");
+}
+
+#[test]
 fn renewed_by_x509_what_was_enrolled_in_our_own_form() {
     let (chain, party, der) = issued(|_| {});
     let short = Certificate {
