@@ -346,11 +346,11 @@ fn damaged_rows_are_errors() {
     let mut tried = 0usize;
     for table in Table::ALL {
         for (key, value) in scan_prefix(&*view, table, &[], usize::MAX).unwrap() {
-            for damage in 0..3 {
+            for damage in 0..6 {
                 tried += 1;
                 let mut damaged = value.clone();
                 let at = (tried * 37) % damaged.len();
-                match damage {
+                match damage % 3 {
                     0 => damaged[at] ^= 1 << (tried % 8),
                     1 => damaged.truncate(at),
                     _ => damaged[at] = 0xff,
