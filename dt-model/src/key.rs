@@ -8,7 +8,7 @@ use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use crate::fixed;
+use crate::{fixed, recent_keys};
 
 /// Bytes that are not a public key we accept.
 #[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
@@ -37,11 +37,7 @@ impl PartyId {
     /// # Errors
     /// [`InvalidKey`] if they do not satisfy the invariant.
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, InvalidKey> {
-        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| InvalidKey)?;
-        let canonical = key.to_edwards().compress().to_bytes() == bytes;
-        if key.is_weak() || !canonical {
-            return Err(InvalidKey);
-        }
+        recent_keys::recall(&bytes, parse)?;
         Ok(Self(bytes))
     }
 
@@ -63,10 +59,17 @@ impl PartyId {
     /// # Errors
     /// [`SignatureError`], without a reason.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
-        let key = VerifyingKey::from_bytes(&self.0).map_err(|_| SignatureError)?;
+        let key = recent_keys::recall(&self.0, parse).map_err(|_| SignatureError)?;
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
         key.verify_strict(message, &signature).map_err(|_| SignatureError)
     }
+}
+
+/// The point that satisfies the invariant of [`PartyId`].
+fn parse(bytes: &[u8; 32]) -> Result<VerifyingKey, InvalidKey> {
+    let key = VerifyingKey::from_bytes(bytes).map_err(|_| InvalidKey)?;
+    let canonical = key.to_edwards().compress().as_bytes() == bytes;
+    if key.is_weak() || !canonical { Err(InvalidKey) } else { Ok(key) }
 }
 
 impl fmt::Display for PartyId {

@@ -52,6 +52,7 @@ mod formal;
 mod id;
 mod identity;
 mod key;
+mod recent_keys;
 mod secret;
 mod signed;
 mod signer;
