@@ -233,3 +233,77 @@ fn join(children: &mut Vec<(Arc<[u8]>, Arc<Node>)>, at: usize) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Batches over few keys, some long: so that nodes are split, emptied and joined.
+    fn batches() -> impl Strategy<Value = Vec<Writes>> {
+        let key =
+            (0..2_000u16).prop_map(|key| [&key.to_be_bytes()[..], &vec![0; usize::from(key % 3)]].concat());
+        let dense = btree_map(key.clone(), prop::option::weighted(0.9, vec(any::<u8>(), 0..3)), 0..600);
+        let sparse = btree_map(key, prop::option::weighted(0.1, vec(any::<u8>(), 0..3)), 0..900);
+        vec(prop_oneof![dense, sparse], 1..8)
+    }
+
+    /// Depth, and that each node but the root has children, none too many.
+    fn depth(node: &Node) -> usize {
+        match node {
+            Node::Leaf(rows) => {
+                assert!(rows.len() <= MAX_CHILDREN);
+                1
+            }
+            Node::Inner(children) => {
+                assert!((1..=MAX_CHILDREN).contains(&children.len()));
+                let depths: Vec<usize> = children.iter().map(|(_, child)| depth(child)).collect();
+                assert!(children.iter().all(|(_, child)| child.len() > 0));
+                assert!(depths.iter().all(|depth| Some(depth) == depths.first()), "leaves are equally deep");
+                depths.first().map_or(1, |depth| depth + 1)
+            }
+        }
+    }
+
+    fn all(rows: &Rows, from: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut found = Vec::new();
+        rows.scan(from, &mut |key, value| {
+            found.push((key.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        });
+        found
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn it_is_a_sorted_map_and_its_copies_stand_still(batches in batches()) {
+            let (mut rows, mut model) = (Rows::default(), BTreeMap::new());
+            let mut copies = Vec::new();
+            for batch in batches {
+                copies.push((rows.clone(), model.clone()));
+                for (key, value) in batch.clone() {
+                    match value {
+                        Some(value) => model.insert(key, value),
+                        None => model.remove(&key),
+                    };
+                }
+                rows.apply(batch);
+                depth(&rows.0);
+            }
+            copies.push((rows, model));
+            for (rows, model) in copies {
+                prop_assert_eq!(all(&rows, b""), model.clone().into_iter().collect::<Vec<_>>());
+                for key in (0..2_000u16).step_by(37).map(u16::to_be_bytes) {
+                    prop_assert_eq!(rows.get(&key), model.get(&key[..]).map(Vec::as_slice));
+                    let rest = model.range(key.to_vec()..).map(|(key, value)| (key.clone(), value.clone()));
+                    prop_assert_eq!(all(&rows, &key), rest.collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+}
