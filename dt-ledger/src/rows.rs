@@ -7,10 +7,12 @@ use std::cmp::Ordering;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::store::{Visit, Writes};
 
-/// Most children of a node; a fuller one is split.
-const MAX_CHILDREN: usize = 64;
+/// Most children of a node; a fuller one is split. Few in this file's tests, so that a small tree is deep.
+const MAX_CHILDREN: usize = if cfg!(test) { 8 } else { 64 };
 /// A node with fewer children after a removal is joined with a neighbour, if both have room in one.
 const FEW_CHILDREN: usize = MAX_CHILDREN / 4;
 
@@ -21,7 +23,7 @@ pub(crate) struct Rows(Arc<Node>);
 /// A row: key and value in one piece of memory.
 #[derive(Debug, Clone)]
 struct Row {
-    bytes: Arc<[u8]>,
+    bytes: Bytes,
     key: usize,
 }
 
@@ -231,5 +233,96 @@ fn join(children: &mut Vec<(Arc<[u8]>, Arc<Node>)>, at: usize) {
         }
         // Neighbours are equally deep.
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Batches over few keys, some long: so that nodes are split, emptied and joined.
+    fn batches() -> impl Strategy<Value = Vec<Writes>> {
+        let key =
+            (0..400u16).prop_map(|key| [&key.to_be_bytes()[..], &vec![0; usize::from(key % 3)]].concat());
+        let dense = btree_map(key.clone(), prop::option::weighted(0.9, vec(any::<u8>(), 0..3)), 0..90);
+        let sparse = btree_map(key, prop::option::weighted(0.1, vec(any::<u8>(), 0..3)), 0..150);
+        vec(prop_oneof![dense, sparse], 1..30)
+    }
+
+    /// Depth, and that each node but the root has children, none too many.
+    fn depth(node: &Node) -> usize {
+        match node {
+            Node::Leaf(rows) => {
+                assert!(rows.len() <= MAX_CHILDREN);
+                1
+            }
+            Node::Inner(children) => {
+                assert!((1..=MAX_CHILDREN).contains(&children.len()));
+                let depths: Vec<usize> = children.iter().map(|(_, child)| depth(child)).collect();
+                assert!(children.iter().all(|(_, child)| child.len() > 0));
+                assert!(depths.iter().all(|depth| Some(depth) == depths.first()), "leaves are equally deep");
+                depths.first().map_or(1, |depth| depth + 1)
+            }
+        }
+    }
+
+    fn all(rows: &Rows, from: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut found = Vec::new();
+        rows.scan(from, &mut |key, value| {
+            found.push((key.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        });
+        found
+    }
+
+    #[test]
+    fn a_first_child_below_its_bound_is_found_after_joining() {
+        let leaf = |keys: &[&str]| {
+            Arc::new(Node::Leaf(keys.iter().map(|key| Row::new(key.as_bytes(), b"")).collect()))
+        };
+        // A child before `x` is gone, and `n` came after that.
+        let before = Node::Inner(vec![(Arc::from([]), leaf(&["a"]))]);
+        let behind = Node::Inner(vec![(Arc::from(*b"x"), leaf(&["n", "y"]))]);
+        let mut children = vec![(Arc::from([]), Arc::new(before)), (Arc::from(*b"m"), Arc::new(behind))];
+        join(&mut children, 0);
+        let rows = Rows(Arc::new(Node::Inner(children)));
+        assert!(["a", "n", "y"].iter().all(|key| rows.get(key.as_bytes()).is_some()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn it_is_a_sorted_map_and_its_copies_stand_still(batches in batches()) {
+            let (mut rows, mut model) = (Rows::default(), BTreeMap::new());
+            let mut copies = Vec::new();
+            for batch in batches {
+                copies.push((rows.clone(), model.clone()));
+                for (key, value) in batch.clone() {
+                    match value {
+                        Some(value) => model.insert(key, value),
+                        None => model.remove(&key),
+                    };
+                }
+                rows.apply(batch);
+                depth(&rows.0);
+            }
+            copies.push((rows, model));
+            for (rows, model) in copies {
+                prop_assert_eq!(all(&rows, b""), model.clone().into_iter().collect::<Vec<_>>());
+                for (key, value) in &model {
+                    prop_assert_eq!(rows.get(key), Some(value.as_slice()));
+                }
+                for key in (0..400u16).step_by(17).map(u16::to_be_bytes) {
+                    prop_assert_eq!(rows.get(&key), model.get(&key[..]).map(Vec::as_slice));
+                    let rest = model.range(key.to_vec()..).map(|(key, value)| (key.clone(), value.clone()));
+                    prop_assert_eq!(all(&rows, &key), rest.collect::<Vec<_>>());
+                }
+            }
+        }
     }
 }

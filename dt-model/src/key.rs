@@ -8,7 +8,7 @@ use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use crate::fixed;
+use crate::{fixed, recent_keys};
 
 /// Bytes that are not a public key we accept.
 #[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
@@ -27,7 +27,7 @@ pub struct SignatureError;
 /// messages; a second encoding of one key would make two parties of one.
 ///
 /// Bytes that are on no point of the curve have no holder, like a key whose secret nobody knows: [`PartyId::verify`] finds no signature
-/// good for them. To look for the point whenever a key is read would cost a tenth of a signature each time.
+/// good for them. To look for the point whenever a key is read would cost a tenth of a signature each time, and keys stand in most records.
 ///
 /// A key with a component of small order beside its own is accepted, as Ed25519 libraries do: its holder can have several such keys, as
 /// anybody can have several keys; each is its own party.
@@ -93,7 +93,7 @@ impl PartyId {
     /// # Errors
     /// [`SignatureError`], without a reason.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
-        let key = VerifyingKey::from_bytes(&self.0).map_err(|_| SignatureError)?;
+        let key = recent_keys::recall(&self.0, VerifyingKey::from_bytes).map_err(|_| SignatureError)?;
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
         key.verify_strict(message, &signature).map_err(|_| SignatureError)
     }

@@ -53,6 +53,7 @@ mod id;
 mod identity;
 mod key;
 pub mod merkle;
+mod recent_keys;
 mod secret;
 mod signed;
 mod signer;

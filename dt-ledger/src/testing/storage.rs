@@ -27,6 +27,9 @@ pub fn store_suite(
     removal_removes(&*make());
     anything_can_be_stored(&*make());
     readers_see_whole_batches(make());
+    many_rows_come_and_go(&*make());
+    views_of_many_moments_stand_still(&*make());
+    a_scan_holds_while_rows_change(&*make());
     let store = make();
     store.commit(batch([(Table::State, "kept", Some("value"))])).expect("commits");
     let store = reopen(store);
@@ -200,4 +203,107 @@ fn readers_see_whole_batches(store: Arc<dyn LedgerStore>) {
             });
         }
     });
+}
+
+/// The keys of [`many_rows_come_and_go`], in an order that is neither theirs nor its reverse.
+const MANY: u64 = 5_003;
+
+fn scattered(number: u64) -> u64 {
+    // Without a common divisor with `MANY`: each number comes once.
+    number * 2_741 % MANY
+}
+
+/// Many rows in one batch, then changes all over them in another, beside what they must be.
+fn many_rows_come_and_go(store: &dyn LedgerStore) {
+    let key = |number: u64| number.to_be_bytes().to_vec();
+    let mut model = std::collections::BTreeMap::new();
+    let mut writes = Batch::default();
+    for number in (0..MANY).map(scattered) {
+        let value = vec![number.to_le_bytes()[0]; usize::try_from(number % 700).unwrap_or_default()];
+        writes.put(Table::Tree, key(number), value.clone());
+        model.insert(key(number), value);
+    }
+    store.commit(writes).expect("commits a big batch");
+    let all = |model: &std::collections::BTreeMap<Vec<u8>, Vec<u8>>| -> Vec<Row> {
+        model.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    assert!(rows(&*view(store), Table::Tree, b"") == all(&model), "a big batch is there, in order");
+    for of in [3, 2] {
+        let mut writes = Batch::default();
+        for number in (0..MANY).map(scattered).filter(|number| number % of != 0) {
+            writes.remove(Table::Tree, key(number));
+            model.remove(&key(number));
+            if number % 7 == 0 {
+                writes.put(Table::Tree, key(number), b"again".to_vec());
+                model.insert(key(number), b"again".to_vec());
+            }
+        }
+        store.commit(writes).expect("commits a big batch of removals");
+        let view = view(store);
+        assert!(
+            rows(&*view, Table::Tree, b"") == all(&model),
+            "what a big batch removes is gone, the rest is not"
+        );
+        let middle = key(MANY / 2);
+        let expected: Vec<Row> = all(&model).split_off(model.range(..middle.clone()).count());
+        assert!(rows(&*view, Table::Tree, &middle) == expected, "a scan from the middle begins there");
+    }
+}
+
+/// Each view shows the moment at which it was taken, however many commits come after it.
+fn views_of_many_moments_stand_still(store: &dyn LedgerStore) {
+    const MOMENTS: u64 = 50;
+    let mut views = Vec::new();
+    for moment in 0..MOMENTS {
+        let mut writes = Batch::default();
+        writes.put(Table::State, "changes", moment.to_be_bytes().to_vec());
+        writes.put(Table::State, moment.to_be_bytes(), Vec::new());
+        if let Some(before) = moment.checked_sub(3) {
+            writes.remove(Table::State, before.to_be_bytes());
+        }
+        store.commit(writes).expect("commits while views are open");
+        views.push(view(store));
+    }
+    for (moment, view) in (0..MOMENTS).zip(&views) {
+        let value = view.get(Table::State, b"changes").expect("answers");
+        assert_eq!(value, Some(moment.to_be_bytes().to_vec()), "an old view shows the old value");
+        let keys: Vec<Vec<u8>> = rows(&**view, Table::State, b"").into_iter().map(|(key, _)| key).collect();
+        let expected = (moment.saturating_sub(2)..=moment).map(|number| number.to_be_bytes().to_vec());
+        assert_eq!(
+            keys,
+            expected.chain([b"changes".to_vec()]).collect::<Vec<_>>(),
+            "and the rows of its time"
+        );
+    }
+}
+
+/// A scan goes on over what its view shows while others commit; even its own visitor may.
+fn a_scan_holds_while_rows_change(store: &dyn LedgerStore) {
+    const ROWS: u32 = 300;
+    let put_all = |value: &[u8]| {
+        let mut writes = Batch::default();
+        for number in 0..ROWS {
+            writes.put(Table::Index, number.to_be_bytes(), value.to_vec());
+        }
+        store.commit(writes).expect("commits");
+    };
+    put_all(b"before");
+    let mut seen = 0;
+    view(store)
+        .scan(Table::Index, b"", &mut |_, value| {
+            assert_eq!(value, b"before", "a scan does not see what comes after its view");
+            if seen == ROWS / 2 {
+                put_all(b"after");
+                let now = view(store).get(Table::Index, &[0; 4]).expect("answers");
+                assert_eq!(
+                    now.as_deref(),
+                    Some(&b"after"[..]),
+                    "a new view does, while the old one is scanned"
+                );
+            }
+            seen += 1;
+            ControlFlow::Continue(())
+        })
+        .expect("scans");
+    assert_eq!(seen, ROWS, "a scan shows all rows of its view");
 }

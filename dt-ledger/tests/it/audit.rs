@@ -60,8 +60,8 @@ fn no_flipped_bit_goes_unnoticed() {
     let (store, genesis) = story();
     let mut flips = 0usize;
     for (table, (key, value)) in rows(&store) {
-        // Long values (blocks, a specification) in sixteen places, others in three; and the key in one.
-        let places = if value.len() > 512 { 16 } else { 3 };
+        // Long values (blocks, a specification) in sixteen places, others in five; and the key in one.
+        let places = if value.len() > 512 { 16 } else { 5 };
         for place in 0..places.min(value.len()) {
             let mut flipped = value.clone();
             let at = (flips * 31 + place * value.len() / places) % value.len();
