@@ -120,9 +120,12 @@ mod block;
 mod call;
 mod certificate;
 mod consensus;
+mod events;
 mod genesis;
+mod history;
 mod opening;
 mod policy;
+mod query;
 mod receipt;
 mod record;
 #[cfg(feature = "redb")]
@@ -136,6 +139,7 @@ pub mod store;
 mod successor;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 mod transaction;
 mod transition;
 mod tree;
@@ -152,9 +156,12 @@ pub use call::{
 };
 pub use certificate::Certificate;
 pub use consensus::{Consensus, ConsensusError, ExecuteError, Executed, Status, execute};
+pub use events::{EventCursor, EventFilter, EventPage, EventsError, Follower, Occurrence};
 pub use genesis::{Genesis, GenesisError, Organisation};
+pub use history::{Entry, Place, Written};
 pub use opening::OpenReplicaError;
 pub use policy::{AGENT, MAINTAINER, OWNER, Policy, Subject};
+pub use query::{MAX_PAGE, Order, Page, Query, Scope};
 pub use receipt::{Event, EventKind, Outcome, Reason, Receipt, TwinEvent};
 pub use record::{
     AclAnchor, CallRecord, CallStatus, DocumentRecord, Feed, HeadAnchor, Nodes, Party, Resource, Roles,
@@ -168,6 +175,7 @@ pub use solo::{Clock, Solo};
 pub use state::{CallError, Snapshot, State};
 pub use store::{LedgerStore, MemoryStore, StoreError, StoreView};
 pub use successor::BlockError;
+pub use trace::{TraceError, TracePage};
 pub use transaction::{MAX_AML_BYTES, MAX_CALL_BYTES, MAX_CALLS, Transaction};
 pub use transition::{document_id, twin_id};
 pub use tree::StateProof;

@@ -133,4 +133,16 @@ impl StoreView for RedbView {
             Ok(())
         })
     }
+    fn scan_back(&self, of: Table, to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
+        guarded(|| {
+            let rows = self.0.open_table(table(of)).map_err(engine)?;
+            for row in rows.range(..=to).map_err(engine)?.rev() {
+                let (key, value) = row.map_err(engine)?;
+                if visit(key.value(), value.value()).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
 }
