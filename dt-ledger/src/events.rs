@@ -77,9 +77,7 @@ pub struct Occurrence {
 ///
 /// An event passes if it happened to one of the twins or resources that are named (where any is), and to data of one of the classes that
 /// are named (where any is).
-#[derive(
-    Debug, Clone, PartialEq, Eq, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct EventFilter {
     twins: BTreeSet<TwinId>,
     resources: BTreeSet<Resource>,
@@ -112,7 +110,8 @@ impl EventFilter {
     /// Whether `event` passes.
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
-        let of_class = self.classes.is_empty() || event.class().is_some_and(|class| self.classes.contains(&class));
+        let of_class =
+            self.classes.is_empty() || event.class().is_some_and(|class| self.classes.contains(&class));
         let everywhere = self.twins.is_empty() && self.resources.is_empty();
         of_class && (everywhere || self.is_at(event))
     }

@@ -105,16 +105,7 @@ pub struct Entry {
 
 /// Which entries of a resource's trace a transaction wrote.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Default,
-    BorshSerialize,
-    BorshDeserialize,
-    Serialize,
-    Deserialize,
+    Debug, Clone, Copy, PartialEq, Eq, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
 )]
 pub struct Written {
     /// The number of the first; 0 if there is none.
@@ -213,4 +204,45 @@ pub(crate) fn twin_list(twin: &TwinId) -> Vec<u8> {
 /// The list of the transactions that touched an element.
 pub(crate) fn component_list(twin: TwinId, component: &ComponentId) -> Vec<u8> {
     [b"c".as_slice(), Resource::Element(twin, component.clone()).digest().as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::LedgerStore as _;
+    use crate::testing::Fixture;
+    use crate::{MAINTAINER, TwinCall};
+
+    /// Whoever prunes all blocks by their entries leaves nothing of them in the index but who the validators were.
+    #[test]
+    fn all_rows_of_a_transaction_follow_from_its_entry() {
+        let chain = Fixture::default();
+        let (owner, agent) = (chain.enrol(1), chain.enrol(2));
+        let twin = chain.twin(&owner, Some(&agent), &[(&agent, MAINTAINER)]);
+        let component = |at: &str| ComponentId::new(at).unwrap();
+        let policy =
+            TwinCall::SetPolicy { component: Some(component("tank")), policy: crate::Policy::none() };
+        let remove = TwinCall::RemoveSensorFeed { component: component("tank") };
+        chain.call(&owner, twin, policy.clone()).unwrap();
+        let calls = [policy, remove].map(|call| crate::Call::Twin { twin, call });
+        let sent = [chain.sign(&owner, calls.to_vec()), chain.sign(&agent, calls[1..].to_vec())];
+        let committed = chain.commit(&sent);
+        assert!(committed.receipts.iter().all(|receipt| receipt.result().is_err()));
+        let view = chain.replica().store().view().unwrap();
+        let mut left: BTreeSet<Vec<u8>> = scan_prefix(&*view, Table::Index, &[], usize::MAX)
+            .unwrap()
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
+        for height in 1..=chain.replica().tip().height {
+            for entry in Entry::of_block(&*view, height).unwrap() {
+                let loaded = Entry::load(&*view, entry.place).unwrap().unwrap().0;
+                assert_eq!(loaded, entry);
+                for key in entry.keys().into_iter().chain(entry.trace_keys()) {
+                    assert!(left.remove(&key), "a row that is not there: {}", crate::store::hex(&key));
+                }
+            }
+        }
+        assert!(left.iter().all(|key| key.starts_with(b"v")), "{left:?}");
+    }
 }

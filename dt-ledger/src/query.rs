@@ -96,9 +96,7 @@ pub enum Order {
 }
 
 /// A part of an answer.
-#[derive(
-    Debug, Clone, PartialEq, Eq, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct Page {
     /// The entries, in order.
     pub entries: Vec<Entry>,
@@ -295,4 +293,54 @@ fn first_height(view: &dyn StoreView, late: impl Fn(Timestamp) -> bool) -> Resul
         }
     }
     Ok(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Batch, LedgerStore as _, MemoryStore};
+
+    /// Two lists that never meet, each place of one between two of the other: the worst for a walk along both.
+    #[test]
+    fn the_work_of_a_page_is_bounded_and_goes_on_with_the_next() {
+        let party = dt_model::Signer::party(&dt_model::testing::identity(1));
+        let twin = TwinId::from([7; 32]);
+        let store = MemoryStore::default();
+        let mut batch = Batch::default();
+        let places = 3 * MAX_SEEKS;
+        for index in 0..places {
+            let list = if index % 2 == 0 { party_list(&party) } else { twin_list(&twin) };
+            batch.put(
+                Table::Index,
+                [list, Place { height: 1, index }.to_bytes().to_vec()].concat(),
+                Vec::new(),
+            );
+        }
+        store.commit(batch).unwrap();
+        let view = store.view().unwrap();
+        for order in [Order::OldestFirst, Order::NewestFirst] {
+            let query =
+                Query { party: Some(party), scope: Some(Scope::Twin(twin)), order, ..Query::default() };
+            let (mut at, walk) = Walk::new(&*view, &query).unwrap().unwrap();
+            let mut rounds = 0;
+            loop {
+                let mut seeks = 0;
+                let step = walk.next(at, &mut seeks).unwrap();
+                assert!(seeks <= MAX_SEEKS);
+                match step {
+                    Step::Spent(reached) => {
+                        let after = order.before(reached);
+                        let (again, _) =
+                            Walk::new(&*view, &Query { after, ..query.clone() }).unwrap().unwrap();
+                        assert!(walk.is_beyond(again, at), "it goes on");
+                        at = again;
+                    }
+                    Step::End => break,
+                    Step::Found(place) => panic!("{place:?} is not in both"),
+                }
+                rounds += 1;
+            }
+            assert!((2..=4).contains(&rounds), "{rounds}");
+        }
+    }
 }

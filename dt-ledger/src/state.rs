@@ -13,7 +13,7 @@ use crate::record::{
     Specification, StateKey, TraceHead, Twin, VersionRecord,
 };
 use crate::specification::Specifications;
-use crate::store::{StoreError, StoreView, Table, scan_prefix};
+use crate::store::{StoreError, StoreView, Table, scan_after};
 use crate::tree::{self, StateProof};
 use crate::{DocumentId, FeedReference, Reason, Uri};
 
@@ -294,10 +294,13 @@ impl State for Snapshot {
 }
 
 impl Snapshot {
-    /// All keys and values whose key starts like `prefix` (an encoded [`StateKey`], cut where the rows may differ).
+    /// The keys and values whose key starts like `prefix` (an encoded [`StateKey`], cut where the rows may differ) and comes after
+    /// `after`, `limit` of them at most.
     fn rows<T: BorshSerialize + BorshDeserialize>(
         &self,
         prefix: &[u8],
+        after: Option<&StateKey>,
+        limit: usize,
     ) -> Result<Vec<(StateKey, T)>, StoreError> {
         let decode = |(key, value): (Vec<u8>, Vec<u8>)| {
             let damaged = |_| StoreError::Damaged { table: Table::State, key: key.clone() };
@@ -305,7 +308,9 @@ impl Snapshot {
             let value = decode_value(&decoded, &value)?;
             Ok((decoded, value))
         };
-        scan_prefix(&*self.view, Table::State, prefix, usize::MAX)?.into_iter().map(decode).collect()
+        let after = after.map(StateKey::to_bytes);
+        let rows = scan_after(&*self.view, Table::State, prefix, after.as_deref(), limit)?;
+        rows.into_iter().map(decode).collect()
     }
 
     /// Every registered party.
@@ -313,7 +318,20 @@ impl Snapshot {
     /// # Errors
     /// [`StoreError`].
     pub fn parties(&self) -> Result<Vec<(PartyId, Party)>, StoreError> {
-        let rows = self.rows(&StateKey::prefix(Sort::Party, None))?;
+        self.parties_page(None, usize::MAX)
+    }
+
+    /// Of the registered parties by their keys: those after `after`, `limit` of them at most.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn parties_page(
+        &self,
+        after: Option<&PartyId>,
+        limit: usize,
+    ) -> Result<Vec<(PartyId, Party)>, StoreError> {
+        let after = after.map(|after| StateKey::Party(*after));
+        let rows = self.rows(&StateKey::prefix(Sort::Party, None), after.as_ref(), limit)?;
         Ok(select(rows, |key| if let StateKey::Party(party) = key { Some(party) } else { None }))
     }
 
@@ -327,7 +345,21 @@ impl Snapshot {
     /// # Errors
     /// [`StoreError`].
     pub fn participants(&self, twin: &TwinId) -> Result<Vec<(PartyId, Roles)>, StoreError> {
-        let rows = self.rows(&StateKey::prefix(Sort::Roles, Some(twin)))?;
+        self.participants_page(twin, None, usize::MAX)
+    }
+
+    /// Of the parties that have a part in `twin` by their keys: those after `after`, `limit` of them at most.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn participants_page(
+        &self,
+        twin: &TwinId,
+        after: Option<&PartyId>,
+        limit: usize,
+    ) -> Result<Vec<(PartyId, Roles)>, StoreError> {
+        let after = after.map(|after| StateKey::Roles(*twin, *after));
+        let rows = self.rows(&StateKey::prefix(Sort::Roles, Some(twin)), after.as_ref(), limit)?;
         Ok(select(rows, |key| if let StateKey::Roles(_, party) = key { Some(party) } else { None }))
     }
 
@@ -336,7 +368,21 @@ impl Snapshot {
     /// # Errors
     /// [`StoreError`].
     pub fn documents(&self, twin: &TwinId) -> Result<Vec<(DocumentId, DocumentRecord)>, StoreError> {
-        let rows = self.rows(&StateKey::prefix(Sort::Document, Some(twin)))?;
+        self.documents_page(twin, None, usize::MAX)
+    }
+
+    /// Of the documents of `twin` by their IDs: those after `after`, `limit` of them at most.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn documents_page(
+        &self,
+        twin: &TwinId,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentId, DocumentRecord)>, StoreError> {
+        let after = after.map(|after| StateKey::Document(*twin, *after));
+        let rows = self.rows(&StateKey::prefix(Sort::Document, Some(twin)), after.as_ref(), limit)?;
         Ok(select(rows, |key| if let StateKey::Document(_, document) = key { Some(document) } else { None }))
     }
 
@@ -345,7 +391,21 @@ impl Snapshot {
     /// # Errors
     /// [`StoreError`].
     pub fn sources(&self, twin: &TwinId) -> Result<Vec<(Uri, Source)>, StoreError> {
-        let rows = self.rows(&StateKey::prefix(Sort::Source, Some(twin)))?;
+        self.sources_page(twin, None, usize::MAX)
+    }
+
+    /// Of the external sources of `twin` by their URIs, shorter ones first: those after `after`, `limit` of them at most.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn sources_page(
+        &self,
+        twin: &TwinId,
+        after: Option<&Uri>,
+        limit: usize,
+    ) -> Result<Vec<(Uri, Source)>, StoreError> {
+        let after = after.map(|after| StateKey::Source(*twin, after.clone()));
+        let rows = self.rows(&StateKey::prefix(Sort::Source, Some(twin)), after.as_ref(), limit)?;
         Ok(select(rows, |key| if let StateKey::Source(_, uri) = key { Some(uri) } else { None }))
     }
 
@@ -354,7 +414,21 @@ impl Snapshot {
     /// # Errors
     /// [`StoreError`].
     pub fn feeds(&self, twin: &TwinId) -> Result<Vec<(ComponentId, Feed)>, StoreError> {
-        let rows = self.rows(&StateKey::prefix(Sort::Feed, Some(twin)))?;
+        self.feeds_page(twin, None, usize::MAX)
+    }
+
+    /// Of the feeds of `twin` by their components, shorter IDs first: those after `after`, `limit` of them at most.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn feeds_page(
+        &self,
+        twin: &TwinId,
+        after: Option<&ComponentId>,
+        limit: usize,
+    ) -> Result<Vec<(ComponentId, Feed)>, StoreError> {
+        let after = after.map(|after| StateKey::Feed(*twin, after.clone()));
+        let rows = self.rows(&StateKey::prefix(Sort::Feed, Some(twin)), after.as_ref(), limit)?;
         Ok(select(rows, |key| if let StateKey::Feed(_, component) = key { Some(component) } else { None }))
     }
 

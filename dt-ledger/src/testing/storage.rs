@@ -139,7 +139,9 @@ fn rows_come_in_order(store: &dyn LedgerStore) {
 fn rows_come_in_reverse(store: &dyn LedgerStore) {
     let keys: [&[u8]; 6] = [b"", b"\0", b"\x01", b"a", b"a\0", b"\xff\xff"];
     let mut writes = Batch::default();
-    for (table, key) in [Table::State, Table::Index].into_iter().flat_map(|table| keys.map(|key| (table, key))) {
+    for (table, key) in
+        [Table::State, Table::Index].into_iter().flat_map(|table| keys.map(|key| (table, key)))
+    {
         writes.put(table, key, key.to_vec());
     }
     store.commit(writes).expect("commits");
@@ -158,7 +160,11 @@ fn rows_come_in_reverse(store: &dyn LedgerStore) {
         let expected: Vec<&[u8]> = keys.iter().take(at + 1).rev().copied().collect();
         assert_eq!(back(key, usize::MAX), expected, "a scan back begins at its key");
     }
-    assert_eq!(back(b"a\0\0", 2), [b"a\0".to_vec(), b"a".to_vec()], "or at the one before, and ends when told");
+    assert_eq!(
+        back(b"a\0\0", 2),
+        [b"a\0".to_vec(), b"a".to_vec()],
+        "or at the one before, and ends when told"
+    );
     assert_eq!(back(b"\xff\xff\xff", usize::MAX).len(), keys.len(), "a scan back stays in its table");
 }
 
