@@ -209,7 +209,6 @@ pub(crate) fn component_list(twin: TwinId, component: &ComponentId) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::LedgerStore as _;
     use crate::testing::Fixture;
     use crate::{MAINTAINER, TwinCall};
 

@@ -106,7 +106,7 @@ fn listed_in(list: &[u8], document: &DocumentId) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{LedgerStore as _, scan_prefix};
+    use crate::store::scan_prefix;
     use crate::testing::Fixture;
     use crate::{Document, TwinCall, Version, document_id};
     use dt_model::{ContentHash, Name, codec};

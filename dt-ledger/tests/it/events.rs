@@ -31,7 +31,7 @@ fn eventful(plant: &Plant) {
     plant.call(agent, TwinCall::StartCall { call: 1, epoch: 1 }).unwrap();
     let head = TwinCall::AnchorHead { component: component("level"), size: 3, root: digest(3) };
     plant.call(agent, head).unwrap();
-    chain.twin(maintainer, None, &[]);
+    let _ = chain.twin(maintainer, None, &[]);
     plant.call(owner, TwinCall::SetAgent { agent: None }).unwrap();
     plant
         .call(

@@ -13,7 +13,9 @@ use crate::support::*;
 fn a_trace_in_pages_is_the_trace() {
     let plant = Plant::new();
     let replica = plant.chain.replica();
-    (0..7).for_each(|_| drop(plant.document(&plant.owner, Some("tank"))));
+    for _ in 0..7 {
+        plant.document(&plant.owner, Some("tank"));
+    }
     let tank = Resource::Element(plant.twin, component("tank"));
     let whole = replica.trace(&tank).unwrap();
     for limit in [0, 1, 2, 3, 7, 8, u32::MAX] {
@@ -59,7 +61,9 @@ fn a_trace_in_pages_is_the_trace() {
 fn a_broken_trace_is_noticed_on_its_page() {
     let store = MemoryStore::default();
     let plant = Plant::over(Fixture::new(Arc::new(store.clone()), 2, 1));
-    (0..5).for_each(|_| drop(plant.document(&plant.owner, Some("tank"))));
+    for _ in 0..5 {
+        plant.document(&plant.owner, Some("tank"));
+    }
     let tank = Resource::Element(plant.twin, component("tank"));
     let key = |number: u64| [b"r".as_slice(), tank.digest().as_bytes(), &number.to_be_bytes()].concat();
     let read = |at: TraceHead, limit| plant.chain.replica().trace_page(&tank, at, limit);
@@ -103,7 +107,7 @@ fn lists_in_pages_are_the_lists() {
     fn check<K: Clone + PartialEq + std::fmt::Debug, T: PartialEq + std::fmt::Debug>(
         whole: Vec<(K, T)>,
         count: usize,
-        page: &dyn Fn(Option<&K>, usize) -> Vec<(K, T)>,
+        page: impl Fn(Option<&K>, usize) -> Vec<(K, T)>,
     ) {
         assert_eq!(whole.len(), count);
         for limit in 1..=count + 1 {
@@ -119,13 +123,13 @@ fn lists_in_pages_are_the_lists() {
             assert_eq!(all, whole, "in pages of {limit}");
         }
     }
-    check(state.parties().unwrap(), 5, &|after, limit| state.parties_page(after, limit).unwrap());
+    check(state.parties().unwrap(), 5, |after, limit| state.parties_page(after, limit).unwrap());
     let participants = state.participants(twin).unwrap();
-    check(participants, 4, &|after, limit| state.participants_page(twin, after, limit).unwrap());
+    check(participants, 4, |after, limit| state.participants_page(twin, after, limit).unwrap());
     let documents = state.documents(twin).unwrap();
-    check(documents.clone(), 8, &|after, limit| state.documents_page(twin, after, limit).unwrap());
-    check(state.sources(twin).unwrap(), 4, &|after, limit| state.sources_page(twin, after, limit).unwrap());
-    check(state.feeds(twin).unwrap(), 4, &|after, limit| state.feeds_page(twin, after, limit).unwrap());
+    check(documents.clone(), 8, |after, limit| state.documents_page(twin, after, limit).unwrap());
+    check(state.sources(twin).unwrap(), 4, |after, limit| state.sources_page(twin, after, limit).unwrap());
+    check(state.feeds(twin).unwrap(), 4, |after, limit| state.feeds_page(twin, after, limit).unwrap());
 
     let at_tank: Vec<_> = documents
         .iter()
@@ -136,7 +140,7 @@ fn lists_in_pages_are_the_lists() {
         state.documents_of(twin, component, after, limit).unwrap()
     };
     let unit = |ids: Vec<_>| ids.into_iter().map(|id| (id, ())).collect::<Vec<_>>();
-    check(at_tank, 5, &|after, limit| unit(of(&component("tank"), after, limit)));
+    check(at_tank, 5, |after, limit| unit(of(&component("tank"), after, limit)));
     assert_eq!(of(&component("nowhere"), None, 9), []);
     let holding = |item, author| unit(state.documents_holding(twin, &item, &author, None, 99).unwrap());
     let all: Vec<_> = documents.iter().map(|(id, _)| (*id, ())).collect();

@@ -209,8 +209,12 @@ proptest! {
             loop {
                 let page = world.ask(&query);
                 prop_assert!(page.entries.len() <= query.limit as usize);
-                query.after = page.next.or(page.entries.last().map(|entry| entry.place)).or(query.after);
+                let last = page.entries.last().map(|entry| entry.place);
                 found.extend(page.entries);
+                if page.next.is_none() && query.order == Order::NewestFirst {
+                    break;
+                }
+                query.after = page.next.or(last).or(query.after);
                 match blocks.next() {
                     Some(block) => world.block(block),
                     None if page.next.is_none() => break,
