@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use dt_ledger::store::{Batch, Table};
 use dt_ledger::testing::Fixture;
-use dt_ledger::{LedgerStore, MemoryStore, Resource, StoreError, TraceError, TraceHead, TwinCall};
-use dt_model::{ComponentId, Signer as _};
+use dt_ledger::{
+    LedgerStore, MemoryStore, Resource, StoreError, TraceEntry, TraceError, TraceHead, TwinCall,
+};
+use dt_model::{ComponentId, Signer as _, codec};
 
 use crate::support::*;
 
@@ -78,6 +80,12 @@ fn a_broken_trace_is_noticed_on_its_page() {
         batch.writes.insert((Table::Index, key(number)), value);
         store.commit(batch).unwrap();
     };
+    // Another in the place of one: all numbers are right, and so is the last link.
+    let mut other: TraceEntry = codec::decode(&whole[3], 4096).unwrap();
+    other.author = plant.agent.party();
+    with(4, Some(codec::encode(&other)));
+    assert!(is_damaged(read(first.reached, 9)));
+    with(4, Some(whole[3].clone()));
     for (number, value) in [(4, None), (4, Some(whole[2].clone())), (5, None), (5, Some(vec![1])), (3, None)]
     {
         with(number, value);
