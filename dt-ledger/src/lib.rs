@@ -123,6 +123,7 @@ mod consensus;
 mod events;
 mod genesis;
 mod history;
+mod lists;
 mod lookup;
 mod opening;
 mod policy;

@@ -9,11 +9,11 @@ use thiserror::Error;
 
 use crate::policy::Policy;
 use crate::record::{
-    AclAnchor, CallRecord, DocumentRecord, Feed, HeadAnchor, Nodes, Party, Roles, Sort, Source,
-    Specification, StateKey, TraceHead, Twin, VersionRecord,
+    AclAnchor, CallRecord, DocumentRecord, Feed, HeadAnchor, Nodes, Party, Roles, Source, Specification,
+    StateKey, TraceHead, Twin, VersionRecord,
 };
 use crate::specification::Specifications;
-use crate::store::{StoreError, StoreView, Table, scan_after};
+use crate::store::{StoreError, StoreView, Table};
 use crate::tree::{self, StateProof};
 use crate::{DocumentId, FeedReference, Reason, Uri};
 
@@ -29,7 +29,7 @@ pub enum CallError {
 }
 
 /// No value in the state is longer: the largest is the list of all DHT nodes.
-const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
 /// How many removed elements are followed upwards to one that stands: twice what can be nested. Beyond, nothing is permitted.
 const MAX_FORMER: usize = 512;
 
@@ -294,144 +294,6 @@ impl State for Snapshot {
 }
 
 impl Snapshot {
-    /// The keys and values whose key starts like `prefix` (an encoded [`StateKey`], cut where the rows may differ) and comes after
-    /// `after`, `limit` of them at most.
-    fn rows<T: BorshSerialize + BorshDeserialize>(
-        &self,
-        prefix: &[u8],
-        after: Option<&StateKey>,
-        limit: usize,
-    ) -> Result<Vec<(StateKey, T)>, StoreError> {
-        let decode = |(key, value): (Vec<u8>, Vec<u8>)| {
-            let damaged = |_| StoreError::Damaged { table: Table::State, key: key.clone() };
-            let decoded = codec::decode(&key, MAX_VALUE_BYTES).map_err(damaged)?;
-            let value = decode_value(&decoded, &value)?;
-            Ok((decoded, value))
-        };
-        let after = after.map(StateKey::to_bytes);
-        let rows = scan_after(&*self.view, Table::State, prefix, after.as_deref(), limit)?;
-        rows.into_iter().map(decode).collect()
-    }
-
-    /// Every registered party.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn parties(&self) -> Result<Vec<(PartyId, Party)>, StoreError> {
-        self.parties_page(None, usize::MAX)
-    }
-
-    /// Of the registered parties by their keys: those after `after`, `limit` of them at most.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn parties_page(
-        &self,
-        after: Option<&PartyId>,
-        limit: usize,
-    ) -> Result<Vec<(PartyId, Party)>, StoreError> {
-        let after = after.map(|after| StateKey::Party(*after));
-        let rows = self.rows(&StateKey::prefix(Sort::Party, None), after.as_ref(), limit)?;
-        Ok(select(rows, |key| if let StateKey::Party(party) = key { Some(party) } else { None }))
-    }
-
-    /// Every twin of the ledger.
-    pub fn twins(&self) -> impl Iterator<Item = TwinId> + '_ {
-        self.specifications.keys().copied()
-    }
-
-    /// The parties that have a part in `twin`, with their roles.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn participants(&self, twin: &TwinId) -> Result<Vec<(PartyId, Roles)>, StoreError> {
-        self.participants_page(twin, None, usize::MAX)
-    }
-
-    /// Of the parties that have a part in `twin` by their keys: those after `after`, `limit` of them at most.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn participants_page(
-        &self,
-        twin: &TwinId,
-        after: Option<&PartyId>,
-        limit: usize,
-    ) -> Result<Vec<(PartyId, Roles)>, StoreError> {
-        let after = after.map(|after| StateKey::Roles(*twin, *after));
-        let rows = self.rows(&StateKey::prefix(Sort::Roles, Some(twin)), after.as_ref(), limit)?;
-        Ok(select(rows, |key| if let StateKey::Roles(_, party) = key { Some(party) } else { None }))
-    }
-
-    /// The documents of `twin`, those out of use among them (mapping `documents` of Listing 1.1).
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn documents(&self, twin: &TwinId) -> Result<Vec<(DocumentId, DocumentRecord)>, StoreError> {
-        self.documents_page(twin, None, usize::MAX)
-    }
-
-    /// Of the documents of `twin` by their IDs: those after `after`, `limit` of them at most.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn documents_page(
-        &self,
-        twin: &TwinId,
-        after: Option<&DocumentId>,
-        limit: usize,
-    ) -> Result<Vec<(DocumentId, DocumentRecord)>, StoreError> {
-        let after = after.map(|after| StateKey::Document(*twin, *after));
-        let rows = self.rows(&StateKey::prefix(Sort::Document, Some(twin)), after.as_ref(), limit)?;
-        Ok(select(rows, |key| if let StateKey::Document(_, document) = key { Some(document) } else { None }))
-    }
-
-    /// The external sources of `twin` (array `externalSources` of Listing 1.1).
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn sources(&self, twin: &TwinId) -> Result<Vec<(Uri, Source)>, StoreError> {
-        self.sources_page(twin, None, usize::MAX)
-    }
-
-    /// Of the external sources of `twin` by their URIs, shorter ones first: those after `after`, `limit` of them at most.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn sources_page(
-        &self,
-        twin: &TwinId,
-        after: Option<&Uri>,
-        limit: usize,
-    ) -> Result<Vec<(Uri, Source)>, StoreError> {
-        let after = after.map(|after| StateKey::Source(*twin, after.clone()));
-        let rows = self.rows(&StateKey::prefix(Sort::Source, Some(twin)), after.as_ref(), limit)?;
-        Ok(select(rows, |key| if let StateKey::Source(_, uri) = key { Some(uri) } else { None }))
-    }
-
-    /// The feeds of `twin` by component (mapping `sensorFeeds` of Listing 1.1).
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn feeds(&self, twin: &TwinId) -> Result<Vec<(ComponentId, Feed)>, StoreError> {
-        self.feeds_page(twin, None, usize::MAX)
-    }
-
-    /// Of the feeds of `twin` by their components, shorter IDs first: those after `after`, `limit` of them at most.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn feeds_page(
-        &self,
-        twin: &TwinId,
-        after: Option<&ComponentId>,
-        limit: usize,
-    ) -> Result<Vec<(ComponentId, Feed)>, StoreError> {
-        let after = after.map(|after| StateKey::Feed(*twin, after.clone()));
-        let rows = self.rows(&StateKey::prefix(Sort::Feed, Some(twin)), after.as_ref(), limit)?;
-        Ok(select(rows, |key| if let StateKey::Feed(_, component) = key { Some(component) } else { None }))
-    }
-
     /// Proof of what the state holds at `key`, or that it holds nothing there, under the state's root.
     ///
     /// # Errors
@@ -447,9 +309,4 @@ impl Snapshot {
     pub fn root(&self) -> Result<Digest, StoreError> {
         tree::root(&*self.view)
     }
-}
-
-/// The rows, named by what `name` takes from their keys.
-fn select<T, N>(rows: Vec<(StateKey, T)>, name: impl Fn(StateKey) -> Option<N>) -> Vec<(N, T)> {
-    rows.into_iter().filter_map(|(key, value)| Some((name(key)?, value))).collect()
 }
