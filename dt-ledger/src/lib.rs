@@ -7,10 +7,11 @@
 //!                                  └───prepare, verify────┘  │                                      ├─ blocks   votes, receipts, events
 //!                                                            │                                      ├─ state    what the contracts know
 //!  block + State ──transition──▶ writes, receipts, events ───┘                                      ├─ tree     its Merkle map
-//!  (pure, one `match`)                                                                              └─ index    traces
+//!  (pure, one `match`)                                                                              └─ index    traces, histories
 //!
 //!  read:   Replica::snapshot ─▶ State: authorize, twin, document, …      prove:  Snapshot::prove ─▶ StateProof under a header
 //!  trace:  Replica::trace    ─▶ every write to one thing, chained        audit:  everything again, from the genesis alone
+//!  query:  Replica::query    ─▶ who did what, where and when, in pages   follow: Follower ─▶ events, from any cursor on
 //! ```
 //!
 //! # Invariants

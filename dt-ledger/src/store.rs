@@ -21,7 +21,7 @@ pub enum Table {
     Specifications,
     /// Blocks that were proposed here and are not committed yet.
     Pending,
-    /// (resource, number) → entry of its trace; transaction → where it is.
+    /// What is found again by it: traces, transactions, histories of parties, twins and elements, documents by what they hold.
     Index,
     /// What the ledger knows of itself: genesis and tip.
     Meta,
