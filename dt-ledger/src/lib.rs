@@ -7,10 +7,11 @@
 //!                                  └───prepare, verify────┘  │                                      ├─ blocks   votes, receipts, events
 //!                                                            │                                      ├─ state    what the contracts know
 //!  block + State ──transition──▶ writes, receipts, events ───┘                                      ├─ tree     its Merkle map
-//!  (pure, one `match`)                                                                              └─ index    traces
+//!  (pure, one `match`)                                                                              └─ index    traces, histories
 //!
 //!  read:   Replica::snapshot ─▶ State: authorize, twin, document, …      prove:  Snapshot::prove ─▶ StateProof under a header
 //!  trace:  Replica::trace    ─▶ every write to one thing, chained        audit:  everything again, from the genesis alone
+//!  query:  Replica::query    ─▶ who did what, where and when, in pages   follow: Follower ─▶ events, from any cursor on
 //! ```
 //!
 //! # Invariants
@@ -156,13 +157,18 @@ mod certificate;
 mod checkpoint;
 mod consensus;
 mod consortium;
+mod events;
 mod genesis;
+mod history;
+mod lists;
 mod log;
+mod lookup;
 mod memory_store;
 mod note;
 mod opening;
 mod policy;
 mod proof;
+mod query;
 mod receipt;
 mod record;
 #[cfg(feature = "redb")]
@@ -177,6 +183,7 @@ pub mod store;
 mod successor;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 mod transaction;
 mod transition;
 mod tree;
@@ -200,7 +207,9 @@ pub use consortium::{
     Approval, Consortium, MAX_MEMBERS, MAX_OPEN_PROPOSALS, MAX_PROPOSAL_MILLIS, Organisation,
     OrganisationRecord, Proposal, ProposalRecord,
 };
+pub use events::{EventCursor, EventFilter, EventPage, EventsError, Follower, Occurrence};
 pub use genesis::{Genesis, GenesisError};
+pub use history::{Entry, Place, Written};
 pub use log::LogHead;
 pub use note::{
     MAX_KEY_NAME_BYTES, MAX_NOTE_BYTES, NoteError, NoteKey, NoteKeyError, NoteSignature, SignedNote,
@@ -208,6 +217,7 @@ pub use note::{
 pub use opening::OpenReplicaError;
 pub use policy::{AGENT, MAINTAINER, OWNER, Policy, Subject};
 pub use proof::{ElementProof, TraceProof};
+pub use query::{MAX_PAGE, Order, Page, Query, Scope};
 pub use receipt::{Event, EventKind, Outcome, Reason, Receipt, TwinEvent};
 pub use record::{
     AclAnchor, CallRecord, CallStatus, DocumentRecord, Feed, HeadAnchor, Nodes, Party, Resource, Roles,
@@ -221,6 +231,7 @@ pub use solo::{Clock, Solo};
 pub use state::{CallError, Snapshot, State};
 pub use store::{LedgerStore, MemoryStore, StoreError, StoreView};
 pub use successor::BlockError;
+pub use trace::{TraceError, TracePage};
 pub use transaction::{MAX_AML_BYTES, MAX_CALL_BYTES, MAX_CALLS, Transaction};
 pub use transition::{document_id, proposal_id, twin_id};
 pub use tree::StateProof;

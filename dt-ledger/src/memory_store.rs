@@ -41,4 +41,9 @@ impl StoreView for Tables {
         self.0[table as usize].scan(from, visit);
         Ok(())
     }
+
+    fn scan_back(&self, table: Table, to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
+        self.0[table as usize].scan_back(to, visit);
+        Ok(())
+    }
 }

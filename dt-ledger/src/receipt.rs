@@ -1,5 +1,7 @@
 //! What becomes of a transaction: a receipt that the chain keeps, with the rule's name where it was refused, and events.
 
+use std::collections::BTreeSet;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use dt_model::{
     ComponentId, DataClass, Digest, EncryptionKey, Name, Operation, PartyId, Text, Timestamp, TwinId,
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::safety::{RuleFault, RuleKind};
-use crate::{Approval, CallResult, DocumentId, FeedReference, Uri};
+use crate::{Approval, CallResult, DocumentId, FeedReference, Resource, Uri};
 
 /// What became of one transaction.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
@@ -327,6 +329,8 @@ pub struct Event {
     pub by: PartyId,
     /// What happened.
     pub kind: EventKind,
+    /// What it happened to: all whose trace it went on, and the program of each call among them.
+    pub resources: BTreeSet<Resource>,
 }
 
 /// What happened.

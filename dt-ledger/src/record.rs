@@ -326,6 +326,36 @@ impl Resource {
     pub fn digest(&self) -> Digest {
         RESOURCE.sha256_of(self)
     }
+
+    /// The twin that it belongs to, if it is a twin's.
+    #[must_use]
+    pub const fn twin(&self) -> Option<TwinId> {
+        match self {
+            Self::Party(_) | Self::Nodes | Self::Organisation(_) | Self::Proposal(_) | Self::Consortium => {
+                None
+            }
+            Self::Twin(twin)
+            | Self::Element(twin, _)
+            | Self::Document(twin, _)
+            | Self::Source(twin, _)
+            | Self::Feed(twin, _)
+            | Self::Call(twin, _)
+            | Self::Policy(twin, _)
+            | Self::Item(twin, _)
+            | Self::Safety(twin) => Some(*twin),
+        }
+    }
+
+    /// The element of the specification that it names, with its twin: an element itself, its feed, its policy.
+    #[must_use]
+    pub const fn component(&self) -> Option<(TwinId, &ComponentId)> {
+        match self {
+            Self::Element(twin, component)
+            | Self::Feed(twin, component)
+            | Self::Policy(twin, Some(component)) => Some((*twin, component)),
+            _ => None,
+        }
+    }
 }
 
 /// One write to one thing.

@@ -180,4 +180,16 @@ impl StoreView for RedbView {
             Ok(())
         })
     }
+
+    fn scan_back(&self, of: Table, to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
+        guarded(|| {
+            for row in self.table(of)?.range(..=to).map_err(engine)?.rev() {
+                let (key, value) = row.map_err(engine)?;
+                if visit(key.value(), value.value()).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
 }

@@ -78,6 +78,11 @@ impl Rows {
         let _ = self.0.scan(from, visit);
     }
 
+    /// Shows the rows from key `to` backwards, in falling order.
+    pub(crate) fn scan_back(&self, to: &[u8], visit: Visit<'_>) {
+        let _ = self.0.scan_back(to, visit);
+    }
+
     /// Carries out `writes`.
     pub(crate) fn apply(&mut self, writes: Writes) {
         let writes: Vec<Write> = writes.into_iter().collect();
@@ -118,6 +123,23 @@ impl Node {
             Self::Inner(children) => {
                 let first = child_of(children, from);
                 children.iter().skip(first).try_for_each(|(_, child)| child.scan(from, &mut *visit))
+            }
+        }
+    }
+
+    fn scan_back(&self, to: &[u8], visit: Visit<'_>) -> ControlFlow<()> {
+        match self {
+            Self::Leaf(rows) => {
+                let end = rows.partition_point(|row| row.key() <= to);
+                rows.iter().take(end).rev().try_for_each(|row| visit(row.key(), row.value()))
+            }
+            Self::Inner(children) => {
+                let last = child_of(children, to);
+                children
+                    .iter()
+                    .take(last + 1)
+                    .rev()
+                    .try_for_each(|(_, child)| child.scan_back(to, &mut *visit))
             }
         }
     }
@@ -280,6 +302,15 @@ mod tests {
         found
     }
 
+    fn all_back(rows: &Rows, to: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut found = Vec::new();
+        rows.scan_back(to, &mut |key, value| {
+            found.push((key.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        });
+        found
+    }
+
     #[test]
     fn a_first_child_below_its_bound_is_found_after_joining() {
         let leaf = |keys: &[&str]| {
@@ -321,6 +352,9 @@ mod tests {
                     prop_assert_eq!(rows.get(&key), model.get(&key[..]).map(Vec::as_slice));
                     let rest = model.range(key.to_vec()..).map(|(key, value)| (key.clone(), value.clone()));
                     prop_assert_eq!(all(&rows, &key), rest.collect::<Vec<_>>());
+                    let back = model.range(..=key.to_vec()).rev();
+                    let back = back.map(|(key, value)| (key.clone(), value.clone()));
+                    prop_assert_eq!(all_back(&rows, &key), back.collect::<Vec<_>>());
                 }
             }
         }

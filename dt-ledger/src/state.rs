@@ -10,12 +10,12 @@ use thiserror::Error;
 
 use crate::policy::Policy;
 use crate::record::{
-    AclAnchor, CallRecord, DocumentRecord, Feed, HeadAnchor, Nodes, Party, Roles, Sort, Source,
-    Specification, StateKey, TraceHead, Twin, VersionRecord,
+    AclAnchor, CallRecord, DocumentRecord, Feed, HeadAnchor, Nodes, Party, Roles, Source, Specification,
+    StateKey, TraceHead, Twin, VersionRecord,
 };
 use crate::safety::{Facts, Observed, ProgramHistory, SafetyRules};
 use crate::specification::Specifications;
-use crate::store::{StoreError, StoreView, Table, scan_prefix};
+use crate::store::{StoreError, StoreView, Table};
 use crate::tree::{self, StateProof};
 use crate::{Consortium, DocumentId, FeedReference, OrganisationRecord, ProposalRecord, Reason, Uri};
 
@@ -371,91 +371,6 @@ impl State for Snapshot {
 }
 
 impl Snapshot {
-    /// All keys and values whose key starts like `prefix` (an encoded [`StateKey`], cut where the rows may differ).
-    fn rows<T: BorshSerialize + BorshDeserialize>(
-        &self,
-        prefix: &[u8],
-    ) -> Result<Vec<(StateKey, T)>, StoreError> {
-        let decode = |(key, value): (Vec<u8>, Vec<u8>)| {
-            let damaged = |_| StoreError::Damaged { table: Table::State, key: key.clone() };
-            let decoded = codec::decode(&key, MAX_VALUE_BYTES).map_err(damaged)?;
-            let value = decode_value(&decoded, &value)?;
-            Ok((decoded, value))
-        };
-        scan_prefix(&*self.view, Table::State, prefix, usize::MAX)?.into_iter().map(decode).collect()
-    }
-
-    /// The organisations, by their authorities.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn organisations(&self) -> Result<Vec<(PartyId, OrganisationRecord)>, StoreError> {
-        let rows = self.rows(&StateKey::prefix(Sort::Organisation, None))?;
-        Ok(select(
-            rows,
-            |key| if let StateKey::Organisation(authority) = key { Some(authority) } else { None },
-        ))
-    }
-
-    /// The proposals to the organisations that are open, and some that expired.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn proposals(&self) -> Result<Vec<(Digest, ProposalRecord)>, StoreError> {
-        let rows = self.rows(&StateKey::prefix(Sort::Proposal, None))?;
-        Ok(select(rows, |key| if let StateKey::Proposal(proposal) = key { Some(proposal) } else { None }))
-    }
-
-    /// Every registered party.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn parties(&self) -> Result<Vec<(PartyId, Party)>, StoreError> {
-        let rows = self.rows(&StateKey::prefix(Sort::Party, None))?;
-        Ok(select(rows, |key| if let StateKey::Party(party) = key { Some(party) } else { None }))
-    }
-
-    /// Every twin of the ledger.
-    pub fn twins(&self) -> impl Iterator<Item = TwinId> + '_ {
-        self.specifications.keys().copied()
-    }
-
-    /// The parties that have a part in `twin`, with their roles.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn participants(&self, twin: &TwinId) -> Result<Vec<(PartyId, Roles)>, StoreError> {
-        let rows = self.rows(&StateKey::prefix(Sort::Roles, Some(twin)))?;
-        Ok(select(rows, |key| if let StateKey::Roles(_, party) = key { Some(party) } else { None }))
-    }
-
-    /// The documents of `twin`, those out of use among them (mapping `documents` of Listing 1.1).
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn documents(&self, twin: &TwinId) -> Result<Vec<(DocumentId, DocumentRecord)>, StoreError> {
-        let rows = self.rows(&StateKey::prefix(Sort::Document, Some(twin)))?;
-        Ok(select(rows, |key| if let StateKey::Document(_, document) = key { Some(document) } else { None }))
-    }
-
-    /// The external sources of `twin` (array `externalSources` of Listing 1.1).
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn sources(&self, twin: &TwinId) -> Result<Vec<(Uri, Source)>, StoreError> {
-        let rows = self.rows(&StateKey::prefix(Sort::Source, Some(twin)))?;
-        Ok(select(rows, |key| if let StateKey::Source(_, uri) = key { Some(uri) } else { None }))
-    }
-
-    /// The feeds of `twin` by component (mapping `sensorFeeds` of Listing 1.1).
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn feeds(&self, twin: &TwinId) -> Result<Vec<(ComponentId, Feed)>, StoreError> {
-        let rows = self.rows(&StateKey::prefix(Sort::Feed, Some(twin)))?;
-        Ok(select(rows, |key| if let StateKey::Feed(_, component) = key { Some(component) } else { None }))
-    }
-
     /// Proof of what the state holds at `key`, or that it holds nothing there, under the state's root.
     ///
     /// # Errors
@@ -471,9 +386,4 @@ impl Snapshot {
     pub fn root(&self) -> Result<Digest, StoreError> {
         tree::root(&*self.view)
     }
-}
-
-/// The rows, named by what `name` takes from their keys.
-fn select<T, N>(rows: Vec<(StateKey, T)>, name: impl Fn(StateKey) -> Option<N>) -> Vec<(N, T)> {
-    rows.into_iter().filter_map(|(key, value)| Some((name(key)?, value))).collect()
 }

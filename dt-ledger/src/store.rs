@@ -22,7 +22,7 @@ pub enum Table {
     Specifications,
     /// Blocks that were proposed here and are not committed yet.
     Pending,
-    /// (resource, number) → entry of its trace; transaction → where it is.
+    /// What is found again by it: traces, transactions, histories of parties, twins and elements, documents by what they hold.
     Index,
     /// What the ledger knows of itself: genesis and tip.
     Meta,
@@ -159,6 +159,36 @@ pub trait StoreView: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     fn scan(&self, table: Table, from: &[u8], visit: Visit<'_>) -> Result<(), StoreError>;
+
+    /// Shows each row up to key `to` and at it, the last first, to `visit`, until it breaks off.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn scan_back(&self, table: Table, to: &[u8], visit: Visit<'_>) -> Result<(), StoreError>;
+}
+
+/// The rows of `table` whose keys start with `prefix` and come after `after`, at most `limit` of them.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) fn scan_after(
+    view: &dyn StoreView,
+    table: Table,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<Row>, StoreError> {
+    // No key lies between one and the same with a zero behind it.
+    let from = after.map_or_else(|| prefix.to_vec(), |after| [after, &[0]].concat());
+    let mut rows = Vec::new();
+    view.scan(table, &from, &mut |key, value| {
+        if !key.starts_with(prefix) || rows.len() >= limit {
+            return ControlFlow::Break(());
+        }
+        rows.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })?;
+    Ok(rows)
 }
 
 /// The rows of `table` whose keys start with `prefix`, at most `limit` of them.
@@ -171,13 +201,5 @@ pub fn scan_prefix(
     prefix: &[u8],
     limit: usize,
 ) -> Result<Vec<Row>, StoreError> {
-    let mut rows = Vec::new();
-    view.scan(table, prefix, &mut |key, value| {
-        if !key.starts_with(prefix) || rows.len() >= limit {
-            return ControlFlow::Break(());
-        }
-        rows.push((key.to_vec(), value.to_vec()));
-        ControlFlow::Continue(())
-    })?;
-    Ok(rows)
+    scan_after(view, table, prefix, None, limit)
 }

@@ -20,7 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dt_feed::{BatchPolicy, Entry, EpochKey, Manifest, PublishError, Publisher};
-use dt_ledger::{ConsensusError, FeedReference, State as _, TwinCall, TwinEvent};
+use dt_ledger::{
+    ConsensusError, EventCursor, EventFilter, EventKind, FeedReference, State as _, TwinCall, TwinEvent,
+};
 use dt_model::{ComponentId, DataClass, Digest, Name, Timestamp, TwinId, codec};
 use thiserror::Error;
 
@@ -247,19 +249,25 @@ impl Agent {
     /// have done without learning that it came to pass; and where the list of a feed's keys has changed, the feed goes on under the
     /// current key.
     async fn follow(&mut self, now: Timestamp) -> Result<(), AgentError> {
-        let mut subscription = self.client.ledger().subscribe(self.twin, self.journal.memory().height);
-        let events = subscription.catch_up().await.map_err(from_consensus)?;
-        let is_link =
-            |event: &TwinEvent| matches!(event, TwinEvent::FeedAdded(..) | TwinEvent::FeedRemoved(..));
-        if events.iter().any(|(_, event)| is_link(event)) {
+        let from = EventCursor::after_block(self.journal.memory().height);
+        let filter =
+            EventFilter::default().twins([self.twin]).classes([DataClass::Sensor, DataClass::Policy]);
+        let mut follower = self.client.ledger().follow(from, filter);
+        let (mut is_relinked, mut changed) = (false, BTreeSet::new());
+        while let Some(occurrence) = follower.next_committed().await.map_err(from_consensus)? {
+            match occurrence.event.kind {
+                EventKind::Twin(_, TwinEvent::FeedAdded(..) | TwinEvent::FeedRemoved(..)) => {
+                    is_relinked = true
+                }
+                EventKind::Twin(_, TwinEvent::AclAnchored(item, _)) => {
+                    changed.insert(item);
+                }
+                _ => {}
+            }
+        }
+        if is_relinked {
             self.follow_links(now).await?;
         }
-        let changed: BTreeSet<Digest> = events
-            .into_iter()
-            .filter_map(
-                |(_, event)| if let TwinEvent::AclAnchored(item, _) = event { Some(item) } else { None },
-            )
-            .collect();
         for publisher in self.feeds.values_mut() {
             let feed = reference(publisher.manifest());
             if changed.contains(&Digest::from(*feed_keys(&feed).as_bytes())) {
@@ -270,8 +278,9 @@ impl Agent {
                 }
             }
         }
-        if subscription.height() > self.journal.memory().height {
-            self.journal.followed(subscription.height())?;
+        let followed = follower.cursor().height.saturating_sub(1);
+        if followed > self.journal.memory().height {
+            self.journal.followed(followed)?;
         }
         Ok(())
     }

@@ -324,18 +324,13 @@ impl Client {
         Ok(acl)
     }
 
-    /// The document that refers to `item`, if one does.
+    /// The document of the party's own that refers to `item`, if one does that is in use.
     fn registered(&self, twin: TwinId, item: &Digest) -> Result<Option<DocumentId>, ClientError> {
-        let state = self.ledger.state()?;
-        for (document, record) in state.documents(&twin)? {
-            if record.author != self.party() || record.removed.is_some() {
-                continue;
-            }
-            for number in 1..=record.versions {
-                let version = state.document_version(&twin, &document, number)?;
-                if version.is_some_and(|version| version.version.item == *item) {
-                    return Ok(Some(document));
-                }
+        let (state, party) = (self.ledger.state()?, self.party());
+        for document in state.documents_holding(&twin, item, &party, None, usize::MAX)? {
+            let record = state.document(&twin, &document)?;
+            if record.is_some_and(|record| record.author == party && record.removed.is_none()) {
+                return Ok(Some(document));
             }
         }
         Ok(None)

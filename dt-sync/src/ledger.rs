@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use dt_aml::Document;
 use dt_ledger::{
-    Call, Consensus, ConsensusError, EventKind, ExecuteError, Executed, Replica, Resource, Snapshot,
+    Call, Consensus, EventCursor, EventFilter, ExecuteError, Executed, Follower, Replica, Resource, Snapshot,
 };
-use dt_ledger::{State as _, StoreError, TraceEntry, TwinCall, TwinEvent, execute};
+use dt_ledger::{State as _, StoreError, TraceEntry, TwinCall, execute};
 use dt_model::{PartyId, Signer, TwinId};
 use tokio::sync::Mutex;
 
@@ -102,51 +102,9 @@ impl Ledger {
         Ok(Executed { transaction: entry.transaction, height: entry.height, events })
     }
 
-    /// What happens to `twin`, from the block after `height` on.
+    /// What happens on the ledger, from `from` on, so far as it passes `filter`.
     #[must_use]
-    pub fn subscribe(&self, twin: TwinId, height: u64) -> Subscription {
-        Subscription { consensus: Arc::clone(&self.consensus), twin, height }
-    }
-}
-
-/// A place in the chain from which a twin's events are followed. It never skips and never repeats one; [`Subscription::height`] is all
-/// there is to remember across a restart.
-pub struct Subscription {
-    consensus: Arc<dyn Consensus>,
-    twin: TwinId,
-    height: u64,
-}
-
-impl Subscription {
-    /// The last block that was followed.
-    #[must_use]
-    pub const fn height(&self) -> u64 {
-        self.height
-    }
-
-    /// The twin's events of the next block, as soon as it is committed; often none.
-    ///
-    /// # Errors
-    /// [`ConsensusError`]; the next call asks for the same block again.
-    pub async fn next(&mut self) -> Result<Vec<(PartyId, TwinEvent)>, ConsensusError> {
-        let block = self.consensus.committed(self.height + 1).await?;
-        self.height += 1;
-        let of_twin = |event: &dt_ledger::Event| match &event.kind {
-            EventKind::Twin(twin, what) if *twin == self.twin => Some((event.by, what.clone())),
-            _ => None,
-        };
-        Ok(block.events.iter().filter_map(of_twin).collect())
-    }
-
-    /// The twin's events of all blocks that are committed by now, without waiting for more.
-    ///
-    /// # Errors
-    /// [`ConsensusError`].
-    pub async fn catch_up(&mut self) -> Result<Vec<(PartyId, TwinEvent)>, ConsensusError> {
-        let mut events = Vec::new();
-        while self.height < self.consensus.status().height {
-            events.extend(self.next().await?);
-        }
-        Ok(events)
+    pub fn follow(&self, from: EventCursor, filter: EventFilter) -> Follower {
+        Follower::new(Arc::clone(&self.consensus), from, filter)
     }
 }

@@ -168,5 +168,5 @@ pub use device::{Device, DeviceError, Exchange, READING_MEDIA_TYPE, Reading};
 pub use error::ClientError;
 pub use feeds::{FeedKeys, Readings};
 pub use journal::{InFlight, Journal, JournalError, Memory};
-pub use ledger::{Ledger, Subscription};
+pub use ledger::Ledger;
 pub use rights::{feed_keys, membership, readers};

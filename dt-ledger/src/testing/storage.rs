@@ -23,6 +23,7 @@ pub fn store_suite(
     a_batch_is_seen_as_a_whole(&*make());
     a_view_stands_still(&*make());
     rows_come_in_order(&*make());
+    rows_come_in_reverse(&*make());
     tables_are_apart(&*make());
     removal_removes(&*make());
     anything_can_be_stored(&*make());
@@ -136,6 +137,38 @@ fn rows_come_in_order(store: &dyn LedgerStore) {
     })
     .expect("scans");
     assert_eq!(seen, 3, "a scan ends when told");
+}
+
+fn rows_come_in_reverse(store: &dyn LedgerStore) {
+    let keys: [&[u8]; 6] = [b"", b"\0", b"\x01", b"a", b"a\0", b"\xff\xff"];
+    let mut writes = Batch::default();
+    for (table, key) in
+        [Table::State, Table::Index].into_iter().flat_map(|table| keys.map(|key| (table, key)))
+    {
+        writes.put(table, key, key.to_vec());
+    }
+    store.commit(writes).expect("commits");
+    let view = view(store);
+    let back = |to: &[u8], limit: usize| {
+        let mut found = Vec::new();
+        view.scan_back(Table::Index, to, &mut |key, value| {
+            assert_eq!(key, value, "a row keeps its value");
+            found.push(key.to_vec());
+            if found.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .expect("scans");
+        found
+    };
+    for (at, key) in keys.iter().enumerate() {
+        let expected: Vec<&[u8]> = keys.iter().take(at + 1).rev().copied().collect();
+        assert_eq!(back(key, usize::MAX), expected, "a scan back begins at its key");
+    }
+    assert_eq!(
+        back(b"a\0\0", 2),
+        [b"a\0".to_vec(), b"a".to_vec()],
+        "or at the one before, and ends when told"
+    );
+    assert_eq!(back(b"\xff\xff\xff", usize::MAX).len(), keys.len(), "a scan back stays in its table");
 }
 
 fn tables_are_apart(store: &dyn LedgerStore) {

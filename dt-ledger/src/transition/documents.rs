@@ -4,6 +4,7 @@ use dt_model::{ComponentId, DataClass, Digest, Domain, Operation, PartyId, TwinI
 
 use super::Transition;
 use crate::call::{Document, FeedReference, Version};
+use crate::lookup::{belonging_key, holding_key};
 use crate::receipt::TwinEvent;
 use crate::record::{AclAnchor, DocumentRecord, Feed, HeadAnchor, Resource, Source, StateKey, VersionRecord};
 use crate::state::{CallError, State};
@@ -38,6 +39,9 @@ impl Transition<'_> {
             versions: 0,
             removed: None,
         };
+        if let Some(component) = &new.component {
+            self.staged.index.insert(belonging_key(&id, &document, component), Vec::new());
+        }
         self.put_version(sender, id, document, record, &new.version)?;
         self.tell(id, TwinEvent::DocumentAdded(document));
         self.document_changed(id, document, new.component.as_ref())
@@ -93,6 +97,7 @@ impl Transition<'_> {
             return Err(Reason::Full.into());
         }
         let versions = record.versions.checked_add(1).ok_or(Reason::Full)?;
+        self.staged.index.insert(holding_key(&id, &document, &version.item, &author), Vec::new());
         let version = VersionRecord { version: version.clone(), author, time: self.at.time };
         self.put(&StateKey::DocumentVersion(id, document, versions), &version);
         self.put(&StateKey::Document(id, document), &DocumentRecord { versions, ..record });

@@ -14,6 +14,7 @@
 mod authorization;
 mod documents;
 mod membership;
+mod naming;
 mod programs;
 mod safety;
 mod specification;
@@ -24,7 +25,7 @@ pub use documents::document_id;
 pub use twins::twin_id;
 pub use votes::proposal_id;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -35,6 +36,7 @@ use crate::Reason;
 use crate::admission::{self, AdmissionError};
 use crate::authentic::Authentic;
 use crate::call::{Call, TwinCall};
+use crate::history::{Entry, Place, Written};
 use crate::receipt::{Event, EventKind, Outcome, Receipt, TwinEvent};
 use crate::record::{Resource, StateKey, TraceEntry, TraceHead, Twin};
 use crate::specification::{Specifications, Specified};
@@ -78,6 +80,10 @@ pub(crate) struct Transition<'a> {
     staged: Effects,
     /// The present transaction, its sender, and the number of the present call.
     present: Option<Present>,
+    /// What the present transaction has touched so far.
+    touched: BTreeMap<Resource, Written>,
+    /// What the present call has touched before it told of it.
+    untold: BTreeSet<Resource>,
 }
 
 #[derive(Clone, Copy)]
@@ -85,6 +91,8 @@ struct Present {
     transaction: Digest,
     sender: PartyId,
     call: u32,
+    /// How many events the calls before have told of.
+    told: usize,
 }
 
 impl State for Transition<'_> {
@@ -103,7 +111,9 @@ impl State for Transition<'_> {
 
 impl<'a> Transition<'a> {
     pub(crate) fn new(view: &'a dyn StoreView, specifications: &'a Specifications, at: At) -> Self {
-        Self { view, specifications, at, done: Effects::default(), staged: Effects::default(), present: None }
+        let (done, staged) = Default::default();
+        let (touched, untold) = Default::default();
+        Self { view, specifications, at, done, staged, present: None, touched, untold }
     }
 
     /// Applies one transaction. On error nothing has happened, and the transaction is not for this block.
@@ -125,8 +135,12 @@ impl<'a> Transition<'a> {
         };
         // A nonce counts what is committed, refused or not, so that nothing can be replayed.
         self.put(&StateKey::Nonce(sender), &transaction.nonce.saturating_add(1));
-        let place = (height, u32::try_from(self.done.receipts.len()).unwrap_or(u32::MAX));
-        self.staged.index.insert(transaction_key(&digest), codec::encode(&place));
+        let index = u32::try_from(self.done.receipts.len()).unwrap_or(u32::MAX);
+        let resources = self.resources(sender, &transaction.calls, &outcome);
+        let place = Place { height, index };
+        let entry = Entry { place, time, transaction: digest, sender, outcome, resources };
+        self.staged.index.extend(entry.rows());
+        let outcome = entry.outcome;
         let staged = std::mem::take(&mut self.staged);
         let writes = WRITES.sha256_of(&staged.state);
         self.done.state.extend(staged.state);
@@ -136,6 +150,26 @@ impl<'a> Transition<'a> {
         self.done.events.extend(staged.events);
         self.done.receipts.push(Receipt { transaction: digest, outcome, writes });
         Ok(())
+    }
+
+    /// What the present transaction, which had this outcome, is found by.
+    fn resources(
+        &mut self,
+        sender: PartyId,
+        calls: &[Call],
+        outcome: &Outcome,
+    ) -> BTreeMap<Resource, Written> {
+        let mut resources = std::mem::take(&mut self.touched);
+        if *outcome != Outcome::Applied {
+            let named = naming::named(sender, calls);
+            resources = named.into_iter().map(|resource| (resource, Written::default())).collect();
+        }
+        let mut twins = naming::addressed(&self.at.chain, &sender, calls);
+        for twin in resources.keys().filter_map(Resource::twin) {
+            twins.remove(&twin);
+        }
+        resources.extend(twins.into_iter().map(|twin| (Resource::Twin(twin), Written::default())));
+        resources
     }
 
     /// The specification of `twin`, as it is at this moment of the block.
@@ -156,7 +190,9 @@ impl<'a> Transition<'a> {
         calls: &[Call],
     ) -> Result<(), (u32, CallError)> {
         for (number, call) in (0u32..).zip(calls) {
-            self.present = Some(Present { transaction, sender, call: number });
+            let told = self.staged.events.len();
+            self.present = Some(Present { transaction, sender, call: number, told });
+            self.untold.clear();
             self.perform(sender, call).map_err(|error| (number, error))?;
         }
         Ok(())
@@ -268,13 +304,22 @@ impl<'a> Transition<'a> {
 
     fn tell_kind(&mut self, kind: EventKind) {
         if let Some(Present { transaction, sender, .. }) = self.present {
-            self.staged.events.push(Event { transaction, by: sender, kind });
+            let resources = std::mem::take(&mut self.untold);
+            self.staged.events.push(Event { transaction, by: sender, kind, resources });
         }
+    }
+
+    /// Notes that the present call touches `resource`: for those who ask for it, and for its event, be it told already or not yet.
+    fn touch(&mut self, resource: Resource) -> &mut Written {
+        let told = self.present.map_or(0, |present| present.told);
+        let event = self.staged.events.get_mut(told..).and_then(<[Event]>::last_mut);
+        event.map_or(&mut self.untold, |event| &mut event.resources).insert(resource.clone());
+        self.touched.entry(resource).or_default()
     }
 
     /// The paper's *trace*: chains this write to `resource` to the one before.
     fn trace(&mut self, resource: Resource) -> Result<(), CallError> {
-        let Some(Present { transaction, sender, call }) = self.present else { return Ok(()) };
+        let Some(Present { transaction, sender, call, .. }) = self.present else { return Ok(()) };
         let digest = resource.digest();
         let head = self.trace_head(&digest)?.unwrap_or(TraceHead { count: 0, last: Digest::ZERO });
         let number = head.count + 1;
@@ -290,6 +335,15 @@ impl<'a> Transition<'a> {
         };
         self.put(&StateKey::Trace(digest), &TraceHead { count: number, last: entry.digest() });
         self.staged.index.insert(trace_key(&digest, number), codec::encode(&entry));
+        if let Resource::Call(twin, number) = &entry.resource {
+            let program = self.call(twin, *number)?.call.program;
+            self.touch(Resource::Element(*twin, program));
+        }
+        let written = self.touch(entry.resource);
+        if written.count == 0 {
+            written.first = number;
+        }
+        written.count += 1;
         Ok(())
     }
 

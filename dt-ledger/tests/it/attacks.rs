@@ -4,8 +4,9 @@ use bytes::Bytes;
 use dt_ledger::store::{Batch, Table, scan_prefix};
 use dt_ledger::testing::Fixture;
 use dt_ledger::{
-    AdmissionError, Call, CallResult, Certificate, LedgerStore as _, MAINTAINER, MAX_CALL_BYTES, MAX_CALLS,
-    MemoryStore, OWNER, Policy, Replica, Resource, State as _, Subject, Transaction, TwinCall,
+    AdmissionError, Call, CallResult, Certificate, EventCursor, EventFilter, LedgerStore as _, MAINTAINER,
+    MAX_CALL_BYTES, MAX_CALLS, MemoryStore, OWNER, Policy, Query, Replica, Resource, Scope, State as _,
+    Subject, Transaction, TwinCall,
 };
 use dt_model::testing::identity;
 use dt_model::{
@@ -362,6 +363,9 @@ fn damaged_rows_are_errors() {
             for damage in 0..6 {
                 tried += 1;
                 let mut damaged = value.clone();
+                if damaged.is_empty() {
+                    damaged.push(0);
+                }
                 let at = (tried * 37) % damaged.len();
                 match damage % 3 {
                     0 => damaged[at] ^= 1 << (tried % 8),
@@ -401,6 +405,8 @@ fn use_all(
     (0..=heights + 1).for_each(|height| drop(replica.block(height)));
     let _ = replica.trace(&Resource::Document(twin, document));
     let _ = replica.trace(&Resource::Element(twin, component("tank")));
+    let _ = replica.query(&Query { scope: Some(Scope::Twin(twin)), ..Query::default() });
+    let _ = replica.events(EventCursor::BEGINNING, &EventFilter::default(), u32::MAX);
     let Ok(state) = replica.snapshot() else { return };
     let _ = (state.parties().is_ok(), state.participants(&twin).is_ok(), state.documents(&twin).is_ok());
     let _ = (state.twin(&twin).is_ok(), state.call(&twin, 1).is_ok(), state.root().is_ok());

@@ -30,6 +30,10 @@ enum Fault {
     Forgets,
     /// An empty value passes for none.
     EmptyIsAbsent,
+    /// A scan backwards leaves out its first key.
+    BeforeTo,
+    /// A scan backwards goes forwards.
+    ForwardsFromTo,
 }
 
 #[derive(Clone)]
@@ -111,6 +115,21 @@ impl StoreView for BrokenView {
         let _: ControlFlow<()> = rows.iter().try_for_each(|(key, value)| visit(key, value));
         Ok(())
     }
+
+    fn scan_back(&self, table: Table, to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
+        let now = self.of.store.view()?;
+        let view = if self.moves() { &now } else { &self.view };
+        let mut rows: Vec<Row> = scan_prefix(&**view, table, b"", usize::MAX)?;
+        match self.of.fault {
+            Fault::BeforeTo => rows.retain(|(key, _)| key.as_slice() < to),
+            _ => rows.retain(|(key, _)| key.as_slice() <= to),
+        }
+        if self.of.fault != Fault::ForwardsFromTo {
+            rows.reverse();
+        }
+        let _: ControlFlow<()> = rows.iter().try_for_each(|(key, value)| visit(key, value));
+        Ok(())
+    }
 }
 
 fn passes(fault: Fault) -> bool {
@@ -136,6 +155,8 @@ fn the_suite_catches_every_broken_store() {
         Fault::NothingIsRemoved,
         Fault::Forgets,
         Fault::EmptyIsAbsent,
+        Fault::BeforeTo,
+        Fault::ForwardsFromTo,
     ] {
         assert!(!passes(fault), "{fault:?} passes");
     }

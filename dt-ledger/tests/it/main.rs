@@ -12,12 +12,15 @@ mod crash;
 #[cfg(unix)]
 mod crash_points;
 mod determinism;
+mod events;
 mod interlocks;
 mod membership;
 mod model;
 mod notes;
+mod pages;
 mod policies;
 mod proofs;
+mod queries;
 mod safety;
 mod safety_model;
 mod support;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use dt_ledger::{
-    Argument, CallResult, CallStatus, ExecuteError, Reason, Resource, State as _, TwinCall, TwinEvent,
+    Argument, CallResult, CallStatus, EventCursor, EventFilter, EventKind, ExecuteError, Reason, Resource,
+    State as _, TwinCall, TwinEvent,
 };
 use dt_model::Text;
 use dt_sync::testing::{Subject, device_suite};
@@ -297,23 +298,31 @@ async fn what_has_no_feed_gets_none_by_being_exchanged() {
 }
 
 #[tokio::test]
-async fn a_subscription_tells_everything_once_and_goes_on_where_it_was() {
+async fn a_follower_is_told_everything_once_and_goes_on_where_it_was() {
     let world = World::new().await;
-    let height = world.consensus().status().height;
-    let mut subscription = world.client(Auditor).ledger().subscribe(world.twin, height);
-    assert_eq!(subscription.catch_up().await.unwrap(), []);
+    let from = EventCursor::after_block(world.consensus().status().height);
+    let of_twin = || EventFilter::default().twins([world.twin]);
+    let mut follower = world.client(Auditor).ledger().follow(from, of_twin());
+    assert_eq!(follower.next_committed().await.unwrap(), None);
     let document = world.share(&world.client(Maintainer), "manual", "text").await.unwrap();
     world.client(Owner).create_twin(crate::world::press("another")).await.unwrap();
-    let events = subscription.catch_up().await.unwrap();
-    assert_eq!(events[0], (party(Maintainer), TwinEvent::DocumentAdded(document)));
-    assert!(events[1..].iter().all(|(_, event)| matches!(event, TwinEvent::AclAnchored(..))), "{events:?}");
-    assert_eq!(subscription.catch_up().await.unwrap(), []);
+    let mut events = Vec::new();
+    while let Some(occurrence) = follower.next_committed().await.unwrap() {
+        events.push((occurrence.event.by, occurrence.event.kind));
+    }
+    let on_twin = |event| EventKind::Twin(world.twin, event);
+    assert_eq!(events[0], (party(Maintainer), on_twin(TwinEvent::DocumentAdded(document))));
+    let is_anchor = |kind: &EventKind| matches!(kind, EventKind::Twin(_, TwinEvent::AclAnchored(..)));
+    assert!(events[1..].iter().all(|(_, kind)| is_anchor(kind)), "{events:?}");
+    assert_eq!(follower.next_committed().await.unwrap(), None);
 
-    let mut later = world.client(Auditor).ledger().subscribe(world.twin, subscription.height());
+    let mut later = world.client(Auditor).ledger().follow(follower.cursor(), of_twin());
     let remove = TwinCall::RemoveDocument { document };
     let (next, removed) = tokio::join!(later.next(), world.call(Owner, remove));
     removed.unwrap();
-    assert_eq!(next.unwrap(), [(party(Owner), TwinEvent::DocumentRemoved(document))]);
+    let event = next.unwrap().event;
+    assert_eq!((event.by, event.kind), (party(Owner), on_twin(TwinEvent::DocumentRemoved(document))));
+    assert_eq!(later.next_committed().await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -1,0 +1,112 @@
+//! The paper's *trace* (section 3.2) in pages: the writes to one thing, each chained to the one before.
+
+use dt_model::{Digest, codec};
+use thiserror::Error;
+
+use crate::opening::MAX_META_BYTES;
+use crate::query::MAX_PAGE;
+use crate::record::{Resource, TraceEntry, TraceHead};
+use crate::replica::Replica;
+use crate::state::{Snapshot, State as _};
+use crate::store::{StoreError, Table, scan_after};
+use crate::transition::trace_key;
+
+/// A part of a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TracePage {
+    /// The writes, in order.
+    pub entries: Vec<TraceEntry>,
+    /// Where the trace stood after the last of them: from where to ask on.
+    pub reached: TraceHead,
+    /// Where the trace stands in the state, which a [`crate::StateProof`] ties to a certified header. The trace was read to its end when
+    /// `reached` is the same.
+    pub head: TraceHead,
+}
+
+/// Why there is no such page.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TraceError {
+    /// The trace never stood where the page is to begin.
+    #[error("the trace never stood at {} after {} writes", .0.last.short(), .0.count)]
+    NotOfThisTrace(TraceHead),
+    /// The store did not answer, or the chain does not hold.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl TraceHead {
+    /// Where a trace stands before the first write.
+    pub const BEGINNING: Self = Self { count: 0, last: Digest::ZERO };
+
+    /// Where the trace stood after `entry`.
+    #[must_use]
+    pub fn after(entry: &TraceEntry) -> Self {
+        Self { count: entry.number, last: entry.digest() }
+    }
+}
+
+impl Replica {
+    /// At most `limit` (1 to [`MAX_PAGE`]) of the writes to `resource` after it stood at `after`.
+    ///
+    /// Each entry is held against the one before, the first against `after`, the last of the trace against its head in the state: whoever
+    /// has read on from [`TraceHead::BEGINNING`] until `reached` is `head` has the whole of it, and nothing else.
+    ///
+    /// # Errors
+    /// [`TraceError::NotOfThisTrace`], or [`StoreError::Damaged`] where the chain does not hold.
+    pub fn trace_page(
+        &self,
+        resource: &Resource,
+        after: TraceHead,
+        limit: u32,
+    ) -> Result<TracePage, TraceError> {
+        let snapshot = self.snapshot()?;
+        let digest = resource.digest();
+        let head = snapshot.trace_head(&digest)?.unwrap_or(TraceHead::BEGINNING);
+        if !stood_at(&snapshot, &digest, head, after)? {
+            return Err(TraceError::NotOfThisTrace(after));
+        }
+        let from = trace_key(&digest, after.count);
+        let list = &from[..from.len() - 8];
+        let limit = limit.clamp(1, MAX_PAGE) as usize;
+        let (mut entries, mut reached) = (Vec::new(), after);
+        for (key, value) in scan_after(&*snapshot.view, Table::Index, list, Some(&from), limit)? {
+            let entry = decode(key.clone(), &value)?;
+            let follows = entry.number == reached.count + 1 && entry.previous == reached.last;
+            if !follows || entry.resource != *resource {
+                return Err(StoreError::Damaged { table: Table::Index, key }.into());
+            }
+            reached = TraceHead::after(&entry);
+            entries.push(entry);
+        }
+        if (entries.len() < limit || reached.count >= head.count) && reached != head {
+            let key = trace_key(&digest, reached.count);
+            return Err(StoreError::Damaged { table: Table::Index, key }.into());
+        }
+        Ok(TracePage { entries, reached, head })
+    }
+}
+
+/// Whether the trace that now stands at `head` once stood at `after`.
+fn stood_at(
+    snapshot: &Snapshot,
+    resource: &Digest,
+    head: TraceHead,
+    after: TraceHead,
+) -> Result<bool, StoreError> {
+    if after == head || after == TraceHead::BEGINNING {
+        return Ok(true);
+    }
+    if after.count == 0 || after.count >= head.count {
+        return Ok(false);
+    }
+    let key = trace_key(resource, after.count);
+    let Some(bytes) = snapshot.view.get(Table::Index, &key)? else {
+        return Err(StoreError::Damaged { table: Table::Index, key });
+    };
+    Ok(TraceHead::after(&decode(key, &bytes)?) == after)
+}
+
+fn decode(key: Vec<u8>, bytes: &[u8]) -> Result<TraceEntry, StoreError> {
+    codec::decode(bytes, MAX_META_BYTES).map_err(|_| StoreError::Damaged { table: Table::Index, key })
+}
