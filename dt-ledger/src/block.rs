@@ -117,7 +117,7 @@ impl CommittedBlock {
     /// The rows of [`Table::Blocks`] that hold it. The header and its votes lie by themselves: they stay when the rest is pruned.
     pub(crate) fn store(&self, batch: &mut Batch) {
         let height = self.block.header.height;
-        batch.put(Table::Blocks, header_key(height), codec::encode(&(&self.block.header, &self.certificate)));
+        store_header(batch, &self.block.header, &self.certificate);
         let body = (&self.block.transactions, &self.receipts, &self.events);
         batch.put(Table::Blocks, body_key(height), codec::encode(&body));
     }
@@ -133,6 +133,11 @@ impl CommittedBlock {
         let (header, certificate) = load_header(view, height)?.ok_or_else(|| damaged(key))?;
         Ok(Some(Self { block: Block { header, transactions }, certificate, receipts, events }))
     }
+}
+
+/// The row of [`Table::Blocks`] that holds a header and its votes.
+pub(crate) fn store_header(batch: &mut Batch, header: &Header, certificate: &CommitCertificate) {
+    batch.put(Table::Blocks, header_key(header.height), codec::encode(&(header, certificate)));
 }
 
 /// The header at `height` and its votes, as they were stored.

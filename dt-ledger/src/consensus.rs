@@ -43,6 +43,12 @@ pub enum ConsensusError {
     /// Too many transactions wait.
     #[error("too many transactions wait")]
     Busy,
+    /// The block was pruned here, or came before the image that this replica began with.
+    #[error("the blocks before height {first} are not here")]
+    Pruned {
+        /// The first block that is here.
+        first: u64,
+    },
     /// The engine stopped.
     #[error("the consensus has stopped")]
     Stopped,

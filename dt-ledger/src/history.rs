@@ -53,7 +53,7 @@ impl Place {
     pub const LAST: Self = Self { height: u64::MAX, index: u32::MAX };
 
     /// Bytes of a place in a key.
-    const LEN: usize = 12;
+    pub(crate) const LEN: usize = 12;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
@@ -144,7 +144,6 @@ impl Entry {
     }
 
     /// The keys of its rows, but for those of the traces: what goes with it when its block is pruned.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever prunes blocks"))]
     pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
         self.rows().into_iter().map(|(key, _)| key).collect()
     }
@@ -169,7 +168,6 @@ impl Entry {
     }
 
     /// The entries of the block at `height`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever prunes blocks"))]
     pub(crate) fn of_block(view: &dyn StoreView, height: u64) -> Result<Vec<Self>, StoreError> {
         let rows = scan_prefix(view, Table::Index, &[ENTRIES, &height.to_be_bytes()].concat(), usize::MAX)?;
         let decode = |(key, value): (Vec<u8>, Vec<u8>)| {

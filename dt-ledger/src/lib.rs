@@ -11,6 +11,7 @@
 //!
 //!  read:   Replica::snapshot ─▶ State: authorize, twin, document, …      prove:  Snapshot::prove ─▶ StateProof under a header
 //!  trace:  Replica::trace    ─▶ every write to one thing, chained        audit:  everything again, from the genesis alone
+//!  image:  Replica::export   ─▶ Image::import under a Certified          prune:  bodies of old blocks go, headers and traces stay
 //!  query:  Replica::query    ─▶ who did what, where and when, in pages   follow: Follower ─▶ events, from any cursor on
 //! ```
 //!
@@ -160,6 +161,7 @@ mod consortium;
 mod events;
 mod genesis;
 mod history;
+mod image;
 mod lists;
 mod log;
 mod lookup;
@@ -168,6 +170,7 @@ mod note;
 mod opening;
 mod policy;
 mod proof;
+mod pruning;
 mod query;
 mod receipt;
 mod record;
@@ -210,6 +213,7 @@ pub use consortium::{
 pub use events::{EventCursor, EventFilter, EventPage, EventsError, Follower, Occurrence};
 pub use genesis::{Genesis, GenesisError};
 pub use history::{Entry, Place, Written};
+pub use image::{ExportError, Image, ImportError};
 pub use log::LogHead;
 pub use note::{
     MAX_KEY_NAME_BYTES, MAX_NOTE_BYTES, NoteError, NoteKey, NoteKeyError, NoteSignature, SignedNote,

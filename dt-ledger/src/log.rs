@@ -85,6 +85,17 @@ pub(crate) fn append(
     Ok(LogHead { size: range.end(), root })
 }
 
+/// The tiles that [`append`] needs of a log: the last, partial one of each level, by its key and its length in bytes.
+pub(crate) fn edge(head: &LogHead) -> impl Iterator<Item = (Vec<u8>, usize)> + use<> {
+    let size = head.size;
+    (0..TILE_LEVELS).filter_map(move |level| {
+        let in_level = size >> (level * TILE_HEIGHT);
+        // Less than 2^8, whatever `usize` is.
+        let width = (in_level % TILE_WIDTH) as usize;
+        (width > 0).then(|| (tile_key(level, in_level / TILE_WIDTH), width * HASH_BYTES))
+    })
+}
+
 /// The last, partial tile of a level while it grows.
 struct OpenTile {
     level: u32,

@@ -76,7 +76,6 @@ pub(crate) fn belonging_key(twin: &TwinId, document: &DocumentId, component: &Co
 }
 
 /// The row that follows from a row of the state, if one does.
-#[cfg_attr(not(test), expect(dead_code, reason = "for whoever takes over a state"))]
 pub(crate) fn derived_key(key: &StateKey, value: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
     match key {
         StateKey::Document(twin, document) => {

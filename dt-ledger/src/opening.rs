@@ -27,6 +27,9 @@ pub enum OpenReplicaError {
     /// The store holds no chain.
     #[error("the store holds no chain")]
     NoChain,
+    /// An import of an image into the store has begun and not ended: it must begin anew.
+    #[error("the store holds an unfinished import")]
+    Unfinished,
     /// The specification of a twin cannot be rebuilt from its base and edits.
     #[error("the specification of twin {} cannot be rebuilt", .0.short())]
     Specification(TwinId),

@@ -61,11 +61,20 @@ pub enum StateKey {
     Program(TwinId, ComponentId),
 }
 
+/// No key is longer: the longest has a twin and a URI.
+const MAX_KEY_BYTES: usize = 64 * 1024;
+
 impl StateKey {
     /// The bytes under which it is stored and proven.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         codec::encode(self)
+    }
+
+    /// The key with these bytes, if they are one.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        codec::decode(bytes, MAX_KEY_BYTES).ok()
     }
 
     /// What the keys of all rows of one sort (of one twin) start with.

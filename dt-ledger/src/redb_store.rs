@@ -71,6 +71,18 @@ impl RedbStore {
         })
     }
 
+    /// Gives the room of what was removed, by [`crate::Replica::prune`] for example, back to the file system. It takes as long as copying
+    /// what is left does, and nobody else may have the store meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn compact(&mut self) -> Result<(), StoreError> {
+        let Engine::Writable(database) = &mut self.0 else {
+            return Err(StoreError::Engine(Box::new(ReadOnly)));
+        };
+        guarded(|| database.compact().map(drop).map_err(engine))
+    }
+
     fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         match &self.0 {
             Engine::Writable(database) => database.begin_read(),

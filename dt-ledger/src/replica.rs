@@ -17,6 +17,7 @@ use crate::block::{
 };
 use crate::checkpoint::Checkpoint;
 use crate::genesis::Genesis;
+use crate::image::require_finished;
 use crate::log::LogHead;
 use crate::opening::{GENESIS, MAX_META_BYTES, OpenReplicaError, TIP, begin, read_meta, validators_key};
 use crate::receipt::Receipt;
@@ -61,7 +62,7 @@ pub struct Replica {
     /// The block that was made or verified last: its commit need not apply it again.
     ready: Mutex<Option<Applied>>,
     /// Held while a block is committed: one at a time.
-    committing: Mutex<()>,
+    pub(crate) committing: Mutex<()>,
 }
 
 #[derive(Clone)]
@@ -77,7 +78,9 @@ impl Replica {
     /// [`OpenReplicaError`]; a store that holds another chain is left alone.
     pub fn open(store: Arc<dyn LedgerStore>, genesis: &Genesis) -> Result<Self, OpenReplicaError> {
         genesis.check()?;
-        match read_meta::<Genesis>(&*store.view()?, GENESIS)? {
+        let view = store.view()?;
+        require_finished(&*view)?;
+        match read_meta::<Genesis>(&*view, GENESIS)? {
             Some(found) if found != *genesis => Err(OpenReplicaError::OtherChain { found: found.chain() }),
             Some(_) => Self::load(store),
             None => {
@@ -93,6 +96,7 @@ impl Replica {
     /// [`OpenReplicaError`].
     pub fn load(store: Arc<dyn LedgerStore>) -> Result<Self, OpenReplicaError> {
         let view = store.view()?;
+        require_finished(&*view)?;
         let genesis: Genesis = read_meta(&*view, GENESIS)?.ok_or(OpenReplicaError::NoChain)?;
         let damaged = || StoreError::Damaged { table: Table::Meta, key: TIP.to_vec() };
         let tip: Tip = read_meta(&*view, TIP)?.ok_or_else(damaged)?;
@@ -278,7 +282,7 @@ impl Replica {
             .map_err(|_| StoreError::Damaged { table: Table::Index, key })
     }
 
-    /// The block at `height`, counted from 1.
+    /// The block at `height`, counted from 1; `None` also where it was pruned, that is, below [`Replica::first_block`].
     ///
     /// # Errors
     /// [`StoreError`].
@@ -294,7 +298,7 @@ impl Replica {
         load_header(&*self.store.view()?, height)
     }
 
-    /// A committed transaction, what became of it, and the header of its block.
+    /// A committed transaction, what became of it, and the header of its block; `None` also where its block was pruned.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -367,7 +371,7 @@ impl Replica {
     ///
     /// Between the flush of a commit and its announcement the store is one block ahead; whoever looks just then waits for the
     /// announcement, not for a flush.
-    fn consistent(&self) -> Result<(Current, Box<dyn StoreView>), StoreError> {
+    pub(crate) fn consistent(&self) -> Result<(Current, Box<dyn StoreView>), StoreError> {
         let current = self.current();
         let view = self.store.view()?;
         if view.get(Table::Meta, TIP)?.is_some_and(|stored| stored == codec::encode(&current.tip)) {
@@ -377,11 +381,16 @@ impl Replica {
         Ok((self.current(), self.store.view()?))
     }
 
-    fn apply(&self, current: &Current, view: &dyn StoreView, block: &Block) -> Result<Applied, BlockError> {
+    pub(crate) fn apply(
+        &self,
+        current: &Current,
+        view: &dyn StoreView,
+        block: &Block,
+    ) -> Result<Applied, BlockError> {
         application::apply(current, view, self.chain, block, || self.verified.all(&block.transactions))
     }
 
-    fn keep(&self, applied: Applied) {
+    pub(crate) fn keep(&self, applied: Applied) {
         *self.ready() = Some(applied);
     }
 

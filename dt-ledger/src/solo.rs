@@ -125,7 +125,8 @@ impl Consensus for Solo {
     async fn committed(&self, height: u64) -> Result<Arc<CommittedBlock>, ConsensusError> {
         let mut reached = self.height.subscribe();
         reached.wait_for(|reached| *reached >= height).await.map_err(|_| ConsensusError::Stopped)?;
-        self.replica.block(height)?.map(Arc::new).ok_or(ConsensusError::Stopped)
+        let pruned = ConsensusError::Pruned { first: self.replica.first_block()? };
+        self.replica.block(height)?.map(Arc::new).ok_or(pruned)
     }
 
     fn status(&self) -> Status {

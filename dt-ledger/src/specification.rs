@@ -52,7 +52,8 @@ const MAX_ROW_BYTES: usize = MAX_AML_BYTES + MAX_CALL_BYTES;
 impl Specified {
     /// A new specification, as it was parsed from `aml`, and its first row.
     pub(crate) fn first(twin: TwinId, document: Document, aml: &[u8], rows: &mut Writes) -> Self {
-        rows.insert(row(twin, 0), Some(codec::encode(&Stored::Base(aml.to_vec()))));
+        let (key, value) = base_row(twin, 0, aml.to_vec());
+        rows.insert(key, Some(value));
         Self { document: Arc::new(document), base: 0, since: 0 }
     }
 
@@ -77,8 +78,8 @@ impl Specified {
     }
 
     fn written(self, twin: TwinId, rows: &mut Writes) -> Self {
-        let base = Stored::Base(self.document.to_bytes());
-        rows.insert(row(twin, self.base), Some(codec::encode(&base)));
+        let (key, value) = base_row(twin, self.base, self.document.to_bytes());
+        rows.insert(key, Some(value));
         self
     }
 }
@@ -86,6 +87,11 @@ impl Specified {
 /// The root of a specification as the ledger writes it.
 pub(crate) fn root_of(document: &Document) -> Digest {
     Digest::from(*document.root_hash().as_bytes())
+}
+
+/// The row that holds the whole document at `version`.
+pub(crate) fn base_row(twin: TwinId, version: u64, aml: Vec<u8>) -> Row {
+    (row(twin, version), codec::encode(&Stored::Base(aml)))
 }
 
 fn row(twin: TwinId, version: u64) -> Vec<u8> {

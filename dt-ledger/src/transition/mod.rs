@@ -62,6 +62,11 @@ pub(crate) struct Effects {
 /// Over what a transaction wrote to the state.
 const WRITES: dt_model::Domain = dt_model::Domain::new("dt/ledger/writes/v1");
 
+/// What a receipt says of the writes of its transaction.
+pub(crate) fn writes_digest(writes: &Writes) -> Digest {
+    WRITES.sha256_of(writes)
+}
+
 /// The block that is being applied.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At {
@@ -142,7 +147,7 @@ impl<'a> Transition<'a> {
         self.staged.index.extend(entry.rows());
         let outcome = entry.outcome;
         let staged = std::mem::take(&mut self.staged);
-        let writes = WRITES.sha256_of(&staged.state);
+        let writes = writes_digest(&staged.state);
         self.done.state.extend(staged.state);
         self.done.index.extend(staged.index);
         self.done.specifications.extend(staged.specifications);
@@ -381,7 +386,10 @@ pub(crate) fn transaction_key(transaction: &Digest) -> Vec<u8> {
     [b"t".as_slice(), transaction.as_bytes()].concat()
 }
 
+/// What the index keys of all entries of traces start with.
+pub(crate) const TRACES: &[u8] = b"r";
+
 /// Where the index holds an entry of a trace.
 pub(crate) fn trace_key(resource: &Digest, number: u64) -> Vec<u8> {
-    [b"r".as_slice(), resource.as_bytes(), &number.to_be_bytes()].concat()
+    [TRACES, resource.as_bytes(), &number.to_be_bytes()].concat()
 }

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use dt_ledger::store::{Batch, Row, Table, scan_prefix};
 use dt_ledger::testing::Fixture;
 use dt_ledger::{
-    AuditError, BlockError, Genesis, LedgerStore, MemoryStore, OpenReplicaError, TwinCall, audit,
+    AuditError, AuditReport, BlockError, Call, Checkpoint, Genesis, ImportError, LedgerStore, MemoryStore,
+    OpenReplicaError, Party, Replica, Roles, State as _, StateKey, TwinCall, audit,
 };
-use dt_model::Signer as _;
+use dt_model::testing::identity;
+use dt_model::{Signer as _, codec};
 
+use crate::images::{copy, export, import, trusted};
 use crate::support::*;
 
 /// A chain with four validators, a twin, an edit, a document and a refusal; small, for it is audited a thousand times.
@@ -24,7 +28,7 @@ fn story() -> (MemoryStore, Genesis) {
     (store, genesis)
 }
 
-fn check(store: &MemoryStore, genesis: &Genesis) -> Result<dt_ledger::AuditReport, AuditError> {
+fn check(store: &MemoryStore, genesis: &Genesis) -> Result<AuditReport, AuditError> {
     audit(store, genesis, &mut |_| {})
 }
 
@@ -188,4 +192,226 @@ fn history_cannot_be_rewritten_without_the_validators() {
         check(&store, &genesis),
         Err(AuditError::Block { height: 4, error: BlockError::Uncommitted { .. } })
     ));
+}
+
+/// A chain with a party's row altered behind the replica's back at height 6, which then goes on under the votes of its own validators:
+/// block 7 has a document, then the altered party's key rotation, then another document. Block 8 is empty.
+fn faulty(alter: impl FnOnce(&Plant, &MemoryStore)) -> (MemoryStore, Plant) {
+    let store = MemoryStore::default();
+    let plant = Plant::over(Fixture::new(Arc::new(store.clone()), 1, 4));
+    alter(&plant, &store);
+    let Plant { chain, owner, maintainer, auditor, .. } = &plant;
+    let block = [
+        chain.sign(owner, vec![plant.on(add_document(None))]),
+        chain.sign(auditor, vec![Call::RotateEncryptionKey { key: owner.encryption_key() }]),
+        chain.sign(maintainer, vec![plant.on(add_document(Some("tank")))]),
+    ];
+    chain.commit(&block);
+    (store, plant)
+}
+
+fn alter<T: BorshSerialize + BorshDeserialize>(
+    store: &MemoryStore,
+    key: &StateKey,
+    change: impl FnOnce(&mut T),
+) {
+    let bytes = store.view().unwrap().get(Table::State, &key.to_bytes()).unwrap().unwrap();
+    let mut value = codec::decode(&bytes, usize::MAX).unwrap();
+    change(&mut value);
+    put(store, Table::State, &key.to_bytes(), Some(&codec::encode(&value)));
+}
+
+fn diverges(found: &Result<AuditReport, AuditError>) -> (u64, Option<usize>, Option<StateKey>) {
+    match found {
+        Err(error @ AuditError::Diverges { height, transaction, .. }) => {
+            (*height, *transaction, error.state_key())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_altered_row_is_found_by_the_transaction_that_wrote_it_on() {
+    let key_of = |plant: &Plant| StateKey::Party(plant.auditor.party());
+    let (store, plant) = faulty(|plant, store| {
+        alter(store, &key_of(plant), |party: &mut Party| party.name = name("somebody else"));
+    });
+    let genesis = plant.chain.replica().genesis();
+    let expected = (7, Some(1), Some(key_of(&plant)));
+    assert_eq!(diverges(&check(&store, genesis)), expected, "while the store stands there");
+    plant.chain.commit(&[]);
+    assert_eq!(diverges(&check(&store, genesis)), expected, "by the next header");
+    for _ in 0..3 {
+        plant.call(&plant.auditor, add_document(None)).unwrap_err();
+        plant.call(&plant.owner, add_document(None)).unwrap();
+    }
+    assert_eq!(diverges(&check(&store, genesis)), expected, "and later");
+    let said = check(&store, genesis).unwrap_err().to_string();
+    assert!(
+        said.starts_with("block 7: ") && said.contains("transaction 1") && said.contains("Party"),
+        "{said}"
+    );
+
+    // The auditor goes as far as all is in order, and stays there.
+    let auditor = Replica::open(Arc::new(MemoryStore::default()), genesis).unwrap();
+    let report = auditor.audit(&store, 6, &mut |_| {}).unwrap();
+    assert_eq!((report.tip.height, report.applied, report.rows), (6, 6, 0));
+    assert_eq!(diverges(&auditor.audit(&store, 7, &mut |_| {})), expected);
+    assert_eq!(auditor.tip().height, 6);
+    // Once the altered row has been replaced, the transaction is still named.
+    let rotate = Call::RotateEncryptionKey { key: plant.auditor.encryption_key() };
+    plant.chain.apply(&plant.auditor, vec![rotate]).unwrap();
+    assert_eq!(diverges(&check(&store, genesis)), expected);
+}
+
+#[test]
+fn an_altered_right_is_found_by_what_it_permits() {
+    let key_of = |plant: &Plant| StateKey::Roles(plant.twin, plant.maintainer.party());
+    let (store, plant) = faulty(|plant, store| {
+        alter(store, &key_of(plant), |roles: &mut Roles| roles.clear());
+    });
+    let genesis = plant.chain.replica().genesis();
+    for _ in 0..3 {
+        assert_eq!(diverges(&check(&store, genesis)), (7, Some(2), Some(key_of(&plant))));
+        let _ = plant.call(&plant.maintainer, add_document(None));
+    }
+}
+
+/// The state itself was exchanged, tree and all, beside any transaction: its validators agreed on another image.
+#[test]
+fn an_altered_state_is_found_by_its_root() {
+    let plant = Plant::over(Fixture::new(Arc::new(MemoryStore::default()), 1, 4));
+    let replica = plant.chain.replica();
+    let key = StateKey::Party(plant.owner.party());
+    let party: Party = plant.chain.state().read(&key).unwrap().unwrap();
+    let altered = Party { name: name(&"x".repeat(party.name.as_str().len())), ..party.clone() };
+    let mut image = export(replica);
+    let (from, to) = (codec::encode(&party), codec::encode(&altered));
+    let at = image.windows(from.len()).position(|window| window == from).unwrap();
+    image[at..at + to.len()].copy_from_slice(&to);
+    let trusted = trusted(replica.chain(), &replica.tip());
+    let Err(ImportError::OtherState { found, .. }) = import(&image, &trusted).map(drop) else {
+        panic!("it is another state");
+    };
+    let store = import(&image, &Checkpoint { state_root: found, ..trusted }).unwrap();
+    let chain = Fixture::new(Arc::new(store.clone()), 1, 4);
+    let honest = copy(replica);
+    let expected = (6, None, Some(key));
+    assert_eq!(diverges(&honest.audit(&store, u64::MAX, &mut |_| {})), expected);
+    chain.commit(&[]);
+    chain.call(&plant.owner, plant.twin, add_document(None)).unwrap();
+    chain.call(&plant.auditor, plant.twin, add_document(None)).unwrap_err();
+    assert_eq!(diverges(&honest.audit(&store, u64::MAX, &mut |_| {})), expected, "whatever came later");
+}
+
+#[test]
+fn an_audit_goes_on_where_the_last_one_ended() {
+    let (store, genesis) = story();
+    let whole = check(&store, &genesis).unwrap();
+    let chain = Fixture::new(Arc::new(store.clone()), 1, 4);
+    let auditor = Replica::open(Arc::new(MemoryStore::default()), &genesis).unwrap();
+    let report = auditor.audit(&store, 2, &mut |_| {}).unwrap();
+    assert_eq!((report.tip.height, report.applied, report.rejected, report.rows), (2, 2, 0, 0));
+    let report = auditor.audit(&store, u64::MAX, &mut |_| {}).unwrap();
+    assert_eq!((report.tip.clone(), report.applied, report.rejected), (whole.tip, 3, 1));
+    assert_eq!(auditor.audit(&store, u64::MAX, &mut |_| {}).unwrap().rows, report.rows);
+    let _ = chain.enrol(3);
+    assert_eq!(auditor.audit(&store, u64::MAX, &mut |_| {}).unwrap().applied, 1);
+    let behind = MemoryStore::default();
+    let _ = Replica::open(Arc::new(behind.clone()), &genesis).unwrap();
+    let found = auditor.audit(&behind, u64::MAX, &mut |_| {});
+    assert!(matches!(found, Err(AuditError::Behind { height: 0 })));
+}
+
+/// An auditor that begins at height 4 does not see what was done to the blocks before; but to headers, validators, state and traces he does.
+#[test]
+fn no_row_of_the_state_goes_unnoticed_from_an_image() {
+    let (store, genesis) = story();
+    let start = Replica::open(Arc::new(MemoryStore::default()), &genesis).unwrap();
+    start.audit(&store, 4, &mut |_| {}).unwrap();
+    let image = export(&start);
+    let auditor = || {
+        let store = import(&image, &trusted(start.chain(), &start.tip())).unwrap();
+        Replica::load(Arc::new(store)).unwrap()
+    };
+    auditor().audit(&store, u64::MAX, &mut |_| {}).expect("all is in order");
+    for (table, (key, value)) in rows(&store) {
+        let is_before = match table {
+            Table::Blocks => key.len() == 9 && key[..8] <= 4u64.to_be_bytes()[..],
+            Table::Index => b"tepwc".contains(&key[0]),
+            _ => false,
+        };
+        if !is_before {
+            put(&store, table, &key, None);
+            assert!(
+                auditor().audit(&store, u64::MAX, &mut |_| {}).is_err(),
+                "{}: {key:02x?} is gone",
+                table.name()
+            );
+        }
+        put(&store, table, &key, Some(&value));
+    }
+    let first = [&b"v"[..], &(!1u64).to_be_bytes()].concat();
+    let validators = store.view().unwrap().get(Table::Index, &first).unwrap();
+    put(&store, Table::Index, &first, Some(&codec::encode(&vec![identity(9).party()])));
+    assert!(auditor().audit(&store, u64::MAX, &mut |_| {}).is_err(), "other validators are named");
+    put(&store, Table::Index, &first, validators.as_deref());
+    for height in 1..=4u64 {
+        let (key, other) = (height.to_be_bytes(), (height % 4 + 1).to_be_bytes());
+        let [header, another] =
+            [key, other].map(|key| store.view().unwrap().get(Table::Blocks, &key).unwrap());
+        put(&store, Table::Blocks, &key, another.as_deref());
+        let found = auditor().audit(&store, u64::MAX, &mut |_| {});
+        assert!(
+            matches!(found, Err(AuditError::Row { table: Table::Blocks, .. })),
+            "header {height}: {found:?}"
+        );
+        put(&store, Table::Blocks, &key, header.as_deref());
+    }
+    for table in Table::ALL {
+        for key in [&b""[..], b"zzz", &[0xff; 40]] {
+            // Beyond the edge of the log an auditor of a part knows nothing.
+            if table != Table::Log {
+                put(&store, table, key, Some(b"added"));
+                let found = auditor().audit(&store, u64::MAX, &mut |_| {});
+                assert!(matches!(found, Err(AuditError::Row { table: of, .. }) if of == table), "{found:?}");
+                put(&store, table, key, None);
+            }
+        }
+    }
+    auditor().audit(&store, u64::MAX, &mut |_| {}).expect("all is as it was");
+}
+
+#[test]
+fn a_replica_that_came_from_an_image_is_audited() {
+    let (store, genesis) = story();
+    let start = Replica::open(Arc::new(MemoryStore::default()), &genesis).unwrap();
+    start.audit(&store, 2, &mut |_| {}).unwrap();
+    let original = Replica::load(Arc::new(store.clone())).unwrap();
+    let copied = import(&export(&start), &trusted(start.chain(), &start.tip())).unwrap();
+    let replica = Replica::load(Arc::new(copied.clone())).unwrap();
+    let found = check(&copied, &genesis);
+    replica.audit(&copied, u64::MAX, &mut |_| {}).expect("as it came");
+    for height in 3..=6 {
+        let block = original.block(height).unwrap().unwrap();
+        replica.commit(block.block, block.certificate).unwrap();
+    }
+    assert!(matches!(found, Err(AuditError::Pruned { first: 3 })) || found.is_err());
+    let report = copy(&start).audit(&copied, u64::MAX, &mut |_| {}).unwrap();
+    assert_eq!(report.tip, original.tip());
+    let report = original.audit(&copied, u64::MAX, &mut |_| {}).unwrap();
+    assert_eq!(report.tip, original.tip());
+    let found = check(&copied, &genesis);
+    assert!(matches!(found, Err(AuditError::Pruned { first: 3 })), "{found:?}");
+}
+
+#[test]
+fn a_proposal_that_waits_is_no_fault() {
+    let (store, genesis) = story();
+    let chain = Fixture::new(Arc::new(store.clone()), 1, 4);
+    let (block, _) = chain.replica().prepare(3, Vec::new(), chain.now()).unwrap();
+    check(&store, &genesis).expect("a proposal for the next height");
+    let of_another_height = [&3u64.to_be_bytes()[..], &[0; 4]].concat();
+    put(&store, Table::Pending, &of_another_height, Some(&codec::encode(&block)));
+    assert!(matches!(check(&store, &genesis), Err(AuditError::Row { table: Table::Pending, .. })));
 }

@@ -16,7 +16,7 @@ use crate::support::*;
 const GOLDEN: &str = "9f541eb7aaffb2c622ffc6ddc8b714493eb927ddd10183a9ec9da02d5576fcbd";
 
 /// A short life of a plant, some of it refused.
-fn story(store: Arc<dyn LedgerStore>) -> Plant {
+pub(crate) fn story(store: Arc<dyn LedgerStore>) -> Plant {
     let plant = Plant::over(Fixture::new(store, 2, 4));
     let Plant { chain, owner, maintainer, auditor, agent, .. } = &plant;
     let document = plant.document(maintainer, Some("tank"));
@@ -49,7 +49,7 @@ fn story(store: Arc<dyn LedgerStore>) -> Plant {
     plant
 }
 
-fn blocks(replica: &Replica) -> Vec<CommittedBlock> {
+pub(crate) fn blocks(replica: &Replica) -> Vec<CommittedBlock> {
     (1..=replica.tip().height).map(|height| replica.block(height).unwrap().unwrap()).collect()
 }
 
