@@ -5,10 +5,17 @@
 
 mod consensus;
 mod fixture;
+mod simulator;
 mod storage;
 mod strategies;
+mod tendermint;
 
 pub use consensus::consensus_suite;
 pub use fixture::{Fixture, PLANT};
+pub use simulator::{
+    Action, Event, Failure, Fault, Make, Prototype, Report, Scenario, Seat, Stop, Violation, Weather,
+    simulate,
+};
 pub use storage::store_suite;
 pub use strategies::{block, call, certificate, header, policy, transaction, twin_call};
+pub use tendermint::{Misdeed, Tendermint, Traitor};

@@ -13,4 +13,5 @@ mod membership;
 mod model;
 mod policies;
 mod proofs;
+mod simulation;
 mod support;

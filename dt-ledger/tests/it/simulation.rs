@@ -1,0 +1,338 @@
+//! Networks of replicas under a simulated consensus: the reference goes through everything, and what is broken is found out.
+//!
+//! `DT_LEDGER_SEEDS=1000 cargo test --release -p dt-ledger --test it -- simulation::many_seeds --nocapture` runs each scenario with a
+//! thousand seeds. A failure prints its seed; `DT_LEDGER_SEED=<seed>` runs that one alone.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use bytes::Bytes;
+use dt_ledger::testing::{
+    Action, Event, Failure, Fault, Misdeed, Prototype, Report, Scenario, Seat, Stop, Tendermint, Traitor,
+    Violation, Weather, simulate,
+};
+use dt_ledger::{Block, BlockError, Commit, CommitCertificate, vote_quorum};
+use dt_model::{Digest, Envelope, PartyId, Signed, Timestamp, codec};
+
+/// Tells the other process which seed's trace to print.
+const TRACED: &str = "DT_LEDGER_TRACED_SEED";
+
+fn tendermint(seat: Seat) -> Box<dyn Prototype> {
+    Box::new(Tendermint::new(seat))
+}
+
+fn traitor(misdeed: Misdeed) -> Fault {
+    Fault::Traitor(Arc::new(move |seat| Box::new(Traitor::new(seat, misdeed))))
+}
+
+/// Every fault that the catalogue has.
+fn faults() -> Vec<Fault> {
+    let misdeeds = [
+        Misdeed::ProposesTwo,
+        Misdeed::VotesForAll,
+        Misdeed::BadTransaction,
+        Misdeed::OtherState,
+        Misdeed::TimeGoesBack,
+        Misdeed::TimeRunsAhead,
+    ];
+    let own = [Fault::Silent, Fault::Dead, Fault::Twins, Fault::Replays, Fault::Alters];
+    own.into_iter().chain(misdeeds.map(traitor)).collect()
+}
+
+fn foul(nodes: usize, faulty: Vec<Fault>) -> Scenario {
+    Scenario { faulty, weather: Weather::FOUL, ..Scenario::new(nodes) }
+}
+
+/// Runs the reference through a scenario that it must bear.
+fn passes(seed: u64, scenario: &Scenario) -> Report {
+    simulate(seed, scenario, &tendermint).unwrap_or_else(|failure| panic!("{:?}: {failure}", scenario.faulty))
+}
+
+/// The first violation that a prototype commits within so many seeds.
+fn first_violation(
+    seeds: u64,
+    scenario: &Scenario,
+    make: &dyn Fn(Seat) -> Box<dyn Prototype>,
+    counts: &dyn Fn(&Violation) -> bool,
+) -> Failure {
+    let found = (0..seeds).filter_map(|seed| simulate(seed, scenario, make).err());
+    let mut others = 0;
+    for failure in found {
+        if counts(&failure.violation) {
+            return failure;
+        }
+        others += 1;
+    }
+    panic!("not found in {seeds} seeds, which had {others} other failures");
+}
+
+#[test]
+fn in_fair_weather_every_height_is_decided_in_its_first_round() {
+    for nodes in [1, 4, 7] {
+        let report = passes(1, &Scenario::new(nodes));
+        assert!(report.rounds.len() > 5 && report.rounds.iter().all(|round| *round == 0), "{report:?}");
+        assert!(report.time < Duration::from_secs(7), "all is committed when the last was submitted");
+    }
+}
+
+#[test]
+fn four_replicas_bear_foul_weather_and_one_of_any_fault() {
+    let mut rounds = 0;
+    let mut crashes = 0;
+    for (number, fault) in faults().into_iter().enumerate() {
+        for seed in 0..2 {
+            let report = passes(seed + 100 * number as u64, &foul(4, vec![fault.clone()]));
+            rounds += report.rounds.iter().sum::<u32>();
+            crashes += report.crashes;
+        }
+    }
+    assert!(rounds > 10 && crashes > 10, "the weather was foul indeed: {rounds} rounds, {crashes} crashes");
+}
+
+#[test]
+fn seven_replicas_bear_two_faults_at_once() {
+    let faults = faults();
+    for (number, pair) in faults.windows(2).enumerate().step_by(2) {
+        passes(number as u64, &foul(7, pair.to_vec()));
+    }
+    passes(7, &foul(7, vec![traitor(Misdeed::ProposesTwo), traitor(Misdeed::VotesForAll)]));
+    passes(8, &foul(7, vec![Fault::Twins, Fault::Twins]));
+}
+
+#[test]
+fn a_replica_with_another_state_stops_and_the_others_go_on() {
+    for seed in 0..3 {
+        let scenario = Scenario { faulty: vec![Fault::Alters], ..Scenario::new(4) };
+        let report = passes(seed, &scenario);
+        let stopped = report.stopped.get(&report.faulty[0]).expect("it stops");
+        assert!(matches!(stopped, Stop::Block(BlockError::StateDiverges { .. })), "{stopped:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let scenario = foul(4, vec![Fault::Twins]);
+    let trace = passes(5, &scenario).trace;
+    assert_eq!(passes(5, &scenario).trace, trace);
+    assert_ne!(passes(6, &scenario).trace, trace);
+
+    let other = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "simulation::prints_a_trace", "--nocapture", "--test-threads=1"])
+        .env(TRACED, "5")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(other.stdout).unwrap();
+    assert!(printed.contains(&format!("trace {trace}")), "another process sees the same: {printed}");
+}
+
+/// The other process: prints the trace that it is asked for. Without the variable there is nothing to do.
+#[test]
+fn prints_a_trace() {
+    let Ok(seed) = std::env::var(TRACED) else { return };
+    println!("\ntrace {}", passes(seed.parse().unwrap(), &foul(4, vec![Fault::Twins])).trace);
+}
+
+#[test]
+fn many_seeds() {
+    let read = |name| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
+    let seeds = match (read("DT_LEDGER_SEED"), read("DT_LEDGER_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, seeds) => 0..seeds.unwrap_or(0),
+    };
+    for seed in seeds {
+        let faults = faults();
+        let pick = |number: u64| faults[number as usize % faults.len()].clone();
+        passes(seed, &foul(4, vec![pick(seed)]));
+        passes(seed, &foul(7, vec![pick(seed), pick(seed / faults.len() as u64)]));
+        if seed % 100 == 99 {
+            println!("{} seeds", seed + 1);
+        }
+    }
+}
+
+#[test]
+fn more_traitors_than_the_protocol_bears_break_it() {
+    let faulty = vec![traitor(Misdeed::ProposesTwo), traitor(Misdeed::VotesForAll)];
+    let scenario = Scenario { faulty, ..Scenario::new(4) };
+    let failure =
+        first_violation(20, &scenario, &tendermint, &|found| matches!(found, Violation::Fork { .. }));
+    let again = simulate(failure.seed, &scenario, &tendermint).unwrap_err();
+    assert_eq!(again.to_string(), failure.to_string(), "the seed finds it again");
+    let told = failure.to_string();
+    assert!(told.contains(&format!("seed {}", failure.seed)) && told.contains("has committed"), "{told}");
+}
+
+#[test]
+fn a_node_that_forgets_its_votes_over_a_crash_is_found_out() {
+    let forgetful = |seat: Seat| tendermint(Seat { kept: None, ..seat });
+    let crashes = Weather { crashes: 5, ..Weather::FOUL };
+    let scenario = Scenario { weather: crashes, ..Scenario::new(4) };
+    first_violation(40, &scenario, &forgetful, &|found| {
+        matches!(found, Violation::VotedTwice { .. } | Violation::Fork { .. })
+    });
+}
+
+#[test]
+fn a_prototype_without_locks_is_found_out() {
+    let naive = |seat: Seat| Box::new(Naive::new(seat, vote_quorum)) as Box<dyn Prototype>;
+    let scenario = Scenario { weather: Weather { crashes: 0, ..Weather::FOUL }, ..Scenario::new(4) };
+    first_violation(40, &scenario, &naive, &|found| matches!(found, Violation::Fork { .. }));
+    simulate(1, &Scenario::new(4), &naive).expect("nobody notices in fair weather");
+}
+
+#[test]
+fn a_prototype_without_a_quorum_is_stopped_by_its_replica() {
+    let hasty = |seat: Seat| Box::new(Naive::new(seat, |_| 1)) as Box<dyn Prototype>;
+    let refused = |found: &Violation| {
+        matches!(found, Violation::Stopped { reason: Stop::Block(BlockError::Uncommitted { .. }), .. })
+    };
+    first_violation(1, &Scenario::new(4), &hasty, &refused);
+}
+
+#[test]
+fn a_prototype_that_does_nothing_is_found_out() {
+    struct Idle;
+    impl Prototype for Idle {
+        fn handle(&mut self, _: Timestamp, _: Event) -> Result<Vec<Action>, Stop> {
+            Ok(Vec::new())
+        }
+    }
+    let failure = simulate(1, &Scenario::new(4), &|_| Box::new(Idle)).unwrap_err();
+    assert!(matches!(failure.violation, Violation::Stalled { missing: 12, .. }), "{failure}");
+}
+
+#[test]
+fn a_prototype_that_never_rests_is_found_out() {
+    struct Restless;
+    impl Prototype for Restless {
+        fn handle(&mut self, _: Timestamp, _: Event) -> Result<Vec<Action>, Stop> {
+            let again = Action::Wake { after: Duration::ZERO, timer: Bytes::new() };
+            Ok(vec![again])
+        }
+    }
+    let failure = simulate(1, &Scenario::new(1), &|_| Box::new(Restless)).unwrap_err();
+    assert!(matches!(failure.violation, Violation::Runaway { .. }), "{failure}");
+}
+
+/// What one might try first: the proposal of a round is voted on once, and a round without a quorum is followed by another, which knows
+/// nothing of it. Who has decided in the first meets others who decide otherwise in the second.
+struct Naive {
+    seat: Seat,
+    quorum: fn(usize) -> usize,
+    pool: Vec<Bytes>,
+    round: u32,
+    voted: bool,
+    blocks: BTreeMap<Digest, Block>,
+    votes: BTreeMap<(u32, Digest), BTreeMap<PartyId, Envelope<Commit>>>,
+}
+
+#[derive(BorshSerialize, BorshDeserialize)]
+enum Note {
+    Proposal(u32, Block),
+    Vote(Envelope<Commit>),
+    Decided(Block, CommitCertificate),
+    Transaction(Bytes),
+}
+
+impl Naive {
+    fn new(seat: Seat, quorum: fn(usize) -> usize) -> Self {
+        let (pool, round, voted, blocks, votes) = Default::default();
+        Self { seat, quorum, pool, round, voted, blocks, votes }
+    }
+
+    fn start_round(&mut self, round: u32, now: Timestamp, out: &mut Vec<Action>) -> Result<(), Stop> {
+        (self.round, self.voted) = (round, false);
+        let next = self.seat.replica.tip().height + 1;
+        let timer = codec::encode(&(next, round)).into();
+        out.push(Action::Wake { after: Duration::from_millis(400), timer });
+        if (next + u64::from(round)) % self.seat.nodes as u64 == self.seat.node as u64 {
+            let (block, _) = self.seat.replica.prepare(round, self.pool.clone(), now)?;
+            out.push(say(&Note::Proposal(round, block.clone())));
+            self.vote(block, out)?;
+        }
+        Ok(())
+    }
+
+    fn vote(&mut self, block: Block, out: &mut Vec<Action>) -> Result<(), Stop> {
+        let (chain, height, id) = (block.header.chain, block.header.height, block.header.digest());
+        self.blocks.insert(id, block);
+        if !self.voted {
+            self.voted = true;
+            let vote = Commit { chain, height, round: self.round, block: id };
+            let vote = Signed::new(vote, &*self.seat.signer)?.into_envelope();
+            out.push(say(&Note::Vote(vote.clone())));
+            self.count(vote);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, envelope: Envelope<Commit>) {
+        let Ok(vote) = envelope.clone().open() else { return };
+        if vote.height == self.seat.replica.tip().height + 1 {
+            self.votes.entry((vote.round, vote.block)).or_default().insert(vote.signer(), envelope);
+        }
+    }
+
+    fn decided(&self) -> Option<(Block, CommitCertificate)> {
+        let quorum = (self.quorum)(self.seat.nodes);
+        self.votes.iter().filter(|(_, votes)| votes.len() >= quorum).find_map(|((round, id), votes)| {
+            let certificate = CommitCertificate { round: *round, votes: votes.values().cloned().collect() };
+            Some((self.blocks.get(id)?.clone(), certificate))
+        })
+    }
+
+    fn commit(&mut self, block: Block, certificate: CommitCertificate) -> Result<(), Stop> {
+        let committed = self.seat.replica.commit(block, certificate)?;
+        self.pool.retain(|waiting| !committed.block.transactions.contains(waiting));
+        self.blocks.clear();
+        self.votes.clear();
+        Ok(())
+    }
+}
+
+fn say(note: &Note) -> Action {
+    Action::Broadcast(codec::encode(note).into())
+}
+
+impl Prototype for Naive {
+    fn handle(&mut self, now: Timestamp, event: Event) -> Result<Vec<Action>, Stop> {
+        let mut out = Vec::new();
+        let next = self.seat.replica.tip().height + 1;
+        match event {
+            Event::Start => self.start_round(0, now, &mut out)?,
+            Event::Submitted(bytes) => {
+                out.push(say(&Note::Transaction(bytes.clone())));
+                self.pool.push(bytes);
+            }
+            Event::Timer(timer) => {
+                if codec::decode(&timer, timer.len()) == Ok((next, self.round)) {
+                    self.start_round(self.round + 1, now, &mut out)?;
+                }
+            }
+            Event::Message { bytes, .. } => match codec::decode(&bytes, bytes.len()) {
+                Ok(Note::Transaction(bytes)) => self.pool.push(bytes),
+                Ok(Note::Vote(vote)) => self.count(vote),
+                Ok(Note::Proposal(round, block)) => {
+                    if round == self.round && self.seat.replica.verify(&block).is_ok() {
+                        self.vote(block, &mut out)?;
+                    }
+                }
+                Ok(Note::Decided(block, certificate)) => {
+                    if block.header.height == next && self.commit(block, certificate).is_ok() {
+                        self.start_round(0, now, &mut out)?;
+                    }
+                }
+                Err(_) => {}
+            },
+        }
+        while let Some((block, certificate)) = self.decided() {
+            self.commit(block.clone(), certificate.clone())?;
+            out.push(say(&Note::Decided(block, certificate)));
+            self.start_round(0, now, &mut out)?;
+        }
+        Ok(out)
+    }
+}
