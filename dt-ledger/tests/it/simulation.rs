@@ -162,7 +162,10 @@ fn more_traitors_than_the_protocol_bears_break_it() {
     let again = simulate(failure.seed, &scenario, &tendermint).unwrap_err();
     assert_eq!(again.to_string(), failure.to_string(), "the seed finds it again");
     let told = failure.to_string();
-    assert!(told.contains(&format!("seed {}", failure.seed)) && told.contains("has committed"), "{told}");
+    assert!(
+        told.contains(&format!("seed {}", failure.seed)) && told.contains("is at height 2 with block"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -391,16 +391,14 @@ impl<'a> Simulation<'a> {
     }
 
     fn compare(&mut self, number: usize) -> Result<(), Violation> {
-        let node = &mut self.nodes[number];
-        if node.fault.is_some() {
+        let node = &self.nodes[number];
+        let (before, tip) = (node.compared, node.replica.tip());
+        if node.fault.is_some() || tip.height == before {
             return Ok(());
         }
-        let before = node.compared;
+        self.note(Some(number), &format!("is at height {} with block", tip.height), tip.block.as_ref());
+        let node = &mut self.nodes[number];
         node.compared = self.checks.compare(number, &node.replica, before)?;
-        if node.compared > before {
-            let block = node.replica.tip().block;
-            self.note(Some(number), "has committed", block.as_ref());
-        }
         Ok(())
     }
 
