@@ -43,6 +43,12 @@ const TOLD: usize = 60;
 /// How far the nodes' clocks are apart at most.
 const CLOCK_SKEW: Duration = Duration::from_millis(40);
 
+/// How long the network is cut at most: several rounds of a protocol.
+const LONGEST_CUT: Duration = Duration::from_millis(1200);
+/// How long a node that crashed is away at most: less than a round, or many heights.
+const SHORT_ABSENCE: Duration = Duration::from_millis(100);
+const LONG_ABSENCE: Duration = Duration::from_millis(2000);
+
 const TRACE: Domain = Domain::new("dt/ledger/simulation/v1");
 
 /// Runs the prototype that `make` makes through `scenario`, with chance as `seed` has it.
@@ -87,9 +93,27 @@ enum Happening {
     Restart {
         node: usize,
     },
-    /// From now on these nodes hear none but each other, and so do the others.
-    Cut(Vec<usize>),
+    /// From now on the network is cut in two, or whole again.
+    Cut(Option<Cut>),
     Calm,
+}
+
+/// Two groups of nodes of which one does not hear the other.
+#[derive(Debug)]
+struct Cut {
+    group: Vec<usize>,
+    /// Whether the rest hears the group all the same.
+    one_way: bool,
+}
+
+impl Cut {
+    fn stops(&self, from: usize, to: usize) -> bool {
+        match (self.group.contains(&from), self.group.contains(&to)) {
+            (true, false) => !self.one_way,
+            (false, true) => true,
+            _ => false,
+        }
+    }
 }
 
 struct Node {
@@ -122,7 +146,7 @@ struct Simulation<'a> {
     queue: BTreeMap<(Duration, u64), Happening>,
     scheduled: u64,
     nodes: Vec<Node>,
-    cut: Option<Vec<usize>>,
+    cut: Option<Cut>,
     calm: bool,
     submissions: Vec<Submission>,
     checks: Checks,
@@ -191,19 +215,21 @@ impl<'a> Simulation<'a> {
         }
         for _ in 0..self.scenario.weather.partitions {
             let start = self.dice.between((Duration::ZERO, unrest));
-            let end = start + self.dice.between((Duration::ZERO, unrest / 4));
+            let end = start + self.dice.between((Duration::ZERO, LONGEST_CUT));
             let size = self.dice.place(self.nodes.len());
             let group = self.dice.choose(size, self.nodes.len());
-            self.at(start, Happening::Cut(group));
-            self.at(end, Happening::Cut(Vec::new()));
+            let one_way = self.dice.happens(500);
+            self.at(start, Happening::Cut(Some(Cut { group, one_way })));
+            self.at(end, Happening::Cut(None));
         }
-        for node in 0..self.nodes.len() {
-            for _ in 0..self.scenario.weather.crashes {
+        let honest = (0..self.nodes.len()).filter(|&node| self.nodes[node].fault.is_none());
+        for node in honest.collect::<Vec<_>>() {
+            for _ in 0..self.dice.below(1 + u64::from(self.scenario.weather.crashes)) {
                 let at = self.dice.between((Duration::ZERO, unrest));
-                let away = self.dice.between((Duration::ZERO, unrest / 3));
-                if self.nodes[node].fault.is_none() && self.dice.happens(750) {
-                    self.at(at, Happening::Crash { node, away });
-                }
+                // Some come back while the others still wait for their vote, some when much has happened.
+                let longest = if self.dice.happens(500) { SHORT_ABSENCE } else { LONG_ABSENCE };
+                let away = self.dice.between((Duration::ZERO, longest));
+                self.at(at, Happening::Crash { node, away });
             }
         }
     }
@@ -246,9 +272,14 @@ impl<'a> Simulation<'a> {
                 }
             }
             Happening::Restart { node } => self.restart(node)?,
-            Happening::Cut(group) => {
-                self.note(None, "partition", &group.iter().map(|&node| node as u8).collect::<Vec<_>>());
-                self.cut = Some(group);
+            Happening::Cut(cut) => {
+                let group = cut.iter().flat_map(|cut| &cut.group).map(|&node| node as u8);
+                self.note(
+                    None,
+                    if cut.is_some() { "is cut" } else { "is whole" },
+                    &group.collect::<Vec<_>>(),
+                );
+                self.cut = cut;
             }
             Happening::Calm => {
                 self.note(None, "calm", b"");
@@ -377,7 +408,7 @@ impl<'a> Simulation<'a> {
             return;
         }
         let weather = if self.calm { Weather::FAIR } else { self.scenario.weather.clone() };
-        let apart = self.cut.as_ref().is_some_and(|group| group.contains(&from) != group.contains(&to));
+        let apart = self.cut.as_ref().is_some_and(|cut| cut.stops(from, to));
         let lost = self.dice.happens(weather.lost);
         let copies = 1 + u8::from(self.dice.happens(weather.doubled));
         if apart || lost {

@@ -50,7 +50,7 @@ pub struct Weather {
     pub lost: u16,
     /// How many of a thousand messages arrive twice.
     pub doubled: u16,
-    /// How often the nodes are cut into two groups that do not hear each other, for a quarter of the unrest at most.
+    /// How often the nodes are cut into two groups that do not hear each other, or of which one does not hear the other.
     pub partitions: u32,
     /// How often each honest node crashes, at most.
     pub crashes: u32,
@@ -71,8 +71,8 @@ impl Weather {
         delay: (Duration::from_millis(1), Duration::from_millis(400)),
         lost: 100,
         doubled: 100,
-        partitions: 3,
-        crashes: 2,
+        partitions: 6,
+        crashes: 5,
     };
 }
 
