@@ -1,7 +1,7 @@
 //! The run itself: nodes, the messages between them, and the order in which things happen.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -93,28 +93,13 @@ enum Happening {
     Restart {
         node: usize,
     },
-    /// From now on the network is cut in two, or whole again.
-    Cut(Option<Cut>),
+    /// From now on these nodes are not heard by those, the first not by the second.
+    Cut(Links),
     Calm,
 }
 
-/// Two groups of nodes of which one does not hear the other.
-#[derive(Debug)]
-struct Cut {
-    group: Vec<usize>,
-    /// Whether the rest hears the group all the same.
-    one_way: bool,
-}
-
-impl Cut {
-    fn stops(&self, from: usize, to: usize) -> bool {
-        match (self.group.contains(&from), self.group.contains(&to)) {
-            (true, false) => !self.one_way,
-            (false, true) => true,
-            _ => false,
-        }
-    }
-}
+/// Ways from one node to another.
+type Links = BTreeSet<(usize, usize)>;
 
 struct Node {
     signer: Arc<dyn Signer>,
@@ -146,7 +131,7 @@ struct Simulation<'a> {
     queue: BTreeMap<(Duration, u64), Happening>,
     scheduled: u64,
     nodes: Vec<Node>,
-    cut: Option<Cut>,
+    cut: Links,
     calm: bool,
     submissions: Vec<Submission>,
     checks: Checks,
@@ -181,7 +166,7 @@ impl<'a> Simulation<'a> {
             queue: BTreeMap::new(),
             scheduled: 0,
             nodes,
-            cut: None,
+            cut: Links::new(),
             calm: false,
             checks: Checks::expecting(submissions.iter().map(|(digest, _)| *digest)),
             submissions,
@@ -216,11 +201,9 @@ impl<'a> Simulation<'a> {
         for _ in 0..self.scenario.weather.partitions {
             let start = self.dice.between((Duration::ZERO, unrest));
             let end = start + self.dice.between((Duration::ZERO, LONGEST_CUT));
-            let size = self.dice.place(self.nodes.len());
-            let group = self.dice.choose(size, self.nodes.len());
-            let one_way = self.dice.happens(500);
-            self.at(start, Happening::Cut(Some(Cut { group, one_way })));
-            self.at(end, Happening::Cut(None));
+            let cut = self.cut_links();
+            self.at(start, Happening::Cut(cut));
+            self.at(end, Happening::Cut(Links::new()));
         }
         let honest = (0..self.nodes.len()).filter(|&node| self.nodes[node].fault.is_none());
         for node in honest.collect::<Vec<_>>() {
@@ -232,6 +215,26 @@ impl<'a> Simulation<'a> {
                 self.at(at, Happening::Crash { node, away });
             }
         }
+    }
+
+    /// A partition, or one in which one side still hears the other, or any half of all ways.
+    fn cut_links(&mut self) -> Links {
+        let nodes = self.nodes.len();
+        let size = self.dice.place(nodes);
+        let group = self.dice.choose(size, nodes);
+        let (both_ways, any) = (self.dice.happens(500), self.dice.happens(500));
+        let mut links = Links::new();
+        for (from, to) in (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to))) {
+            let parted = match (group.contains(&from), group.contains(&to)) {
+                (true, false) => true,
+                (false, true) => both_ways,
+                _ => false,
+            };
+            if if any { self.dice.happens(500) } else { parted } {
+                links.insert((from, to));
+            }
+        }
+        links
     }
 
     fn at(&mut self, time: Duration, happening: Happening) {
@@ -273,18 +276,14 @@ impl<'a> Simulation<'a> {
             }
             Happening::Restart { node } => self.restart(node)?,
             Happening::Cut(cut) => {
-                let group = cut.iter().flat_map(|cut| &cut.group).map(|&node| node as u8);
-                self.note(
-                    None,
-                    if cut.is_some() { "is cut" } else { "is whole" },
-                    &group.collect::<Vec<_>>(),
-                );
+                let ways = cut.iter().flat_map(|&(from, to)| [from as u8, to as u8]).collect::<Vec<_>>();
+                self.note(None, if cut.is_empty() { "is whole" } else { "is cut" }, &ways);
                 self.cut = cut;
             }
             Happening::Calm => {
                 self.note(None, "calm", b"");
                 self.calm = true;
-                self.cut = None;
+                self.cut.clear();
                 for node in 0..self.nodes.len() {
                     self.nodes[node].dying = None;
                     self.restart(node)?;
@@ -408,10 +407,9 @@ impl<'a> Simulation<'a> {
             return;
         }
         let weather = if self.calm { Weather::FAIR } else { self.scenario.weather.clone() };
-        let apart = self.cut.as_ref().is_some_and(|cut| cut.stops(from, to));
         let lost = self.dice.happens(weather.lost);
         let copies = 1 + u8::from(self.dice.happens(weather.doubled));
-        if apart || lost {
+        if lost || self.cut.contains(&(from, to)) {
             return;
         }
         for _ in 0..copies {

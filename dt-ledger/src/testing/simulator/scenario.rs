@@ -50,7 +50,8 @@ pub struct Weather {
     pub lost: u16,
     /// How many of a thousand messages arrive twice.
     pub doubled: u16,
-    /// How often the nodes are cut into two groups that do not hear each other, or of which one does not hear the other.
+    /// How often the network is cut for a while: into two groups that do not hear each other, or of which one does not hear the other,
+    /// or so that some nodes do not hear some others.
     pub partitions: u32,
     /// How often each honest node crashes, at most.
     pub crashes: u32,
@@ -71,7 +72,7 @@ impl Weather {
         delay: (Duration::from_millis(1), Duration::from_millis(400)),
         lost: 100,
         doubled: 100,
-        partitions: 6,
+        partitions: 12,
         crashes: 5,
     };
 }
