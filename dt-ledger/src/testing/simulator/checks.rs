@@ -107,7 +107,7 @@ pub struct Failure {
     pub at: Duration,
     /// What was violated.
     #[source]
-    pub violation: Violation,
+    pub violation: Box<Violation>,
     /// What happened last, the newest at the end.
     pub last: Vec<String>,
 }
@@ -117,7 +117,7 @@ impl fmt::Display for Failure {
         for line in &self.last {
             writeln!(f, "{line}")?;
         }
-        write!(f, "seed {}, after {} ms: {}", self.seed, self.at.as_millis(), reasons(&self.violation))
+        write!(f, "seed {}, after {} ms: {}", self.seed, self.at.as_millis(), reasons(&*self.violation))
     }
 }
 

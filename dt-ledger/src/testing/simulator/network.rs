@@ -71,7 +71,8 @@ pub fn simulate(seed: u64, scenario: &Scenario, make: Make<'_>) -> Result<Report
                 let who = node.map_or("network".to_owned(), |node| format!("node {node}"));
                 format!("{:>6} ms  {who:<8} {what}", at.as_millis())
             });
-            Err(Failure { seed, at: simulation.now, violation, last: last.collect() })
+            let last = last.collect();
+            Err(Failure { seed, at: simulation.now, violation: Box::new(violation), last })
         }
     }
 }

@@ -58,7 +58,19 @@ const MAX_PENDING: usize = 10_000;
 /// Longer than any journal but for its blocks, which are no longer than those of the chain.
 const MAX_JOURNAL_BYTES: usize = usize::MAX;
 
-/// One node's engine.
+/// One node's engine of Tendermint, the reference of a [`Prototype`] (Buchman, Kwon, Milosevic 2018, algorithm 1).
+///
+/// It bears f faulty validators among 3f + 1, crashes, and a network that loses messages, and goes on as soon as messages arrive in time.
+/// The set of validators may change from block to block, as long as each of them is a node of the network.
+///
+/// # Examples
+/// ```
+/// use dt_ledger::testing::{Fault, Scenario, Tendermint, Weather, simulate};
+///
+/// let scenario = Scenario { faulty: vec![Fault::Twins], weather: Weather::FOUL, ..Scenario::new(4) };
+/// let report = simulate(7, &scenario, &|seat| Box::new(Tendermint::new(seat))).unwrap();
+/// assert!(report.rounds.iter().any(|round| *round > 0), "not every height was decided at the first attempt");
+/// ```
 pub struct Tendermint {
     seat: Seat,
     now: Timestamp,
