@@ -169,18 +169,29 @@ fn many_seeds() {
 }
 
 /// The case that locks are for. Node 1 proposes; node 2 does not hear of it. Node 0 hears all votes, decides, and is not heard any more.
-/// Nodes 1 and 3 have locked the block when node 2 proposes another, which would have a quorum with them.
+/// Nodes 1 and 3 have locked the block when node 2 proposes another, which would have a quorum with them. That they crash in between makes
+/// no difference.
 #[test]
 fn what_one_node_has_decided_the_others_decide_later() {
     struct Muffled {
         inner: Tendermint,
         seat: Seat,
+        crash: Option<Timestamp>,
         until: Timestamp,
     }
     impl Prototype for Muffled {
         fn handle(&mut self, now: Timestamp, event: Event) -> Result<Vec<Action>, Stop> {
+            let mut done = Vec::new();
+            if self.crash.take_if(|crash| *crash < now).is_some() {
+                self.inner = Tendermint::new(self.seat.clone());
+                done = self.inner.handle(now, Event::Start)?;
+            }
+            done.extend(self.inner.handle(now, event)?);
             let mut heard = Vec::new();
-            for action in self.inner.handle(now, event)? {
+            for action in done {
+                if let Action::Keep(journal) = &action {
+                    self.seat.kept = Some(journal.clone());
+                }
                 let Action::Broadcast(bytes) = action else {
                     heard.push(action);
                     continue;
@@ -202,8 +213,10 @@ fn what_one_node_has_decided_the_others_decide_later() {
         }
     }
     let muffled = |seat: Seat| {
-        let until = seat.replica.genesis().time.saturating_add(Duration::from_secs(3));
-        Box::new(Muffled { inner: Tendermint::new(seat.clone()), seat, until }) as Box<dyn Prototype>
+        let at = |millis| seat.replica.genesis().time.saturating_add(Duration::from_millis(millis));
+        // Between the votes of the first round and the second round.
+        let (crash, until) = (Some(at(600)), at(3000));
+        Box::new(Muffled { inner: Tendermint::new(seat.clone()), seat, crash, until }) as Box<dyn Prototype>
     };
     for seed in 0..5 {
         let report = simulate(seed, &Scenario::new(4), &muffled).unwrap();
