@@ -37,6 +37,7 @@ fn faults() -> Vec<Fault> {
         Misdeed::OtherState,
         Misdeed::TimeGoesBack,
         Misdeed::TimeRunsAhead,
+        Misdeed::ClaimsAQuorum,
     ];
     let own = [Fault::Silent, Fault::Dead, Fault::Twins, Fault::Replays, Fault::Alters];
     own.into_iter().chain(misdeeds.map(traitor)).collect()
@@ -170,20 +171,26 @@ fn many_seeds() {
 
 /// The case that locks are for. Node 1 proposes; node 2 does not hear of it. Node 0 hears all votes, decides, and is not heard any more.
 /// Nodes 1 and 3 have locked the block when node 2 proposes another, which would have a quorum with them. That they crash in between makes
-/// no difference.
+/// no difference, nor does it that node 2 claims to have a quorum already.
 #[test]
 fn what_one_node_has_decided_the_others_decide_later() {
     struct Muffled {
-        inner: Tendermint,
+        inner: Box<dyn Prototype>,
         seat: Seat,
         crash: Option<Timestamp>,
         until: Timestamp,
+    }
+    fn honest_or_not(seat: Seat) -> Box<dyn Prototype> {
+        match seat.node {
+            2 => Box::new(Traitor::new(seat, Misdeed::ClaimsAQuorum)),
+            _ => tendermint(seat),
+        }
     }
     impl Prototype for Muffled {
         fn handle(&mut self, now: Timestamp, event: Event) -> Result<Vec<Action>, Stop> {
             let mut done = Vec::new();
             if self.crash.take_if(|crash| *crash < now).is_some() {
-                self.inner = Tendermint::new(self.seat.clone());
+                self.inner = honest_or_not(self.seat.clone());
                 done = self.inner.handle(now, Event::Start)?;
             }
             done.extend(self.inner.handle(now, event)?);
@@ -216,7 +223,7 @@ fn what_one_node_has_decided_the_others_decide_later() {
         let at = |millis| seat.replica.genesis().time.saturating_add(Duration::from_millis(millis));
         // Between the votes of the first round and the second round.
         let (crash, until) = (Some(at(600)), at(3000));
-        Box::new(Muffled { inner: Tendermint::new(seat.clone()), seat, crash, until }) as Box<dyn Prototype>
+        Box::new(Muffled { inner: honest_or_not(seat.clone()), seat, crash, until }) as Box<dyn Prototype>
     };
     for seed in 0..5 {
         let report = simulate(seed, &Scenario::new(4), &muffled).unwrap();

@@ -25,6 +25,8 @@ pub enum Misdeed {
     TimeGoesBack,
     /// It proposes blocks whose time is far in the future.
     TimeRunsAhead,
+    /// It proposes new blocks as if a quorum had prevoted for them in the round before.
+    ClaimsAQuorum,
 }
 
 /// A validator that runs [`Tendermint`] but for one [`Misdeed`].
@@ -53,9 +55,9 @@ impl Traitor {
         Ok([prevote.to_bytes(), precommit.to_bytes()])
     }
 
-    /// The packet of its own `proposal` with `block` in it, so far as it can be proposed.
-    fn propose(&self, proposal: &Proposal, block: Block) -> Result<Packet, Stop> {
-        let proposal = Proposal { valid_round: None, block: block.header.digest(), ..proposal.clone() };
+    /// The packet of its own `proposal` with `block` in it, without a proof.
+    fn propose(&self, proposal: Proposal, block: Block) -> Result<Packet, Stop> {
+        let proposal = Proposal { block: block.header.digest(), ..proposal };
         Ok(Packet::Proposal(Box::new(Proposed { proposal: self.sign(proposal)?, block, proof: Vec::new() })))
     }
 
@@ -68,6 +70,10 @@ impl Traitor {
                 other.header.time = Timestamp::from_millis(other.header.time.as_millis() + 1);
                 return self.propose_both(proposal, [block.clone(), other]);
             }
+            Misdeed::ClaimsAQuorum => {
+                let claim = Proposal { valid_round: proposal.round.checked_sub(1), ..proposal.clone() };
+                return Ok(vec![Action::Broadcast(self.propose(claim, other)?.to_bytes())]);
+            }
             Misdeed::BadTransaction => {
                 other.transactions.push(Bytes::from_static(b"no transaction"));
                 let leaves: Vec<Digest> = other.transactions.iter().map(|bytes| leaf_hash(bytes)).collect();
@@ -78,7 +84,7 @@ impl Traitor {
             Misdeed::TimeRunsAhead => other.header.time = Timestamp::from_millis(u64::MAX),
         }
         let votes = self.votes(proposal.height, proposal.round, other.header.digest())?;
-        let packets = std::iter::once(self.propose(proposal, other)?.to_bytes()).chain(votes);
+        let packets = std::iter::once(self.propose(new(proposal), other)?.to_bytes()).chain(votes);
         Ok(packets.map(Action::Broadcast).collect())
     }
 
@@ -86,7 +92,7 @@ impl Traitor {
         let mut actions = Vec::new();
         for (half, block) in blocks.into_iter().enumerate() {
             let votes = self.votes(proposal.height, proposal.round, block.header.digest())?;
-            let packets = std::iter::once(self.propose(proposal, block)?.to_bytes()).chain(votes);
+            let packets = std::iter::once(self.propose(new(proposal), block)?.to_bytes()).chain(votes);
             for bytes in packets {
                 let hearers = (0..self.seat.nodes).filter(|to| to % 2 == half);
                 actions.extend(hearers.map(|to| Action::Send { to, bytes: bytes.clone() }));
@@ -104,6 +110,11 @@ impl Traitor {
         }
         Ok(actions)
     }
+}
+
+/// The proposal as one of a block that no round has voted for.
+fn new(proposal: &Proposal) -> Proposal {
+    Proposal { valid_round: None, ..proposal.clone() }
 }
 
 impl Prototype for Traitor {
