@@ -177,10 +177,11 @@ fn what_one_node_has_decided_the_others_decide_later() {
     struct Muffled {
         inner: Box<dyn Prototype>,
         seat: Seat,
+        make: fn(Seat) -> Box<dyn Prototype>,
         crash: Option<Timestamp>,
         until: Timestamp,
     }
-    fn honest_or_not(seat: Seat) -> Box<dyn Prototype> {
+    fn claims(seat: Seat) -> Box<dyn Prototype> {
         match seat.node {
             2 => Box::new(Traitor::new(seat, Misdeed::ClaimsAQuorum)),
             _ => tendermint(seat),
@@ -190,7 +191,7 @@ fn what_one_node_has_decided_the_others_decide_later() {
         fn handle(&mut self, now: Timestamp, event: Event) -> Result<Vec<Action>, Stop> {
             let mut done = Vec::new();
             if self.crash.take_if(|crash| *crash < now).is_some() {
-                self.inner = honest_or_not(self.seat.clone());
+                self.inner = (self.make)(self.seat.clone());
                 done = self.inner.handle(now, Event::Start)?;
             }
             done.extend(self.inner.handle(now, event)?);
@@ -219,15 +220,17 @@ fn what_one_node_has_decided_the_others_decide_later() {
             Ok(heard)
         }
     }
-    let muffled = |seat: Seat| {
+    let muffle = |make: fn(Seat) -> Box<dyn Prototype>, seat: Seat| {
         let at = |millis| seat.replica.genesis().time.saturating_add(Duration::from_millis(millis));
         // Between the votes of the first round and the second round.
         let (crash, until) = (Some(at(600)), at(3000));
-        Box::new(Muffled { inner: honest_or_not(seat.clone()), seat, crash, until }) as Box<dyn Prototype>
+        Box::new(Muffled { inner: make(seat.clone()), seat, make, crash, until }) as Box<dyn Prototype>
     };
     for seed in 0..5 {
-        let report = simulate(seed, &Scenario::new(4), &muffled).unwrap();
-        assert_eq!(report.rounds[0], 0, "node 0 decided in the first round");
+        for make in [tendermint, claims] {
+            let report = simulate(seed, &Scenario::new(4), &|seat| muffle(make, seat)).unwrap();
+            assert_eq!(report.rounds[0], 0, "node 0 decided in the first round");
+        }
     }
 }
 
