@@ -13,5 +13,6 @@ mod membership;
 mod model;
 mod policies;
 mod proofs;
+mod prototypes;
 mod simulation;
 mod support;

@@ -17,8 +17,11 @@ mod checks;
 mod dice;
 mod faults;
 mod network;
+mod node;
+mod plan;
 mod prototype;
 mod scenario;
+mod trace;
 mod watch;
 mod workload;
 

@@ -1,21 +1,24 @@
 //! The run itself: nodes, the messages between them, and the order in which things happen.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dt_model::{Digest, Domain, Signer, Timestamp};
+use dt_model::{Digest, Timestamp};
 
 use super::checks::{Checks, Failure, Violation};
 use super::dice::Dice;
-use super::faults::{Altering, spoil};
-use super::prototype::{Action, Event, Make, Prototype, Seat, Stop};
-use super::scenario::{Fault, Scenario, Weather};
-use super::watch::{Doubled, Watched};
+use super::faults::spoil;
+use super::node::Node;
+use super::plan::{Happening, Links, plan};
+use super::prototype::{Action, Event, Make, Seat, Stop};
+use super::scenario::{Scenario, Weather};
+use super::trace::Trace;
+use super::watch::Doubled;
 use super::workload::{self, Submission};
 use crate::testing::Fixture;
-use crate::{LedgerStore, MemoryStore, Replica, audit};
+use crate::{MemoryStore, audit};
 
 /// What a simulation that found no violation can tell.
 #[derive(Debug)]
@@ -38,18 +41,8 @@ pub struct Report {
 
 /// More events than this are a prototype that never comes to rest.
 const MAX_EVENTS: u64 = 2_000_000;
-/// How many of the last events a failure tells.
-const TOLD: usize = 60;
 /// How far the nodes' clocks are apart at most.
 const CLOCK_SKEW: Duration = Duration::from_millis(40);
-
-/// How long the network is cut at most: several rounds of a protocol.
-const LONGEST_CUT: Duration = Duration::from_millis(1200);
-/// How long a node that crashed is away at most: less than a round, or many heights.
-const SHORT_ABSENCE: Duration = Duration::from_millis(100);
-const LONG_ABSENCE: Duration = Duration::from_millis(2000);
-
-const TRACE: Domain = Domain::new("dt/ledger/simulation/v1");
 
 /// Runs the prototype that `make` makes through `scenario`, with chance as `seed` has it.
 ///
@@ -67,58 +60,10 @@ pub fn simulate(seed: u64, scenario: &Scenario, make: Make<'_>) -> Result<Report
     match simulation.run() {
         Ok(()) => Ok(simulation.report()),
         Err(violation) => {
-            let last = simulation.last.iter().map(|(at, node, what)| {
-                let who = node.map_or("network".to_owned(), |node| format!("node {node}"));
-                format!("{:>6} ms  {who:<8} {what}", at.as_millis())
-            });
-            let last = last.collect();
-            Err(Failure { seed, at: simulation.now, violation: Box::new(violation), last })
+            let (at, last) = (simulation.now, simulation.trace.told());
+            Err(Failure { seed, at, violation: Box::new(violation), last })
         }
     }
-}
-
-/// A thing that is to happen.
-#[derive(Debug)]
-enum Happening {
-    /// A node is told something. What was meant for an earlier life of it is lost.
-    Tell {
-        node: usize,
-        life: Option<u32>,
-        event: Event,
-    },
-    /// A node is to crash in the midst of what it does next, and to come back after so long.
-    Crash {
-        node: usize,
-        away: Duration,
-    },
-    Restart {
-        node: usize,
-    },
-    /// From now on these nodes are not heard by those, the first not by the second.
-    Cut(Links),
-    Calm,
-}
-
-/// Ways from one node to another.
-type Links = BTreeSet<(usize, usize)>;
-
-struct Node {
-    signer: Arc<dyn Signer>,
-    /// Of the honest ones.
-    watched: Option<Arc<Watched>>,
-    /// Of the faulty ones: which of the scenario's faults it has.
-    fault: Option<usize>,
-    store: Arc<dyn LedgerStore>,
-    replica: Arc<Replica>,
-    /// `None` while it is down, and when it has stopped.
-    engine: Option<Box<dyn Prototype>>,
-    kept: Option<Bytes>,
-    /// How often it has crashed.
-    life: u32,
-    dying: Option<Duration>,
-    skew: Duration,
-    /// The height up to which it was compared with the others.
-    compared: u64,
 }
 
 struct Simulation<'a> {
@@ -136,10 +81,9 @@ struct Simulation<'a> {
     calm: bool,
     submissions: Vec<Submission>,
     checks: Checks,
-    trace: Digest,
+    trace: Trace,
     events: u64,
     crashes: u32,
-    last: VecDeque<(Duration, Option<usize>, String)>,
     stopped: BTreeMap<usize, Stop>,
 }
 
@@ -171,71 +115,20 @@ impl<'a> Simulation<'a> {
             calm: false,
             checks: Checks::expecting(submissions.iter().map(|(digest, _)| *digest)),
             submissions,
-            trace: Digest::ZERO,
+            trace: Trace::default(),
             events: 0,
             crashes: 0,
-            last: VecDeque::new(),
             stopped: BTreeMap::new(),
             dice,
         };
         let rubbish = workload::inadmissible(&chain, &mut simulation.dice);
-        simulation.plan(rubbish);
+        let offered = simulation.submissions.iter().map(|(_, bytes)| bytes.clone()).chain(rubbish).collect();
+        let honest: Vec<usize> =
+            (0..scenario.nodes).filter(|&node| simulation.nodes[node].fault.is_none()).collect();
+        for (time, happening) in plan(scenario, &honest, offered, &mut simulation.dice) {
+            simulation.at(time, happening);
+        }
         simulation
-    }
-
-    /// Decides beforehand what the unrest brings.
-    fn plan(&mut self, rubbish: Vec<Bytes>) {
-        let unrest = self.scenario.unrest;
-        self.at(unrest, Happening::Calm);
-        for node in 0..self.nodes.len() {
-            self.at(Duration::ZERO, Happening::Restart { node });
-        }
-        let good = self.submissions.iter().map(|(_, bytes)| bytes.clone());
-        for bytes in good.chain(rubbish).collect::<Vec<_>>() {
-            for _ in 0..2 {
-                let (node, at) =
-                    (self.dice.place(self.nodes.len()), self.dice.between((Duration::ZERO, unrest)));
-                let event = Event::Submitted(bytes.clone());
-                self.at(at, Happening::Tell { node, life: None, event });
-            }
-        }
-        for _ in 0..self.scenario.weather.partitions {
-            let start = self.dice.between((Duration::ZERO, unrest));
-            let end = start + self.dice.between((Duration::ZERO, LONGEST_CUT));
-            let cut = self.cut_links();
-            self.at(start, Happening::Cut(cut));
-            self.at(end, Happening::Cut(Links::new()));
-        }
-        let honest = (0..self.nodes.len()).filter(|&node| self.nodes[node].fault.is_none());
-        for node in honest.collect::<Vec<_>>() {
-            for _ in 0..self.dice.below(1 + u64::from(self.scenario.weather.crashes)) {
-                let at = self.dice.between((Duration::ZERO, unrest));
-                // Some come back while the others still wait for their vote, some when much has happened.
-                let longest = if self.dice.happens(500) { SHORT_ABSENCE } else { LONG_ABSENCE };
-                let away = self.dice.between((Duration::ZERO, longest));
-                self.at(at, Happening::Crash { node, away });
-            }
-        }
-    }
-
-    /// A partition, or one in which one side still hears the other, or any half of all ways.
-    fn cut_links(&mut self) -> Links {
-        let nodes = self.nodes.len();
-        let size = self.dice.place(nodes);
-        let group = self.dice.choose(size, nodes);
-        let (both_ways, any) = (self.dice.happens(500), self.dice.happens(500));
-        let mut links = Links::new();
-        for (from, to) in (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to))) {
-            let parted = match (group.contains(&from), group.contains(&to)) {
-                (true, false) => true,
-                (false, true) => both_ways,
-                _ => false,
-            };
-            if if any { self.dice.happens(500) } else { parted } {
-                links.insert((from, to));
-            }
-        }
-        links
     }
 
     fn at(&mut self, time: Duration, happening: Happening) {
@@ -456,18 +349,8 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// Writes one more thing into the trace.
-    fn note(&mut self, node: Option<usize>, what: &str, bytes: &[u8]) {
-        let about = TRACE.sha256(&[bytes]);
-        let (at, who) = (self.now.as_millis() as u64, node.map_or(u64::MAX, |node| node as u64));
-        let parts =
-            [self.trace.as_ref(), &at.to_be_bytes(), &who.to_be_bytes(), about.as_ref(), what.as_bytes()];
-        self.trace = TRACE.sha256(&parts);
-        if self.last.len() == TOLD {
-            self.last.pop_front();
-        }
-        let what = if bytes.is_empty() { what.to_owned() } else { format!("{what} {}", about.short()) };
-        self.last.push_back((self.now, node, what));
+    fn note(&mut self, who: Option<usize>, what: &str, bytes: &[u8]) {
+        self.trace.note(self.now, who, what, bytes);
     }
 
     fn report(self) -> Report {
@@ -478,7 +361,7 @@ impl<'a> Simulation<'a> {
             }
         }
         Report {
-            trace: self.trace,
+            trace: self.trace.digest(),
             events: self.events,
             time: self.now,
             rounds: self.checks.rounds(),
@@ -486,46 +369,5 @@ impl<'a> Simulation<'a> {
             faulty,
             stopped: self.stopped,
         }
-    }
-}
-
-impl Node {
-    fn new(
-        chain: &Fixture,
-        number: usize,
-        fault: Option<usize>,
-        scenario: &Scenario,
-        skew: Duration,
-    ) -> Self {
-        let identity = chain.validator(number as u64);
-        let memory = MemoryStore::default();
-        let alters =
-            fault.and_then(|fault| scenario.faulty.get(fault)).is_some_and(|f| matches!(f, Fault::Alters));
-        let store: Arc<dyn LedgerStore> =
-            if alters { Arc::new(Altering::new(memory)) } else { Arc::new(memory) };
-        let replica =
-            Replica::open(Arc::clone(&store), chain.replica().genesis()).expect("an empty store opens");
-        let watched = Watched::new(identity);
-        Self {
-            signer: watched.clone(),
-            watched: fault.is_none().then_some(watched),
-            fault,
-            store,
-            replica: Arc::new(replica),
-            engine: None,
-            kept: None,
-            life: 0,
-            dying: None,
-            skew,
-            compared: 0,
-        }
-    }
-
-    /// The replica as a restart finds it.
-    fn open(&self) -> Result<Replica, Violation> {
-        Replica::open(Arc::clone(&self.store), self.replica.genesis()).map_err(|error| match error {
-            crate::OpenReplicaError::Store(error) => Violation::Store(error),
-            error => panic!("a replica's own store opens again: {error}"),
-        })
     }
 }
