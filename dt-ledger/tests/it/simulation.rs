@@ -196,11 +196,10 @@ fn more_traitors_than_the_protocol_bears_break_it() {
         first_violation(20, &scenario, &tendermint, &|found| matches!(found, Violation::Fork { .. }));
     let again = simulate(failure.seed, &scenario, &tendermint).unwrap_err();
     assert_eq!(again.to_string(), failure.to_string(), "the seed finds it again");
+    let Violation::Fork { node, height } = *failure.violation else { unreachable!("looked for a fork") };
     let told = failure.to_string();
-    assert!(
-        told.contains(&format!("seed {}", failure.seed)) && told.contains("is at height 2 with block"),
-        "{told}"
-    );
+    let (seed, fork) = (format!("seed {}", failure.seed), format!("node {node}   is at height {height}"));
+    assert!(told.contains(&seed) && told.contains(&fork), "seed and last events are told: {told}");
 }
 
 #[test]

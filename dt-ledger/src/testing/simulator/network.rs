@@ -333,7 +333,7 @@ impl<'a> Simulation<'a> {
     fn audit(&self) -> Result<(), Violation> {
         let honest = self.nodes.iter().enumerate().find(|(_, node)| node.fault.is_none());
         let Some((number, node)) = honest else { return Ok(()) };
-        audit(&*node.store, node.replica.genesis(), &mut |_| {})
+        audit(&node.settled()?, node.replica.genesis(), &mut |_| {})
             .map_err(|error| Violation::Audit { node: number, error })?;
         Ok(())
     }

@@ -11,8 +11,9 @@ use super::faults::Altering;
 use super::prototype::Prototype;
 use super::scenario::{Fault, Scenario};
 use super::watch::Watched;
+use crate::store::{Batch, Table, scan_prefix};
 use crate::testing::Fixture;
-use crate::{LedgerStore, MemoryStore, Replica};
+use crate::{LedgerStore, MemoryStore, Replica, StoreError};
 
 /// One node.
 pub(super) struct Node {
@@ -72,5 +73,17 @@ impl Node {
             crate::OpenReplicaError::Store(error) => Violation::Store(error),
             error => panic!("a replica's own store opens again: {error}"),
         })
+    }
+
+    /// What its store holds, without the proposals that are under way: an audit knows the blocks alone.
+    pub(super) fn settled(&self) -> Result<MemoryStore, StoreError> {
+        let (view, copy, mut batch) = (self.store.view()?, MemoryStore::default(), Batch::default());
+        for table in Table::ALL.into_iter().filter(|table| *table != Table::Pending) {
+            for (key, value) in scan_prefix(&*view, table, &[], usize::MAX)? {
+                batch.put(table, key, value);
+            }
+        }
+        copy.commit(batch)?;
+        Ok(copy)
     }
 }
