@@ -10,7 +10,7 @@ use super::dice::Dice;
 use super::prototype::{Action, Event, Make, Prototype, Seat, Stop};
 use super::scenario::Fault;
 use crate::record::{Sort, StateKey};
-use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table};
+use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, scan_prefix};
 use crate::{MemoryStore, Party, Replica};
 
 /// How many old messages a replaying node remembers.
@@ -167,7 +167,7 @@ impl Prototype for Replays {
     }
 }
 
-/// A store in memory that changes when the first party's certificate ends: whatever is written over it carries the change along.
+/// A store in memory that changes when the certificate of the first party ends, as soon as there is one: whatever is written over it carries the change along.
 pub(super) struct Altering {
     inner: MemoryStore,
     done: AtomicBool,
@@ -184,17 +184,19 @@ impl LedgerStore for Altering {
         self.inner.view()
     }
 
-    fn commit(&self, mut batch: Batch) -> Result<(), StoreError> {
-        let party = batch.writes.iter_mut().find(|((table, key), _)| {
-            *table == Table::State && key.starts_with(&StateKey::prefix(Sort::Party, None))
-        });
-        if let Some((_, Some(value))) = party
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.inner.commit(batch)?;
+        let prefix = StateKey::prefix(Sort::Party, None);
+        let first = scan_prefix(&*self.inner.view()?, Table::State, &prefix, 1)?.pop();
+        if let Some((key, value)) = first
+            && let Ok(party) = codec::decode::<Party>(&value, value.len())
             && !self.done.swap(true, Ordering::SeqCst)
-            && let Ok(party) = codec::decode::<Party>(value, value.len())
         {
             let not_after = Timestamp::from_millis(party.not_after.as_millis() - 1);
-            *value = codec::encode(&Party { not_after, ..party });
+            let mut behind_its_back = Batch::default();
+            behind_its_back.put(Table::State, key, codec::encode(&Party { not_after, ..party }));
+            self.inner.commit(behind_its_back)?;
         }
-        self.inner.commit(batch)
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use crate::{BlockError, Replica, StoreError};
 /// What one node of a prototype is given when it starts, and again whenever it starts anew.
 #[derive(Clone)]
 pub struct Seat {
-    /// Which node this is: its place among the genesis' validators, counted from 0.
+    /// Which node this is, counted from 0: its address in the network. Who the validators are, and in which order, the replica tells.
     pub node: usize,
     /// How many nodes there are.
     pub nodes: usize,

@@ -115,10 +115,17 @@ impl Packet {
 
     /// The height that a proposal or vote is for, as it says itself: nothing is verified yet.
     pub(super) fn height(&self) -> Option<u64> {
+        self.subject().map(|(height, _, _)| height)
+    }
+
+    /// Height, round and block that a proposal or vote is about, as it says itself: nothing is verified yet.
+    pub(super) fn subject(&self) -> Option<(u64, u32, Digest)> {
         match self {
-            Self::Proposal(proposed) => body(&proposed.proposal).map(|proposal| proposal.height),
-            Self::Prevote(vote) => body(vote).map(|vote| vote.height),
-            Self::Precommit(vote) => body(vote).map(|vote| vote.height),
+            Self::Proposal(proposed) => {
+                body(&proposed.proposal).map(|said| (said.height, said.round, said.block))
+            }
+            Self::Prevote(vote) => body(vote).map(|said| (said.height, said.round, said.block)),
+            Self::Precommit(vote) => body(vote).map(|said| (said.height, said.round, said.block)),
             Self::Transaction(_) | Self::Ask(_) | Self::Decided(_) => None,
         }
     }

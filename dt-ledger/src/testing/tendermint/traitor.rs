@@ -1,10 +1,12 @@
 //! Validators that know the protocol and break it.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use dt_model::{Digest, Envelope, Message, Signed, Timestamp};
 
 use super::Tendermint;
-use super::message::{NIL, Packet, Prevote, Proposal, Proposed};
+use super::message::{Packet, Prevote, Proposal, Proposed};
 use crate::block::{leaf_hash, log_root};
 use crate::testing::simulator::{Action, Event, Prototype, Seat, Stop};
 use crate::{Block, Commit};
@@ -15,7 +17,7 @@ use crate::{Block, Commit};
 pub enum Misdeed {
     /// Whenever it is its turn, it proposes two blocks, one to each half of the others, and votes for both.
     ProposesTwo,
-    /// It votes for each block that is proposed, and for none, in both halves of each round.
+    /// It agrees with everybody: to each node it votes, in both halves of the round, for what that node proposes or votes for.
     VotesForAll,
     /// It proposes blocks with a transaction that is not admissible.
     BadTransaction,
@@ -34,13 +36,15 @@ pub struct Traitor {
     inner: Tendermint,
     seat: Seat,
     misdeed: Misdeed,
+    /// With whom it has agreed since it last woke, in which round, about which block: two that agree with everybody would not end.
+    agreed: BTreeSet<(usize, u64, u32, Digest)>,
 }
 
 impl Traitor {
     /// The traitor in `seat`.
     #[must_use]
     pub fn new(seat: Seat, misdeed: Misdeed) -> Self {
-        Self { inner: Tendermint::new(seat.clone()), seat, misdeed }
+        Self { inner: Tendermint::new(seat.clone()), seat, misdeed, agreed: BTreeSet::new() }
     }
 
     fn sign<T: Message>(&self, message: T) -> Result<Envelope<T>, Stop> {
@@ -101,14 +105,13 @@ impl Traitor {
         Ok(actions)
     }
 
-    /// Votes for what somebody else proposes, and against it.
-    fn vote_for_all(&self, proposed: &Proposed) -> Result<Vec<Action>, Stop> {
-        let Ok(proposal) = proposed.proposal.clone().open() else { return Ok(Vec::new()) };
-        let mut actions = Vec::new();
-        for block in [proposal.block, NIL] {
-            actions.extend(self.votes(proposal.height, proposal.round, block)?.map(Action::Broadcast));
+    /// Votes for what `node` says, and tells it alone.
+    fn agree(&mut self, node: usize, packet: &Packet) -> Result<Vec<Action>, Stop> {
+        let Some((height, round, block)) = packet.subject() else { return Ok(Vec::new()) };
+        if !self.agreed.insert((node, height, round, block)) {
+            return Ok(Vec::new());
         }
-        Ok(actions)
+        Ok(self.votes(height, round, block)?.map(|bytes| Action::Send { to: node, bytes }).into())
     }
 }
 
@@ -120,21 +123,26 @@ fn new(proposal: &Proposal) -> Proposal {
 impl Prototype for Traitor {
     fn handle(&mut self, now: Timestamp, event: Event) -> Result<Vec<Action>, Stop> {
         let mut actions = Vec::new();
-        if let Event::Message { bytes, .. } = &event
-            && self.misdeed == Misdeed::VotesForAll
-            && let Some(Packet::Proposal(proposed)) = Packet::read(bytes)
-        {
-            actions.extend(self.vote_for_all(&proposed)?);
+        let flatters = self.misdeed == Misdeed::VotesForAll;
+        match &event {
+            Event::Message { from, bytes } if flatters => {
+                if let Some(packet) = Packet::read(bytes) {
+                    actions.extend(self.agree(*from, &packet)?);
+                }
+            }
+            Event::Timer(_) => self.agreed.clear(),
+            _ => {}
         }
         for action in self.inner.handle(now, event)? {
-            match &action {
-                Action::Broadcast(bytes) => match Packet::read(bytes) {
-                    Some(Packet::Proposal(proposed)) => match proposed.proposal.clone().open() {
-                        Ok(proposal) => actions.extend(self.betray(&proposal, &proposed.block)?),
-                        Err(_) => actions.push(action),
-                    },
-                    _ => actions.push(action),
-                },
+            let packet = if let Action::Broadcast(bytes) = &action { Packet::read(bytes) } else { None };
+            match packet {
+                Some(Packet::Proposal(proposed)) => {
+                    if let Ok(proposal) = proposed.proposal.clone().open() {
+                        actions.extend(self.betray(&proposal, &proposed.block)?);
+                    }
+                }
+                // What it thinks itself it keeps to itself.
+                Some(Packet::Prevote(_) | Packet::Precommit(_)) if flatters => {}
                 _ => actions.push(action),
             }
         }
