@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
-use dt_ledger::testing::{Action, Event, Prototype, Seat, Stop};
+use dt_ledger::testing::{Action, Event, Fixture, Prototype, Seat, Stop};
 use dt_ledger::{Block, Commit, CommitCertificate};
-use dt_model::{Digest, Envelope, PartyId, Signed, Timestamp, codec};
+use dt_model::{Digest, Envelope, PartyId, Signed, Signer as _, Timestamp, codec};
 
-/// Tendermint among four, of which some do not hear some others for three seconds. Node 1 proposes; node 2 does not hear of it. Node 0 hears
+/// Tendermint among four, numbered by their turn to propose, of which some do not hear some others for three seconds. Node 1 proposes; node 2 does not hear of it. Node 0 hears
 /// all votes, decides, and is not heard any more. All crash between the votes of the first round and the second.
 pub(crate) struct Muffled {
     inner: Box<dyn Prototype>,
@@ -25,6 +25,17 @@ impl Muffled {
         let (crash, until) = (Some(at(600)), at(3000));
         Self { inner: make(seat.clone()), seat, make, crash, until }
     }
+
+    fn turn_of(&self, node: usize) -> usize {
+        turn_of(&self.seat, node)
+    }
+}
+
+/// The place of a node among the validators, who propose in turn.
+pub(crate) fn turn_of(seat: &Seat, node: usize) -> usize {
+    let party = Fixture::default().validator(node as u64).party();
+    let validators = seat.replica.validators(1).unwrap().unwrap();
+    validators.iter().position(|validator| *validator == party).unwrap()
 }
 
 impl Prototype for Muffled {
@@ -51,9 +62,10 @@ impl Prototype for Muffled {
         if now < self.until {
             heard.retain(|action| match action {
                 // By the tags of the variants: proposals, precommits, decided blocks.
-                Action::Send { to, bytes } => {
-                    !matches!((self.seat.node, to, bytes[0]), (1 | 3, 2, 0) | (0, _, 2 | 5))
-                }
+                Action::Send { to, bytes } => !matches!(
+                    (self.turn_of(self.seat.node), self.turn_of(*to), bytes[0]),
+                    (1 | 3, 2, 0) | (0, _, 2 | 5)
+                ),
                 _ => true,
             });
         }

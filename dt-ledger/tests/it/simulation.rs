@@ -15,7 +15,7 @@ use dt_ledger::testing::{
 use dt_ledger::{BlockError, vote_quorum};
 use dt_model::Timestamp;
 
-use crate::prototypes::{Muffled, Naive};
+use crate::prototypes::{Muffled, Naive, turn_of};
 
 /// Tells the other process which seed's trace to print.
 const TRACED: &str = "DT_LEDGER_TRACED_SEED";
@@ -174,7 +174,7 @@ fn many_seeds() {
 #[test]
 fn what_one_node_has_decided_the_others_decide_later() {
     fn claims(seat: Seat) -> Box<dyn Prototype> {
-        match seat.node {
+        match turn_of(&seat, seat.node) {
             2 => Box::new(Traitor::new(seat, Misdeed::ClaimsAQuorum)),
             _ => tendermint(seat),
         }
