@@ -14,6 +14,7 @@ use dt_model::{Digest, Envelope, PartyId, Signed, Signer as _, Timestamp, codec}
 pub(crate) struct Muffled {
     inner: Box<dyn Prototype>,
     seat: Seat,
+    turns: Vec<usize>,
     make: fn(Seat) -> Box<dyn Prototype>,
     crash: Option<Timestamp>,
     until: Timestamp,
@@ -23,11 +24,8 @@ impl Muffled {
     pub(crate) fn new(seat: Seat, make: fn(Seat) -> Box<dyn Prototype>) -> Self {
         let at = |millis| seat.replica.genesis().time.saturating_add(Duration::from_millis(millis));
         let (crash, until) = (Some(at(600)), at(3000));
-        Self { inner: make(seat.clone()), seat, make, crash, until }
-    }
-
-    fn turn_of(&self, node: usize) -> usize {
-        turn_of(&self.seat, node)
+        let turns = (0..seat.nodes).map(|node| turn_of(&seat, node)).collect();
+        Self { inner: make(seat.clone()), seat, turns, make, crash, until }
     }
 }
 
@@ -63,7 +61,7 @@ impl Prototype for Muffled {
             heard.retain(|action| match action {
                 // By the tags of the variants: proposals, precommits, decided blocks.
                 Action::Send { to, bytes } => !matches!(
-                    (self.turn_of(self.seat.node), self.turn_of(*to), bytes[0]),
+                    (self.turns[self.seat.node], self.turns[*to], bytes[0]),
                     (1 | 3, 2, 0) | (0, _, 2 | 5)
                 ),
                 _ => true,
