@@ -232,7 +232,7 @@ pub use redb_store::{RedbStore, StorageBackend};
 pub use replica::{Replica, Tip};
 pub use safety::{SafetyRule, SafetyRules, check_call};
 pub use solo::{Clock, Solo};
-pub use state::{CallError, Snapshot, State};
+pub use state::{CallError, Record, Snapshot, State};
 pub use store::{LedgerStore, MemoryStore, StoreError, StoreView};
 pub use successor::BlockError;
 pub use trace::{TraceError, TracePage};

@@ -35,6 +35,11 @@ pub(crate) const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
 /// How many removed elements are followed upwards to one that stands: twice what can be nested. Beyond, nothing is permitted.
 const MAX_FORMER: usize = 512;
 
+/// What the state holds at a key.
+pub trait Record: BorshSerialize + BorshDeserialize + Clone + 'static {}
+
+impl<T: BorshSerialize + BorshDeserialize + Clone + 'static> Record for T {}
+
 /// The contracts' state at one moment.
 pub trait State: Sized {
     /// The bytes at `key`.
@@ -50,7 +55,7 @@ pub trait State: Sized {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn read<T: BorshSerialize + BorshDeserialize>(&self, key: &StateKey) -> Result<Option<T>, StoreError> {
+    fn read<T: Record>(&self, key: &StateKey) -> Result<Option<T>, StoreError> {
         let Some(bytes) = self.raw(key)? else { return Ok(None) };
         decode_value(key, &bytes).map(Some)
     }

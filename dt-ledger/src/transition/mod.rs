@@ -25,10 +25,13 @@ pub use documents::document_id;
 pub use twins::twin_id;
 pub use votes::proposal_id;
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::BorshSerialize;
 use dt_aml::Document;
 use dt_model::{ComponentId, DataClass, Digest, Operation, PartyId, Permission, Timestamp, TwinId, codec};
 
@@ -40,7 +43,7 @@ use crate::history::{Entry, Place, Written};
 use crate::receipt::{Event, EventKind, Outcome, Receipt, TwinEvent};
 use crate::record::{Resource, StateKey, TraceEntry, TraceHead, Twin};
 use crate::specification::{Specifications, Specified};
-use crate::state::{CallError, State, component_of, decode_value};
+use crate::state::{CallError, Record, State, component_of, decode_value};
 use crate::store::{StoreError, StoreView, Table, Writes};
 
 /// What one block does.
@@ -89,7 +92,12 @@ pub(crate) struct Transition<'a> {
     touched: BTreeMap<Resource, Written>,
     /// What the present call has touched before it told of it.
     untold: BTreeSet<Resource>,
+    /// What was read of the state before this block: parties, twins and policies are asked for by every transaction.
+    known: RefCell<BTreeMap<Vec<u8>, Option<Known>>>,
 }
+
+/// A value of the state, decoded.
+type Known = Rc<dyn Any>;
 
 #[derive(Clone, Copy)]
 struct Present {
@@ -109,6 +117,25 @@ impl State for Transition<'_> {
         }
     }
 
+    fn read<T: Record>(&self, key: &StateKey) -> Result<Option<T>, StoreError> {
+        let bytes = key.to_bytes();
+        if let Some(written) = self.staged.state.get(&bytes).or_else(|| self.done.state.get(&bytes)) {
+            return written.as_ref().map(|value| decode_value(key, value)).transpose();
+        }
+        let known = self.known.borrow().get(&bytes).cloned();
+        if let Some(value) = known {
+            let Some(value) = value else { return Ok(None) };
+            if let Some(value) = value.downcast_ref::<T>() {
+                return Ok(Some(value.clone()));
+            }
+        }
+        let value = self.view.get(Table::State, &bytes)?;
+        let value: Option<T> = value.map(|value| decode_value(key, &value)).transpose()?;
+        let known = value.clone().map(|value| Rc::new(value) as Known);
+        self.known.borrow_mut().insert(bytes, known);
+        Ok(value)
+    }
+
     fn specification(&self, twin: &TwinId) -> Option<&Arc<Document>> {
         self.specified(twin).map(|specified| &specified.document)
     }
@@ -117,8 +144,8 @@ impl State for Transition<'_> {
 impl<'a> Transition<'a> {
     pub(crate) fn new(view: &'a dyn StoreView, specifications: &'a Specifications, at: At) -> Self {
         let (done, staged) = Default::default();
-        let (touched, untold) = Default::default();
-        Self { view, specifications, at, done, staged, present: None, touched, untold }
+        let (touched, untold, known) = Default::default();
+        Self { view, specifications, at, done, staged, present: None, touched, untold, known }
     }
 
     /// Applies one transaction. On error nothing has happened, and the transaction is not for this block.
@@ -369,15 +396,8 @@ impl<'a> Transition<'a> {
     }
 
     /// A record that must be there.
-    fn existing<T: BorshSerialize + BorshDeserialize>(
-        &self,
-        key: &StateKey,
-        absent: Reason,
-    ) -> Result<T, CallError> {
-        match self.raw(key)? {
-            Some(bytes) => Ok(decode_value(key, &bytes)?),
-            None => Err(absent.into()),
-        }
+    fn existing<T: Record>(&self, key: &StateKey, absent: Reason) -> Result<T, CallError> {
+        self.read(key)?.ok_or_else(|| absent.into())
     }
 }
 
