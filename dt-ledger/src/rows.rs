@@ -3,7 +3,6 @@
 //! Copying one takes a reference. A batch copies the nodes on its paths that somebody else still holds, and changes the others in place;
 //! so it takes O(batch · log n), whoever looks at a former state meanwhile.
 
-use std::cmp::Ordering;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -154,8 +153,10 @@ impl Node {
                 while let Some((last, _)) = left.last() {
                     let at = child_of(children, last);
                     let Some((bound, child)) = children.get_mut(at) else { return };
-                    let first = if at == 0 { 0 } else { left.partition_point(|(key, _)| **key < **bound) };
-                    let (before, here) = left.split_at(first);
+                    // Few of many writes belong to one child: counted from the end, each is looked at once.
+                    let is_here = |(key, _): &&Write| at == 0 || **key >= **bound;
+                    let here = left.iter().rev().take_while(is_here).count();
+                    let (before, here) = left.split_at(left.len() - here);
                     Arc::make_mut(child).apply(here);
                     settle(children, at);
                     left = before;
@@ -164,6 +165,9 @@ impl Node {
         }
     }
 }
+
+/// With fewer writes than one for so many rows, searching takes fewer comparisons than passing all rows.
+const SPARSE: usize = 6;
 
 /// Carries out sorted `writes` in sorted `rows`.
 fn merge(rows: &mut Vec<Row>, writes: &[Write]) {
@@ -176,13 +180,20 @@ fn merge(rows: &mut Vec<Row>, writes: &[Write]) {
         }
         return;
     }
-    let mut old = std::mem::take(rows).into_iter().peekable();
+    let sparse = writes.len() < rows.len() / SPARSE;
+    let mut old = std::mem::take(rows).into_iter();
     rows.reserve(old.len() + writes.len());
     for (key, value) in writes {
-        while let Some(row) = old.next_if(|row| row.key() < key.as_slice()) {
-            rows.push(row);
+        let is_before = |row: &Row| row.key() < key.as_slice();
+        let before = match old.as_slice() {
+            // Sparse writes are searched for; dense ones are found in passing.
+            rest if sparse => rest.partition_point(is_before),
+            rest => rest.iter().take_while(|row| is_before(row)).count(),
+        };
+        rows.extend(old.by_ref().take(before));
+        if old.as_slice().first().is_some_and(|row| row.key() == key) {
+            old.next();
         }
-        let _replaced = old.next_if(|row| row.key().cmp(key) == Ordering::Equal);
         rows.extend(value.as_ref().map(|value| Row::new(key, value)));
     }
     rows.extend(old);
