@@ -7,10 +7,12 @@
 //!                                  └───prepare, verify────┘  │                                      ├─ blocks   votes, receipts, events
 //!                                                            │                                      ├─ state    what the contracts know
 //!  block + State ──transition──▶ writes, receipts, events ───┘                                      ├─ tree     its Merkle map
-//!  (pure, one `match`)                                                                              └─ index    traces, histories
+//!  (pure, one `match`)                                                                              ├─ log      all transactions
+//!                                                                                                   └─ index    traces, histories
 //!
-//!  read:   Replica::snapshot ─▶ State: authorize, twin, document, …      prove:  Snapshot::prove ─▶ StateProof under a header
-//!  trace:  Replica::trace    ─▶ every write to one thing, chained        audit:  everything again, from the genesis alone
+//!  read:   Replica::snapshot ─▶ State: authorize, twin, document, …      prove:  StateProof, ElementProof, … ─▶ Verifier, which
+//!  trace:  Replica::trace    ─▶ every write to one thing, chained                trusts validators and needs no store
+//!  audit:  everything again, from the genesis alone, or from an image
 //!  image:  Replica::export   ─▶ Image::import under a Certified          prune:  bodies of old blocks go, headers and traces stay
 //!  query:  Replica::query    ─▶ who did what, where and when, in pages   follow: Follower ─▶ events, from any cursor on
 //! ```
@@ -23,6 +25,7 @@
 //!   the contracts applied it or refused it.
 //! - A refusal is a receipt that names its rule ([`Reason::rule`]), not an error: it can be audited. What was not committed leaves nothing.
 //! - A header carries the state root *before* its block: a replica that computed something else stops instead of forking.
+//! - Validators that change in block h are named by header h + 1, under the votes of those who go, and vote from block h + 2 on.
 //! - Rights hang on components, that is, on elements with an ID of their own. The nearest one above that has a policy decides, alone;
 //!   what was removed keeps the scope in which it stood.
 //! - Nothing here fetches, seals or stores what a document or feed holds: the ledger has references, hashes and rights.
@@ -55,6 +58,16 @@
 //!
 //! An authority's key SHOULD be kept offline and be no party's and no validator's. If it is lost or stolen, the others remove its
 //! organisation and add one with another key; its parties then register what the new authority certifies.
+//!
+//! # A twin's life
+//!
+//! - **Without a device agent** a twin is like any other, but that its calls wait: they are queued while the queue has room, can be
+//!   cancelled, and expire. Whoever becomes the agent ([`TwinCall::SetAgent`]) claims what still waits.
+//! - **Transferred** ([`TwinCall::TransferOwnership`]), it has another owner from that transaction on: the role of the owner moves, all other
+//!   roles and policies stay as they are, and so does the agent. Calls that the former owner has queued are judged by the rights
+//!   that he has when they are started. What he wrote stays his: authors do not change.
+//! - **Decommissioned** ([`TwinCall::Decommission`]), it is read-only for ever: every call to it is refused (`twin.decommissioned`), by whomever.
+//!   It can be read, traced, proven and audited like any other, by those who could before.
 //!
 //! # Example
 //!
@@ -145,8 +158,8 @@
 //! `jmt`, the well-kept Jellyfish Merkle tree, was weighed and not taken. It keeps every version of every node until somebody prunes it,
 //! while we keep one state and replay blocks for any other; it asks for a store of its own shape, while ours is a few tables of bytes
 //! written in one step per block; and it brings two dozen dependencies, some of a former generation of the hashing crates that all
-//! else here uses. What is left to write is a binary trie of 200 lines, whose root depends on the entries alone and is tested against a
-//! recomputation in so many words.
+//! else here uses. What is left to write is a binary trie, whose root depends on the entries alone and is tested against a recomputation in so many
+//! words, and how its nodes lie in rows.
 
 mod admission;
 mod application;

@@ -221,6 +221,9 @@ impl Replica {
 
     /// Whether `block` can be the chain's next, all but its votes: what a validator asks before it votes.
     ///
+    /// A proposer can lie: [`BlockError::StateDiverges`] for a block without votes is a reason not to vote for it, and none to stop. From
+    /// [`Replica::commit`], after the votes, it is. Nor does this bound a block's time from above: an engine does, by its own clock.
+    ///
     /// # Errors
     /// [`BlockError`].
     pub fn verify(&self, block: &Block) -> Result<(), BlockError> {

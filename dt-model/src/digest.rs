@@ -40,10 +40,13 @@ impl Domain {
     /// A domain name: `dt/<crate>/<type>/v<version>`.
     ///
     /// # Panics
-    /// At compile time, when used in a constant, if the name is empty or longer than 255 bytes.
+    /// At compile time, when used in a constant, if the name does not begin with `dt/`, or is longer than 255 bytes.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
-        assert!(!name.is_empty() && name.len() <= u8::MAX as usize, "a domain's name has 1 to 255 bytes");
+        assert!(name.len() <= u8::MAX as usize, "a domain's name has at most 255 bytes");
+        let bytes = name.as_bytes();
+        let is_ours = bytes.len() > 3 && bytes[0] == b'd' && bytes[1] == b't' && bytes[2] == b'/';
+        assert!(is_ours, "a domain's name begins with dt/");
         Self(name)
     }
 
