@@ -15,14 +15,14 @@ use thiserror::Error;
 
 use self::divergence::Divergence;
 use crate::block::{CommittedBlock, load_header};
-use crate::genesis::Genesis;
-use crate::image::{Head, ORIGIN, require_finished};
-use crate::opening::{GENESIS, OpenReplicaError, TIP, read_meta};
-use crate::pruning::first_block;
+use crate::membership::genesis::Genesis;
 use crate::record::StateKey;
+use crate::replica::image::{Head, ORIGIN, require_finished};
+use crate::replica::opening::{GENESIS, OpenReplicaError, TIP, read_meta};
+use crate::replica::pruning::first_block;
+use crate::replica::successor::{BlockError, check_votes};
 use crate::replica::{Replica, Tip};
 use crate::store::{LedgerStore, MemoryStore, StoreError, StoreView, Table, hex};
-use crate::successor::{BlockError, check_votes};
 
 /// What an audit found in order.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp, codec, merkle};
 use serde::{Deserialize, Serialize};
 
-use crate::log::LogHead;
+use crate::evidence::log::LogHead;
 use crate::store::{Batch, StoreError, StoreView, Table};
 use crate::{Event, Receipt};
 

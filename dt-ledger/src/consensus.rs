@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use dt_model::{Digest, Envelope, Signer, SignerError};
 use thiserror::Error;
 
-use crate::admission::AdmissionError;
 use crate::block::CommittedBlock;
 use crate::receipt::EventKind;
 use crate::replica::Replica;
+use crate::replica::admission::AdmissionError;
+use crate::replica::successor::BlockError;
 use crate::state::State;
 use crate::store::StoreError;
-use crate::successor::BlockError;
 use crate::{Call, Reason, Transaction};
 
 /// Where a consensus stands.

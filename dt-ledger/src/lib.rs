@@ -161,53 +161,27 @@
 //! else here uses. What is left to write is a binary trie, whose root depends on the entries alone and is tested against a recomputation in so many
 //! words, and how its nodes lie in rows.
 
-mod admission;
-mod application;
 mod audit;
-mod authentic;
 mod block;
 mod call;
-mod certificate;
-mod checkpoint;
 mod consensus;
-mod consortium;
-mod events;
-mod genesis;
+mod evidence;
 mod history;
-mod image;
-mod lists;
-mod log;
-mod lookup;
-mod memory_store;
-mod note;
-mod opening;
+mod membership;
 mod policy;
-mod proof;
-mod pruning;
-mod query;
 mod receipt;
 mod record;
-#[cfg(feature = "redb")]
-mod redb_store;
 mod replica;
-mod rows;
 pub mod safety;
 mod solo;
-mod specification;
 mod state;
 pub mod store;
-mod successor;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod trace;
 mod transaction;
 mod transition;
 mod tree;
-mod verifier;
-mod x509;
 
-pub use admission::AdmissionError;
-pub use application::Refused;
 pub use audit::{AuditError, AuditReport, audit};
 pub use block::{
     Block, Commit, CommitCertificate, CommittedBlock, Header, MAX_BLOCK_BYTES, validators_digest, vote_quorum,
@@ -216,40 +190,42 @@ pub use call::{
     Argument, Call, CallResult, CreateTwin, Document, DocumentId, FeedReference, ProgramCall, Provenance,
     TwinCall, Uri, Version,
 };
-pub use certificate::{Certificate, Credential, CredentialError, MAX_X509_BYTES};
-pub use checkpoint::{Checkpoint, CheckpointError};
 pub use consensus::{Consensus, ConsensusError, ExecuteError, Executed, Status, execute};
-pub use consortium::{
+pub use evidence::checkpoint::{Checkpoint, CheckpointError};
+pub use evidence::log::LogHead;
+pub use evidence::note::{
+    MAX_KEY_NAME_BYTES, MAX_NOTE_BYTES, NoteError, NoteKey, NoteKeyError, NoteSignature, SignedNote,
+};
+pub use evidence::proof::{ElementProof, TraceProof};
+pub use evidence::verifier::{Certified, Verifier, VerifyError};
+pub use history::events::{EventCursor, EventFilter, EventPage, EventsError, Follower, Occurrence};
+pub use history::query::{MAX_PAGE, Order, Page, Query, Scope};
+pub use history::trace::{TraceError, TracePage};
+pub use history::{Entry, Place, Written};
+pub use membership::certificate::{Certificate, Credential, CredentialError, MAX_X509_BYTES};
+pub use membership::consortium::{
     Approval, Consortium, MAX_MEMBERS, MAX_OPEN_PROPOSALS, MAX_PROPOSAL_MILLIS, Organisation,
     OrganisationRecord, Proposal, ProposalRecord,
 };
-pub use events::{EventCursor, EventFilter, EventPage, EventsError, Follower, Occurrence};
-pub use genesis::{Genesis, GenesisError};
-pub use history::{Entry, Place, Written};
-pub use image::{ExportError, Image, ImportError};
-pub use log::LogHead;
-pub use note::{
-    MAX_KEY_NAME_BYTES, MAX_NOTE_BYTES, NoteError, NoteKey, NoteKeyError, NoteSignature, SignedNote,
-};
-pub use opening::OpenReplicaError;
+pub use membership::genesis::{Genesis, GenesisError};
 pub use policy::{AGENT, MAINTAINER, OWNER, Policy, Subject};
-pub use proof::{ElementProof, TraceProof};
-pub use query::{MAX_PAGE, Order, Page, Query, Scope};
 pub use receipt::{Event, EventKind, Outcome, Reason, Receipt, TwinEvent};
 pub use record::{
     AclAnchor, CallRecord, CallStatus, DocumentRecord, Feed, HeadAnchor, Nodes, Party, Resource, Roles,
     Source, Specification, StateKey, TraceEntry, TraceHead, Twin, VersionRecord,
 };
-#[cfg(feature = "redb")]
-pub use redb_store::{RedbStore, StorageBackend};
+pub use replica::admission::AdmissionError;
+pub use replica::application::Refused;
+pub use replica::image::{ExportError, Image, ImportError};
+pub use replica::opening::OpenReplicaError;
+pub use replica::successor::BlockError;
 pub use replica::{Replica, Tip};
 pub use safety::{SafetyRule, SafetyRules, check_call};
 pub use solo::{Clock, Solo};
 pub use state::{CallError, Record, Snapshot, State};
+#[cfg(feature = "redb")]
+pub use store::redb::{RedbStore, StorageBackend};
 pub use store::{LedgerStore, MemoryStore, StoreError, StoreView};
-pub use successor::BlockError;
-pub use trace::{TraceError, TracePage};
 pub use transaction::{MAX_AML_BYTES, MAX_CALL_BYTES, MAX_CALLS, Transaction};
 pub use transition::{document_id, proposal_id, twin_id};
 pub use tree::StateProof;
-pub use verifier::{Certified, Verifier, VerifyError};

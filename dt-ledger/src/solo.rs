@@ -10,10 +10,10 @@ use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Mutex as Turn, oneshot, watch};
 
 use crate::Transaction;
-use crate::admission::AdmissionError;
 use crate::block::{Commit, CommitCertificate, CommittedBlock, MAX_BLOCK_BYTES};
 use crate::consensus::{Consensus, ConsensusError, Status};
 use crate::replica::Replica;
+use crate::replica::admission::AdmissionError;
 
 /// Transactions that may wait: beyond, submitters are told to come back.
 const MAX_PENDING: usize = 100_000;

@@ -13,8 +13,8 @@ use crate::record::{
     AclAnchor, CallRecord, DocumentRecord, Feed, HeadAnchor, Nodes, Party, Roles, Source, Specification,
     StateKey, TraceHead, Twin, VersionRecord,
 };
+use crate::replica::specification::Specifications;
 use crate::safety::{Facts, Observed, ProgramHistory, SafetyRules};
-use crate::specification::Specifications;
 use crate::store::{StoreError, StoreView, Table};
 use crate::tree::{self, StateProof};
 use crate::{Consortium, DocumentId, FeedReference, OrganisationRecord, ProposalRecord, Reason, Uri};

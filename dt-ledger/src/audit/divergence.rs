@@ -11,13 +11,13 @@ use std::sync::Arc;
 use dt_model::Digest;
 
 use super::{AuditError, Audited, rows};
-use crate::admission::AdmissionError;
-use crate::application::Applied;
-use crate::authentic::{Authentic, Verified};
 use crate::block::Header;
 use crate::receipt::Receipt;
 use crate::replica::Current;
-use crate::specification::Specifications;
+use crate::replica::admission::AdmissionError;
+use crate::replica::application::Applied;
+use crate::replica::authentic::{Authentic, Verified};
+use crate::replica::specification::Specifications;
 use crate::store::{StoreError, StoreView, Table, Visit, Writes};
 use crate::transition::{At, Effects, Transition, writes_digest};
 

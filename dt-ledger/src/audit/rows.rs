@@ -7,13 +7,13 @@ use dt_model::{Digest, PartyId, codec};
 
 use super::{AuditError, Audited};
 use crate::block::{Block, CommitCertificate, Header, body_key, validators_digest};
+use crate::evidence::log;
 use crate::history::Place;
-use crate::image::ORIGIN;
-use crate::log;
-use crate::opening::{GENESIS, MAX_META_BYTES, OpenReplicaError, TIP, validators_key};
-use crate::pruning::FIRST;
 use crate::replica::Tip;
-use crate::specification::rebuild;
+use crate::replica::image::ORIGIN;
+use crate::replica::opening::{GENESIS, MAX_META_BYTES, OpenReplicaError, TIP, validators_key};
+use crate::replica::pruning::FIRST;
+use crate::replica::specification::rebuild;
 use crate::store::{Batch, Row, StoreError, StoreView, Table};
 
 /// Rows that are read ahead.

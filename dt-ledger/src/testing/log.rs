@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dt_model::merkle::{ConsistencyProof, InclusionProof, leaf_hash};
 
-use crate::log::{Log, LogHead, append};
+use crate::evidence::log::{Log, LogHead, append};
 use crate::store::{Batch, LedgerStore, MemoryStore, StoreError};
 
 /// A log in a store, appended to as the blocks of a chain append to it.

@@ -4,7 +4,7 @@ use dt_model::{ComponentId, DataClass, Digest, Domain, Operation, PartyId, TwinI
 
 use super::Transition;
 use crate::call::{Document, FeedReference, Version};
-use crate::lookup::{belonging_key, holding_key};
+use crate::history::lookup::{belonging_key, holding_key};
 use crate::receipt::TwinEvent;
 use crate::record::{AclAnchor, DocumentRecord, Feed, HeadAnchor, Resource, Source, StateKey, VersionRecord};
 use crate::state::{CallError, State};

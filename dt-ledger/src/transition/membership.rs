@@ -5,8 +5,9 @@ use dt_model::{EncryptionKey, PartyId};
 use super::Transition;
 use crate::receipt::EventKind;
 use crate::record::{Nodes, Party, Resource, StateKey};
+use crate::replica::admission;
 use crate::state::{CallError, State};
-use crate::{Credential, Reason, Uri, admission};
+use crate::{Credential, Reason, Uri};
 
 /// DHT nodes that a chain may have, so that the one record that holds them is bounded.
 const MAX_NODES: usize = 4096;

@@ -36,13 +36,13 @@ use dt_aml::Document;
 use dt_model::{ComponentId, DataClass, Digest, Operation, PartyId, Permission, Timestamp, TwinId, codec};
 
 use crate::Reason;
-use crate::admission::{self, AdmissionError};
-use crate::authentic::Authentic;
 use crate::call::{Call, TwinCall};
 use crate::history::{Entry, Place, Written};
 use crate::receipt::{Event, EventKind, Outcome, Receipt, TwinEvent};
 use crate::record::{Resource, StateKey, TraceEntry, TraceHead, Twin};
-use crate::specification::{Specifications, Specified};
+use crate::replica::admission::{self, AdmissionError};
+use crate::replica::authentic::Authentic;
+use crate::replica::specification::{Specifications, Specified};
 use crate::state::{CallError, Record, State, component_of, decode_value};
 use crate::store::{StoreError, StoreView, Table, Writes};
 

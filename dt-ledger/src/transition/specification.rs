@@ -7,7 +7,7 @@ use super::Transition;
 use crate::Reason;
 use crate::receipt::TwinEvent;
 use crate::record::{Resource, Specification, StateKey};
-use crate::specification::root_of;
+use crate::replica::specification::root_of;
 use crate::state::{CallError, State, component_of, enclosing};
 use crate::transaction::MAX_AML_BYTES;
 

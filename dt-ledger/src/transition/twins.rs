@@ -11,7 +11,7 @@ use crate::call::CreateTwin;
 use crate::policy::{AGENT, OWNER};
 use crate::receipt::{EventKind, TwinEvent};
 use crate::record::{CallStatus, Resource, Specification, StateKey, Twin};
-use crate::specification::{Specified, root_of};
+use crate::replica::specification::{Specified, root_of};
 use crate::state::{CallError, State};
 use crate::transaction::{AML_LIMITS, MAX_AML_BYTES};
 use crate::{CallRecord, Reason};

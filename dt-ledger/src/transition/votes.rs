@@ -15,7 +15,7 @@ use dt_model::{Digest, Domain, PartyId};
 
 use super::Transition;
 use crate::Reason;
-use crate::consortium::{
+use crate::membership::consortium::{
     Approval, Consortium, MAX_MEMBERS, MAX_OPEN_PROPOSALS, MAX_PROPOSAL_MILLIS, Organisation,
     OrganisationRecord, Proposal, ProposalRecord,
 };

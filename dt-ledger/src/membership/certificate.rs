@@ -8,7 +8,7 @@ use dt_model::{Digest, Domain, EncryptionKey, Envelope, Message, Name, OpenError
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::x509;
+use crate::membership::x509;
 
 /// An organisation's statement that a key belongs to one of its parties, signed by the organisation's authority.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]

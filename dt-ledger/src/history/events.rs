@@ -18,10 +18,10 @@ use thiserror::Error;
 
 use crate::block::{CommittedBlock, MAX_BLOCK_BYTES};
 use crate::consensus::{Consensus, ConsensusError};
-use crate::opening::{TIP, read_meta};
-use crate::query::MAX_PAGE;
+use crate::history::query::MAX_PAGE;
 use crate::receipt::{Event, EventKind, TwinEvent};
 use crate::record::Resource;
+use crate::replica::opening::{TIP, read_meta};
 use crate::replica::{Replica, Tip};
 use crate::store::StoreError;
 

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use dt_model::{Digest, Envelope, PartyId, Signed, codec};
 
 use crate::Transaction;
-use crate::admission::AdmissionError;
 use crate::block::leaf_hash;
+use crate::replica::admission::AdmissionError;
 
 /// Envelope overhead: signer, signature and a length.
 const ENVELOPE_BYTES: usize = 32 + 64 + 4;

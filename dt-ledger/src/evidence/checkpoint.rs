@@ -26,8 +26,8 @@ use dt_model::{Digest, PartyId, SignatureError, Signer};
 use thiserror::Error;
 
 use crate::block::vote_quorum;
-use crate::log::LogHead;
-use crate::note::{NoteError, NoteKey, NoteSignature, SignedNote};
+use crate::evidence::log::LogHead;
+use crate::evidence::note::{NoteError, NoteKey, NoteSignature, SignedNote};
 
 const ORIGIN: &str = "dt-ledger/";
 

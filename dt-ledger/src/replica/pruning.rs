@@ -9,8 +9,8 @@ use dt_model::codec;
 
 use crate::block::{CommittedBlock, body_key};
 use crate::history::Entry;
-use crate::opening::read_meta;
 use crate::replica::Replica;
+use crate::replica::opening::read_meta;
 use crate::store::{Batch, StoreError, StoreView, Table};
 
 /// Row of [`Table::Meta`]: the first height whose body is here, where that is not 1.

@@ -22,11 +22,11 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use dt_model::{Domain, PartyId, TwinId};
 
 use crate::block::{CommitCertificate, Header, validators_digest};
-use crate::genesis::Genesis;
-use crate::opening::{OpenReplicaError, read_meta};
+use crate::membership::genesis::Genesis;
 use crate::record::TraceEntry;
+use crate::replica::opening::{OpenReplicaError, read_meta};
+use crate::replica::successor::check_votes;
 use crate::store::StoreView;
-use crate::successor::check_votes;
 use crate::transaction::MAX_AML_BYTES;
 
 pub use export::ExportError;

@@ -11,19 +11,20 @@ use thiserror::Error;
 use super::frames::Frames;
 use super::{Frame, Head, IMPORTING, MAX_FRAME_BYTES, ORIGIN};
 use crate::block::{Header, store_header};
-use crate::log::LogHead;
-use crate::lookup::derived_key;
-use crate::opening::{GENESIS, MAX_META_BYTES, TIP, read_meta, validators_key};
-use crate::pruning::FIRST;
+use crate::evidence::log;
+use crate::evidence::log::LogHead;
+use crate::history::lookup::derived_key;
 use crate::record::{Specification, StateKey, TraceEntry, TraceHead};
 use crate::replica::Tip;
-use crate::specification::{base_row, root_of};
+use crate::replica::opening::{GENESIS, MAX_META_BYTES, TIP, read_meta, validators_key};
+use crate::replica::pruning::FIRST;
+use crate::replica::specification::{base_row, root_of};
 use crate::state::decode_value;
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table};
 use crate::transaction::AML_LIMITS;
 use crate::transition::trace_key;
 use crate::tree::{self, EMPTY_ROOT};
-use crate::{Checkpoint, Genesis, log};
+use crate::{Checkpoint, Genesis};
 
 /// Why an image was not imported.
 #[derive(Debug, Error)]

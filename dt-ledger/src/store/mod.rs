@@ -1,11 +1,16 @@
 //! The storage seam: a few tables of bytes, written in one atomic step per block.
 
+pub(crate) mod memory;
+#[cfg(feature = "redb")]
+pub(crate) mod redb;
+pub(crate) mod rows;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use thiserror::Error;
 
-pub use crate::memory_store::MemoryStore;
+pub use crate::store::memory::MemoryStore;
 
 /// What a ledger keeps apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,7 +7,7 @@ use dt_model::{Digest, Domain, Name, PartyId, Timestamp, codec};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::consortium::{Approval, Consortium, MAX_MEMBERS, Organisation, OrganisationRecord};
+use crate::membership::consortium::{Approval, Consortium, MAX_MEMBERS, Organisation, OrganisationRecord};
 use crate::record::StateKey;
 
 /// The root of trust of a chain: whoever audits it needs this and nothing else.

@@ -15,7 +15,7 @@ use x509_cert::time::Validity;
 use x509_cert::{TbsCertificate, Version};
 
 use crate::CredentialError;
-use crate::certificate::MAX_X509_BYTES;
+use crate::membership::certificate::MAX_X509_BYTES;
 
 /// What an X.509 certificate says about its subject.
 pub(crate) struct Subject {

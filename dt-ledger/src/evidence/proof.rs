@@ -8,7 +8,8 @@ use dt_model::merkle::{ConsistencyProof, InclusionProof, Subtree};
 use dt_model::{Digest, TwinId, codec};
 
 use crate::block::{leaf_hash, log_root};
-use crate::log::{Log, LogHead};
+use crate::evidence::log::{Log, LogHead};
+use crate::evidence::verifier::{Certified, VerifyError};
 use crate::receipt::Receipt;
 use crate::record::{Resource, Specification, StateKey, TraceEntry, TraceHead};
 use crate::replica::Replica;
@@ -16,7 +17,6 @@ use crate::state::{CallError, State};
 use crate::store::StoreError;
 use crate::transaction::AML_LIMITS;
 use crate::tree::StateProof;
-use crate::verifier::{Certified, VerifyError};
 use crate::{Reason, Snapshot};
 
 /// No value that is proven is longer.

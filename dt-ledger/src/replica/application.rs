@@ -6,17 +6,17 @@ use bytes::Bytes;
 use dt_model::{Digest, Timestamp, codec};
 
 use crate::Event;
-use crate::admission::AdmissionError;
-use crate::authentic::{Authentic, Verdict};
 use crate::block::{Block, Header, MAX_BLOCK_BYTES, leaf_hash, log_root, validators_digest};
-use crate::log;
-use crate::opening::validators_key;
+use crate::evidence::log;
 use crate::receipt::Receipt;
+use crate::replica::admission::AdmissionError;
+use crate::replica::authentic::{Authentic, Verdict};
+use crate::replica::opening::validators_key;
+use crate::replica::specification::Specifications;
+use crate::replica::successor::{BlockError, check_header};
 use crate::replica::{Current, Tip};
-use crate::specification::Specifications;
 use crate::state::validators_of;
 use crate::store::{Batch, StoreError, StoreView, Table};
-use crate::successor::{BlockError, check_header};
 use crate::transition::{At, Effects, Transition};
 use crate::tree;
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::rows::Rows;
+use crate::store::rows::Rows;
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, Visit};
 
 /// A store in memory: for tests, for audits, and as the reference of what the seam means. Nothing in it survives the process.

@@ -14,10 +14,10 @@ use dt_model::{Digest, PartyId};
 use thiserror::Error;
 
 use crate::block::{CommitCertificate, Header, validators_digest};
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::genesis::Genesis;
-use crate::note::SignedNote;
-use crate::successor::{BlockError, check_votes};
+use crate::evidence::checkpoint::{Checkpoint, CheckpointError};
+use crate::evidence::note::SignedNote;
+use crate::membership::genesis::Genesis;
+use crate::replica::successor::{BlockError, check_votes};
 
 /// Why something is not to be believed.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]

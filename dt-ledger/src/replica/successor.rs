@@ -3,9 +3,9 @@
 use dt_model::{Digest, PartyId};
 use thiserror::Error;
 
-use crate::admission::AdmissionError;
 use crate::block::{Commit, CommitCertificate, Header, MAX_BLOCK_BYTES, validators_digest, vote_quorum};
 use crate::replica::Tip;
+use crate::replica::admission::AdmissionError;
 use crate::store::StoreError;
 
 /// Why a block is not the chain's next.

@@ -1,5 +1,14 @@
 //! A ledger's replica: what a consensus adapter drives, and what a participant reads.
 
+pub(crate) mod admission;
+pub(crate) mod application;
+pub(crate) mod authentic;
+pub(crate) mod image;
+pub(crate) mod opening;
+pub(crate) mod pruning;
+pub(crate) mod specification;
+pub(crate) mod successor;
+
 use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -9,23 +18,25 @@ use bytes::Bytes;
 use dt_model::{Digest, Envelope, PartyId, Timestamp, codec};
 
 use crate::Transaction;
-use crate::admission::{self, AdmissionError};
-use crate::application::{self, Applied, Refused};
-use crate::authentic::Verified;
 use crate::block::{
     Block, CommitCertificate, CommittedBlock, Header, MAX_BLOCK_BYTES, body_key, load_header,
 };
-use crate::checkpoint::Checkpoint;
-use crate::genesis::Genesis;
-use crate::image::require_finished;
-use crate::log::LogHead;
-use crate::opening::{GENESIS, MAX_META_BYTES, OpenReplicaError, TIP, begin, read_meta, validators_key};
+use crate::evidence::checkpoint::Checkpoint;
+use crate::evidence::log::LogHead;
+use crate::membership::genesis::Genesis;
 use crate::receipt::Receipt;
 use crate::record::{Resource, TraceEntry};
-use crate::specification::{Specifications, rebuild};
+use crate::replica::admission::AdmissionError;
+use crate::replica::application::{Applied, Refused};
+use crate::replica::authentic::Verified;
+use crate::replica::image::require_finished;
+use crate::replica::opening::{
+    GENESIS, MAX_META_BYTES, OpenReplicaError, TIP, begin, read_meta, validators_key,
+};
+use crate::replica::specification::{Specifications, rebuild};
+use crate::replica::successor::{BlockError, check_votes};
 use crate::state::{Snapshot, State};
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, scan_prefix};
-use crate::successor::{BlockError, check_votes};
 use crate::transition::{trace_key, transaction_key};
 
 /// Where the chain stands.

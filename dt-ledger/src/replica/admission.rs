@@ -4,8 +4,8 @@
 use dt_model::{DecodeError, OpenError, PartyId, Timestamp};
 use thiserror::Error;
 
-use crate::authentic::Authentic;
 use crate::record::StateKey;
+use crate::replica::authentic::Authentic;
 use crate::state::State;
 use crate::store::StoreError;
 use crate::transaction::{MAX_CALL_BYTES, MAX_CALLS};

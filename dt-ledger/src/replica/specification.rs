@@ -14,8 +14,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use dt_aml::{Document, Edit};
 use dt_model::{Digest, TwinId, codec};
 
-use crate::opening::{MAX_META_BYTES, OpenReplicaError};
 use crate::record::{Sort, Specification, StateKey};
+use crate::replica::opening::{MAX_META_BYTES, OpenReplicaError};
 use crate::state::decode_value;
 use crate::store::{Row, StoreError, StoreView, Table, Writes, scan_prefix};
 use crate::transaction::{AML_LIMITS, MAX_AML_BYTES, MAX_CALL_BYTES};

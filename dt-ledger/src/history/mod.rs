@@ -13,6 +13,12 @@
 //! A place is the block's height and the transaction's number in it, both big-endian, so that all rows of one list lie in the order of the
 //! chain. Every row follows from the entry, so that whoever prunes a block finds them all by its entries.
 
+pub(crate) mod events;
+pub(crate) mod lists;
+pub(crate) mod lookup;
+pub(crate) mod query;
+pub(crate) mod trace;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};

@@ -3,10 +3,10 @@
 use dt_model::{Digest, codec};
 use thiserror::Error;
 
-use crate::opening::MAX_META_BYTES;
-use crate::query::MAX_PAGE;
+use crate::history::query::MAX_PAGE;
 use crate::record::{Resource, TraceEntry, TraceHead};
 use crate::replica::Replica;
+use crate::replica::opening::MAX_META_BYTES;
 use crate::state::{Snapshot, State as _};
 use crate::store::{StoreError, Table, scan_after};
 use crate::transition::trace_key;

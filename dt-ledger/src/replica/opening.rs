@@ -5,8 +5,8 @@ use dt_model::{Digest, TwinId, codec};
 use thiserror::Error;
 
 use crate::block::log_root;
-use crate::genesis::{Genesis, GenesisError};
-use crate::log::LogHead;
+use crate::evidence::log::LogHead;
+use crate::membership::genesis::{Genesis, GenesisError};
 use crate::replica::Tip;
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table};
 use crate::tree;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::load_header;
 use crate::history::{ENTRIES, Entry, Place, component_list, party_list, twin_list};
-use crate::opening::{TIP, read_meta};
+use crate::replica::opening::{TIP, read_meta};
 use crate::replica::{Replica, Tip};
 use crate::store::{StoreError, StoreView, Table};
 

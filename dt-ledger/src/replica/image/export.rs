@@ -8,8 +8,8 @@ use thiserror::Error;
 
 use super::{Frame, Head, IMAGE, ORIGIN};
 use crate::block::load_header;
-use crate::log;
-use crate::opening::{MAX_META_BYTES, read_meta};
+use crate::evidence::log;
+use crate::replica::opening::{MAX_META_BYTES, read_meta};
 use crate::replica::{Replica, Tip};
 use crate::store::{StoreError, StoreView, Table};
 use crate::transition::TRACES;
