@@ -12,6 +12,7 @@ mod crash;
 #[cfg(unix)]
 mod crash_points;
 mod determinism;
+mod golden;
 mod interlocks;
 mod membership;
 mod model;
