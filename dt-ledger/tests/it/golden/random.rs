@@ -30,7 +30,7 @@ impl Dice {
 }
 
 impl Story {
-    /// Blocks of up to four transactions, until the chain is so high.
+    /// Blocks of none to many transactions, enough for several threads, until the chain is so high.
     pub(super) fn thrown(&self, dice: &mut Dice, height: u64) {
         let Plant { chain, owner, maintainer, auditor, agent, outsider, .. } = &self.plant;
         let parties = [owner, maintainer, auditor, agent, outsider];
@@ -38,7 +38,7 @@ impl Story {
             chain.wait(dice.pick(&[0, 1, 20, 3000]));
             let mut ahead: BTreeMap<PartyId, u64> = BTreeMap::new();
             let mut transactions = Vec::new();
-            for _ in 0..dice.below(5) {
+            for _ in 0..dice.pick(&[0, 1, 2, 4, 25]) {
                 let signer = dice.pick(&parties);
                 let calls = (0..1 + dice.below(2)).map(|_| self.any_call(dice, signer)).collect();
                 let waiting = ahead.entry(signer.party()).or_default();
