@@ -2,6 +2,7 @@
 
 use dt_aml::{Edit, RemovePolicy};
 use dt_ledger::safety::{Comparison, Condition, Operand, Relation, SafetyRule};
+use dt_ledger::store::{Table, scan_prefix};
 use dt_ledger::{Argument, CallResult, ProgramCall, Provenance, State as _, TwinCall, document_id};
 use dt_model::{Identity, Text, Timestamp};
 
@@ -97,6 +98,22 @@ impl Story {
         self.fails(owner, stale, "specification.changed");
         self.does(agent, add_feed("robot", agent));
         self.fails(owner, edit([remove("robot")]), "feed.attached");
+        self.outweighs();
+    }
+
+    /// So many bytes of edits that the specification's base is written anew, and a few more.
+    fn outweighs(&self) {
+        let bases = || {
+            let view = self.plant.chain.replica().store().view().unwrap();
+            scan_prefix(&*view, Table::Specifications, &[], usize::MAX).unwrap().len()
+        };
+        let before = bases();
+        for letter in ["a", "b", "c", "d", "automatic"] {
+            let value = if letter.len() == 1 { letter.repeat(20_000) } else { letter.to_owned() };
+            let set = Edit::SetValue { address: "line/Attribute[Mode]".into(), value };
+            self.does(&self.plant.owner, edit([set]));
+        }
+        assert!(bases() < before, "the edits before went with the old base");
     }
 
     fn sets(&self, rules: impl IntoIterator<Item = SafetyRule>) {
