@@ -90,18 +90,29 @@ impl Verified {
         self.verdict(bytes).outcome
     }
 
-    fn verdict(&self, bytes: &Bytes) -> Verdict {
+    /// Verifies one transaction, and remembers nothing of it.
+    pub(crate) fn look(&self, bytes: &Bytes) -> Result<Arc<Authentic>, AdmissionError> {
         let leaf = leaf_hash(bytes);
-        Verdict { leaf, outcome: self.open(bytes, leaf) }
+        self.known(&leaf).map_or_else(|| Authentic::open(bytes.clone(), leaf).map(Arc::new), Ok)
     }
 
-    fn open(&self, bytes: &Bytes, leaf: Digest) -> Result<Arc<Authentic>, AdmissionError> {
-        if let Some(known) = self.lock().get(&leaf) {
-            return Ok(known);
-        }
-        let authentic = Arc::new(Authentic::open(bytes.clone(), leaf)?);
-        self.lock().insert(&authentic);
-        Ok(authentic)
+    /// Remembers a transaction that was verified.
+    pub(crate) fn remember(&self, authentic: &Arc<Authentic>) {
+        self.lock().insert(authentic);
+    }
+
+    fn verdict(&self, bytes: &Bytes) -> Verdict {
+        let leaf = leaf_hash(bytes);
+        let open = || Authentic::open(bytes.clone(), leaf).map(Arc::new);
+        let outcome = match self.known(&leaf) {
+            Some(known) => Ok(known),
+            None => open().inspect(|authentic| self.remember(authentic)),
+        };
+        Verdict { leaf, outcome }
+    }
+
+    fn known(&self, leaf: &Digest) -> Option<Arc<Authentic>> {
+        self.lock().get(leaf)
     }
 
     /// Verifies `transactions` on all threads: a verdict for each, in their order.

@@ -2,8 +2,8 @@
 
 use dt_ledger::testing::Fixture;
 use dt_ledger::{
-    AdmissionError, Call, Certificate, MAX_CALL_BYTES, MAX_CALLS, MemoryStore, State as _, Transaction,
-    TwinCall,
+    AdmissionError, Call, Certificate, CreateTwin, MAX_CALL_BYTES, MAX_CALLS, MemoryStore, Policy,
+    State as _, Transaction, TwinCall,
 };
 use dt_model::testing::identity;
 use dt_model::{DecodeError, Identity, Message as _, OpenError, Signed, Signer as _, Timestamp, codec};
@@ -89,6 +89,24 @@ fn a_transaction_has_its_size() {
     assert!(size(long(MAX_CALL_BYTES / 2)).is_none());
     assert!(matches!(size(long(MAX_CALL_BYTES)), Some(AdmissionError::Size)));
     assert!(matches!(size(long(10 << 20)), Some(AdmissionError::Size)));
+    // Nor is anything else long under the cover of a specification that may be.
+    let create = |aml: Vec<u8>| {
+        let device_id = name("cover");
+        let (policy, roles) = (Policy::none(), [].into());
+        Call::CreateTwin(CreateTwin {
+            device_name: name("cover"),
+            device_id,
+            aml,
+            policy,
+            roles,
+            agent: None,
+        })
+    };
+    let covered = |aml: usize, bytes: usize| [vec![create(vec![b' '; aml])], long(bytes)].concat();
+    assert!(size(covered(3 << 20, MAX_CALL_BYTES / 2)).is_none());
+    for aml in [0, 10, 3 << 20] {
+        assert!(matches!(size(covered(aml, MAX_CALL_BYTES)), Some(AdmissionError::Size)));
+    }
     let beyond = vec![0; Transaction::MAX_BYTES + 1024];
     assert!(matches!(admission(chain, beyond), Some(AdmissionError::Decode(DecodeError::TooLarge { .. }))));
     assert!(matches!(admission(chain, vec![0xff; 10 << 20]), Some(AdmissionError::Decode(_))));

@@ -208,3 +208,28 @@ fn a_specification_grows_neither_too_deep_nor_too_large() {
     assert!(["limits.full", "specification.bad-edit"].contains(&rule), "{rule}");
     chain.apply(owner, grow(room / 2)).unwrap();
 }
+
+/// Many short calls in one transaction, each of which carries or claims much: together they are bounded as one is.
+#[test]
+fn a_short_transaction_does_no_endless_work() {
+    let plant = Plant::new();
+    let Plant { chain, owner, maintainer, agent, .. } = &plant;
+    let parts: String = (0..600).map(|n| format!(r#"<InternalElement Name="p{n}" ID="p{n}"/>"#)).collect();
+    let fragment = format!(r#"<InternalElement Name="Crate" ID="crate">{parts}</InternalElement>"#);
+    plant.call(owner, edit([Edit::Insert { fragment, parent: "line".into(), after: None }])).unwrap();
+    let moved = |n: usize| {
+        let parent = ["tank", "line"][n % 2].into();
+        plant.on(edit([Edit::Move { address: "crate".into(), parent, after: None }]))
+    };
+    chain.apply(owner, (0..20).map(moved).collect()).unwrap();
+    assert_eq!(thwarted(chain, owner, (0..256).map(moved).collect()), "limits.full");
+
+    let queue: Vec<Call> =
+        (0..256).map(|_| plant.on(TwinCall::CallProgram(set_speed("30", "slow")))).collect();
+    for _ in 0..4 {
+        chain.apply(maintainer, queue.clone()).unwrap();
+    }
+    let claim = |epoch| plant.on(TwinCall::ClaimCalls { epoch });
+    assert_eq!(thwarted(chain, agent, (1..=256).map(claim).collect()), "limits.full");
+    chain.apply(agent, (1..=3).map(claim).collect()).expect("as often as anybody needs");
+}
