@@ -15,8 +15,8 @@ use crate::Transaction;
 use crate::admission::AdmissionError;
 use crate::block::leaf_hash;
 
-/// Envelope overhead: signer, signature and a length.
-const ENVELOPE_BYTES: usize = 32 + 64 + 4;
+/// Envelope overhead: signer, signature and a length. No transaction is shorter.
+pub(crate) const ENVELOPE_BYTES: usize = 32 + 64 + 4;
 /// Bytes of transactions in each of the two generations of the cache: one full block each.
 const GENERATION_BYTES: usize = crate::MAX_BLOCK_BYTES;
 /// Fewer signatures than this are not worth a second thread.

@@ -160,6 +160,9 @@ fn no_block_is_too_large() {
     assert_eq!(block.transactions, all[..3]);
     assert!(matches!(&left[..], [(bytes, AdmissionError::Size)] if *bytes == all[3]));
     assert!(matches!(rejected(&plant, next_block(chain, all)), BlockError::TooLarge));
+    // As many as would take gigabytes to say what is wrong with each, in a block of 2 MB.
+    let empty = next_block(chain, vec![Bytes::new(); 700_000]);
+    assert!(matches!(rejected(&plant, empty), BlockError::TooLarge));
     let votes = votes_for(chain, &block);
     let committed = chain.replica().commit(block, votes).unwrap();
     assert!(
