@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use dt_ledger::{CommittedBlock, Genesis, MemoryStore, Replica, Tip};
-use dt_model::codec;
+use dt_model::{ContentHash, codec};
 
 pub(crate) use story::story;
 
@@ -63,6 +63,7 @@ const HEAD: &str = "\
 #   receipts       RFC 6962 root (SHA-256) over its receipts
 #   log-size       transactions on the chain up to and with it
 #   log            RFC 6962 root over these
+#   events         SHA-256 over its events (canonical bytes of `Vec<Event>`), which no header tells of
 # Digests are in hex. The genesis and the blocks themselves, as canonical (borsh) bytes of `Genesis` and then of each `Block`, each after
 # its length in 4 bytes (little-endian), are written by the test to the file that DT_LEDGER_GOLDEN_BLOCKS names.
 ";
@@ -71,7 +72,9 @@ fn text(golden: &Golden) -> String {
     let line = |(block, tip): (&CommittedBlock, &Tip)| {
         let Tip { height, block: digest, time, state_root, receipts_root, log, .. } = tip;
         let (time, count) = (time.as_millis(), block.receipts.len());
-        format!("{height} {time} {count} {digest} {state_root} {receipts_root} {} {}\n", log.size, log.root)
+        let events = ContentHash::of(&codec::encode(&block.events));
+        let roots = format!("{digest} {state_root} {receipts_root}");
+        format!("{height} {time} {count} {roots} {} {} {events}\n", log.size, log.root)
     };
     let lines: String = golden.blocks.iter().zip(&golden.tips).map(line).collect();
     format!("{HEAD}chain {}\n{lines}", golden.genesis.chain())

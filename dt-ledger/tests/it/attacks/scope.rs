@@ -214,7 +214,7 @@ fn a_specification_grows_neither_too_deep_nor_too_large() {
 fn a_short_transaction_does_no_endless_work() {
     let plant = Plant::new();
     let Plant { chain, owner, maintainer, agent, .. } = &plant;
-    let parts: String = (0..600).map(|n| format!(r#"<InternalElement Name="p{n}" ID="p{n}"/>"#)).collect();
+    let parts: String = (0..600).map(|n| format!(r#"<InternalElement Name="p{n}"/>"#)).collect();
     let fragment = format!(r#"<InternalElement Name="Crate" ID="crate">{parts}</InternalElement>"#);
     plant.call(owner, edit([Edit::Insert { fragment, parent: "line".into(), after: None }])).unwrap();
     let moved = |n: usize| {
