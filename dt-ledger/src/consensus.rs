@@ -59,7 +59,10 @@ pub enum ConsensusError {
 /// What an implementer may get wrong: a block counts as committed only when [`Replica::commit`] returned for it on this node, with
 /// the votes of a quorum; [`Consensus::submit`] may return before that and promises nothing; a submitted transaction may be committed
 /// once or never, but not twice (its nonce sees to that); [`Consensus::committed`] never skips and never repeats a height, also after a
-/// restart. Block time never goes back. A proposer asked again for the same height and round after a crash MUST give the same block.
+/// restart. A proposer asked again for the same height and round after a crash MUST give the same block. Block time never goes back, and
+/// nothing here knows a clock: who votes MUST refuse a proposal whose time runs ahead of its own clock by more than clocks differ, or one
+/// proposer ends every certificate for ever.
+///
 /// [`crate::testing::consensus_suite`] checks an implementation from outside.
 #[async_trait]
 pub trait Consensus: Send + Sync {

@@ -36,7 +36,7 @@ pub(crate) const AML_LIMITS: dt_aml::Limits = dt_aml::Limits {
     fragment: MAX_CALL_BYTES as u64,
 };
 
-/// The longest transaction, but for the creation of a twin. Bulk data goes to the DHT (section 4.2).
+/// The longest transaction, but for the specifications of twins that it creates. Bulk data goes to the DHT (section 4.2).
 pub const MAX_CALL_BYTES: usize = 1024 * 1024;
 
 /// The most calls in one transaction.

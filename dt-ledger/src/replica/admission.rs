@@ -43,7 +43,7 @@ pub enum AdmissionError {
     UnknownSender(PartyId),
     /// It has no calls, too many, or is too long for what it calls.
     #[error(
-        "a transaction has 1 to {MAX_CALLS} calls and, but for a twin's creation, {MAX_CALL_BYTES} bytes at most"
+        "a transaction has 1 to {MAX_CALLS} calls and, but for the specifications of new twins, {MAX_CALL_BYTES} bytes at most"
     )]
     Size,
     /// The store did not answer.
@@ -60,12 +60,13 @@ pub(crate) fn admit(
     authentic: &Authentic,
 ) -> Result<(), AdmissionError> {
     let transaction = authentic.transaction();
-    let creates = transaction.calls.iter().any(|call| matches!(call, Call::CreateTwin(_)));
-    let length = authentic.body_len();
-    if transaction.calls.is_empty()
-        || transaction.calls.len() > MAX_CALLS
-        || (length > MAX_CALL_BYTES && !creates)
-    {
+    // Only specifications are long: beside one nothing else is longer than elsewhere, nor is it where there is none.
+    let specifications = transaction.calls.iter().map(|call| match call {
+        Call::CreateTwin(create) => create.aml.len(),
+        _ => 0,
+    });
+    let length = authentic.body_len().saturating_sub(specifications.sum());
+    if transaction.calls.is_empty() || transaction.calls.len() > MAX_CALLS || length > MAX_CALL_BYTES {
         return Err(AdmissionError::Size);
     }
     if transaction.chain != *chain {

@@ -10,7 +10,7 @@ use crate::block::{Block, Header, MAX_BLOCK_BYTES, leaf_hash, log_root, validato
 use crate::evidence::log;
 use crate::receipt::Receipt;
 use crate::replica::admission::AdmissionError;
-use crate::replica::authentic::{Authentic, Verdict};
+use crate::replica::authentic::{Authentic, ENVELOPE_BYTES, Verdict};
 use crate::replica::opening::validators_key;
 use crate::replica::specification::Specifications;
 use crate::replica::successor::{BlockError, check_header};
@@ -52,7 +52,9 @@ pub(crate) fn apply(
 ) -> Result<Applied, BlockError> {
     let Block { header, transactions } = block;
     check_header(chain, &current.tip, &validators_of(view)?, header)?;
-    if transactions.iter().map(Bytes::len).sum::<usize>() > MAX_BLOCK_BYTES {
+    // What is too short to be a transaction counts as one, else there could be millions of them.
+    let bytes = transactions.iter().map(|transaction| transaction.len().max(ENVELOPE_BYTES));
+    if bytes.sum::<usize>() > MAX_BLOCK_BYTES {
         return Err(BlockError::TooLarge);
     }
     let verdicts = verify();

@@ -15,8 +15,8 @@ use crate::Transaction;
 use crate::block::leaf_hash;
 use crate::replica::admission::AdmissionError;
 
-/// Envelope overhead: signer, signature and a length.
-const ENVELOPE_BYTES: usize = 32 + 64 + 4;
+/// Envelope overhead: signer, signature and a length. No transaction is shorter.
+pub(crate) const ENVELOPE_BYTES: usize = 32 + 64 + 4;
 /// Bytes of transactions in each of the two generations of the cache: one full block each.
 const GENERATION_BYTES: usize = crate::MAX_BLOCK_BYTES;
 /// Fewer signatures than this are not worth a second thread.
@@ -90,18 +90,29 @@ impl Verified {
         self.verdict(bytes).outcome
     }
 
-    fn verdict(&self, bytes: &Bytes) -> Verdict {
+    /// Verifies one transaction, and remembers nothing of it.
+    pub(crate) fn look(&self, bytes: &Bytes) -> Result<Arc<Authentic>, AdmissionError> {
         let leaf = leaf_hash(bytes);
-        Verdict { leaf, outcome: self.open(bytes, leaf) }
+        self.known(&leaf).map_or_else(|| Authentic::open(bytes.clone(), leaf).map(Arc::new), Ok)
     }
 
-    fn open(&self, bytes: &Bytes, leaf: Digest) -> Result<Arc<Authentic>, AdmissionError> {
-        if let Some(known) = self.lock().get(&leaf) {
-            return Ok(known);
-        }
-        let authentic = Arc::new(Authentic::open(bytes.clone(), leaf)?);
-        self.lock().insert(&authentic);
-        Ok(authentic)
+    /// Remembers a transaction that was verified.
+    pub(crate) fn remember(&self, authentic: &Arc<Authentic>) {
+        self.lock().insert(authentic);
+    }
+
+    fn verdict(&self, bytes: &Bytes) -> Verdict {
+        let leaf = leaf_hash(bytes);
+        let open = || Authentic::open(bytes.clone(), leaf).map(Arc::new);
+        let outcome = match self.known(&leaf) {
+            Some(known) => Ok(known),
+            None => open().inspect(|authentic| self.remember(authentic)),
+        };
+        Verdict { leaf, outcome }
+    }
+
+    fn known(&self, leaf: &Digest) -> Option<Arc<Authentic>> {
+        self.lock().get(leaf)
     }
 
     /// Verifies `transactions` on all threads: a verdict for each, in their order.

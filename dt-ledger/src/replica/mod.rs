@@ -171,10 +171,12 @@ impl Replica {
     /// # Errors
     /// [`AdmissionError`].
     pub fn admit(&self, transaction: &Bytes, now: Timestamp) -> Result<Digest, AdmissionError> {
-        let authentic = self.verified.one(transaction)?;
+        let authentic = self.verified.look(transaction)?;
         let tip = self.tip();
         let time = now.max(tip.time);
         admission::admit(&self.snapshot()?, &self.chain, tip.height + 1, time, &authentic)?;
+        // Strangers sign as well as parties do: only what somebody answers for is remembered.
+        self.verified.remember(&authentic);
         Ok(authentic.digest)
     }
 

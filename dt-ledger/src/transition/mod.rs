@@ -60,7 +60,13 @@ pub(crate) struct Effects {
     pub(crate) receipts: Vec<Receipt>,
     /// What happened.
     pub(crate) events: Vec<Event>,
+    /// Elements that edits have carried along; counted for each transaction.
+    carried: usize,
 }
+
+/// Entries of traces that one transaction may write. Claiming a long queue, or moving what is large, is said in a few bytes, and as often
+/// as a transaction has calls: its length does not bound what it writes. As many as an edit may carry along; what is larger goes in parts.
+const MAX_TRACED: usize = 1 << 17;
 
 /// Over what a transaction wrote to the state.
 const WRITES: dt_model::Domain = dt_model::Domain::new("dt/ledger/writes/v1");
@@ -365,6 +371,9 @@ impl<'a> Transition<'a> {
             author: sender,
             previous: head.last,
         };
+        if self.staged.index.len() >= MAX_TRACED {
+            return Err(Reason::Full.into());
+        }
         self.put(&StateKey::Trace(digest), &TraceHead { count: number, last: entry.digest() });
         self.staged.index.insert(trace_key(&digest, number), codec::encode(&entry));
         if let Resource::Call(twin, number) = &entry.resource {

@@ -13,8 +13,8 @@ use crate::transaction::MAX_AML_BYTES;
 
 /// Edits in one call.
 const MAX_EDITS: usize = 1024;
-/// Elements that the edits in one call may carry along, all together: such an edit is short whatever it carries, so that its length does
-/// not bound its work. About what a specification of 10 MB has.
+/// Elements that the edits in one transaction may carry along, all together: such an edit is short whatever it carries, so that its length
+/// does not bound its work. About what a specification of 10 MB has.
 const MAX_CARRIED: usize = 1 << 17;
 
 impl Transition<'_> {
@@ -33,10 +33,9 @@ impl Transition<'_> {
         }
         let before = self.specified(&id).ok_or(Reason::UnknownTwin(id))?.clone();
         let mut document = Document::clone(&before.document);
-        let mut carried = 0;
         for edit in edits {
-            carried += document.carried_by(edit);
-            if carried > MAX_CARRIED {
+            self.staged.carried += document.carried_by(edit);
+            if self.staged.carried > MAX_CARRIED {
                 return Err(Reason::Full.into());
             }
             self.edit(sender, id, &mut document, edit)?;

@@ -1,53 +1,20 @@
-//! Same blocks, same bytes: in every store, after every restart, on every machine.
+//! Same blocks, same bytes: in every store, after every restart, in every process, on however many threads, by whichever way a block comes in.
+//!
+//! All of it is tried with the golden chain ([`crate::golden`]), in which everything occurs. Hash seeds, which differ between processes, decide
+//! nothing here: `clippy.toml` disallows the types whose order would depend on them.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::process::Command;
 use std::sync::Arc;
 
-use dt_ledger::store::Table;
-use dt_ledger::store::scan_prefix;
-use dt_ledger::testing::Fixture;
-use dt_ledger::{CommittedBlock, LedgerStore, MemoryStore, Policy, RedbStore, Replica, StoreView, TwinCall};
+use dt_ledger::store::{Table, scan_prefix};
+use dt_ledger::{CommittedBlock, LedgerStore, MemoryStore, RedbStore, Replica, State as _, StoreView};
 use dt_model::Signer as _;
+use sha2::{Digest as _, Sha256};
 
+use crate::golden::{golden, story};
 use crate::support::*;
-
-/// The chain of [`story`] ends with this state, on every machine. It changes when the rules or the encoding do: with that, old chains
-/// no longer replay, so it must never change by accident.
-const GOLDEN: &str = "9f541eb7aaffb2c622ffc6ddc8b714493eb927ddd10183a9ec9da02d5576fcbd";
-
-/// A short life of a plant, some of it refused.
-pub(crate) fn story(store: Arc<dyn LedgerStore>) -> Plant {
-    let plant = Plant::over(Fixture::new(store, 2, 4));
-    let Plant { chain, owner, maintainer, auditor, agent, .. } = &plant;
-    let document = plant.document(maintainer, Some("tank"));
-    chain.wait(10);
-    plant.call(owner, TwinCall::AddDocumentVersion { document, version: version(2) }).unwrap();
-    plant.call(agent, add_feed("level", agent)).unwrap();
-    plant.refused(auditor, add_document(None));
-    let swap = vec![
-        plant.on(remove_feed("level")),
-        plant.on(edit([remove("level"), insert("level-2", "tank")])),
-        plant.on(add_feed("level-2", agent)),
-    ];
-    chain.apply(maintainer, swap).unwrap();
-    plant
-        .call(owner, TwinCall::SetPolicy { component: Some(component("tank")), policy: Policy::none() })
-        .unwrap();
-    plant.call(maintainer, TwinCall::CallProgram(set_speed("30", "slow"))).unwrap();
-    chain.wait(10);
-    let many = [
-        chain.sign(agent, vec![plant.on(TwinCall::ClaimCalls { epoch: 1 })]),
-        chain.sign_ahead(agent, vec![plant.on(TwinCall::StartCall { call: 1, epoch: 1 })], 1),
-        chain.sign(owner, vec![plant.on(TwinCall::RemoveDocument { document })]),
-        chain.sign(
-            maintainer,
-            vec![plant.on(TwinCall::AnchorAcl { item: digest(3), version: 1, digest: digest(4) })],
-        ),
-    ];
-    chain.commit(&many);
-    plant.call(owner, TwinCall::TransferOwnership { to: maintainer.party() }).unwrap();
-    plant
-}
 
 pub(crate) fn blocks(replica: &Replica) -> Vec<CommittedBlock> {
     (1..=replica.tip().height).map(|height| replica.block(height).unwrap().unwrap()).collect()
@@ -59,53 +26,190 @@ fn rows(view: &dyn StoreView) -> Rows {
     Table::ALL.map(|table| (table.name(), scan_prefix(view, table, &[], usize::MAX).unwrap())).into()
 }
 
-#[test]
-fn a_chain_ends_where_it_ends_everywhere() {
-    let plant = story(Arc::new(MemoryStore::default()));
-    assert_eq!(plant.chain.replica().tip().state_root.to_string(), GOLDEN);
+fn rows_of(store: &dyn LedgerStore) -> Rows {
+    rows(&*store.view().unwrap())
+}
+
+/// Gives a replica over `store` one block after the other by `way`, and compares all that comes of it with the golden chain's.
+fn replay(store: Arc<dyn LedgerStore>, threads: usize, way: impl Fn(&Replica, &CommittedBlock)) {
+    let golden = golden();
+    let replica = Replica::open(Arc::clone(&store), &golden.genesis).unwrap();
+    let replica = replica.on_threads(NonZero::new(threads).unwrap());
+    for (block, tip) in golden.blocks.iter().zip(&golden.tips) {
+        way(&replica, block);
+        let replayed = replica.commit(block.block.clone(), block.certificate.clone()).unwrap();
+        assert_eq!(*replayed, *block, "receipts and events are the same too");
+        assert_eq!(replica.tip(), *tip);
+    }
+    assert!(rows_of(&*store) == rows_of(&golden.store), "and every row");
+}
+
+fn memory() -> Arc<dyn LedgerStore> {
+    Arc::new(MemoryStore::default())
+}
+
+fn commit_alone(_: &Replica, _: &CommittedBlock) {}
+
+fn verify(replica: &Replica, block: &CommittedBlock) {
+    replica.verify(&block.block).unwrap();
+}
+
+/// The proposer of each block, which is offered what it holds and makes the very same one of it.
+fn prepare(replica: &Replica, block: &CommittedBlock) {
+    let time = block.block.header.time;
+    let (made, left) = replica.prepare(0, block.block.transactions.clone(), time).unwrap();
+    assert_eq!((made, left.len()), (block.block.clone(), 0));
+}
+
+/// Every signature is known before the block comes, and every transaction was judged when it stood alone.
+fn with_all_signatures_known(replica: &Replica, block: &CommittedBlock) {
+    for transaction in &block.block.transactions {
+        replica.authenticate(transaction).unwrap();
+        let _ = replica.admit(transaction, block.block.header.time);
+    }
+}
+
+/// A block of the same height is worked out first, and another one after it: only the last is kept ready.
+fn after_others(replica: &Replica, block: &CommittedBlock) {
+    replica.verify(&block.block).unwrap();
+    let (empty, _) = replica.prepare(7, Vec::new(), block.block.header.time).unwrap();
+    assert!(empty.transactions.is_empty());
+    let backwards = block.block.transactions.iter().rev().cloned().collect();
+    let _ = replica.assemble(backwards, block.block.header.time).unwrap();
 }
 
 #[test]
-fn every_replica_of_the_same_blocks_holds_the_same_bytes() {
-    let directory = tempfile::tempdir().unwrap();
-    let original = MemoryStore::default();
-    let plant = story(Arc::new(original.clone()));
-    let blocks = blocks(plant.chain.replica());
-    let genesis = plant.chain.replica().genesis().clone();
-    let memory = MemoryStore::default();
-    let disk: Arc<dyn LedgerStore> = Arc::new(RedbStore::open(&directory.path().join("ledger")).unwrap());
-    for store in [Arc::new(memory) as Arc<dyn LedgerStore>, disk] {
-        let replica = Replica::open(Arc::clone(&store), &genesis).unwrap();
-        for block in &blocks {
-            assert_eq!(block.block.header.state_root, replica.tip().state_root);
-            replica.verify(&block.block).unwrap();
-            let replayed = replica.commit(block.block.clone(), block.certificate.clone()).unwrap();
-            assert_eq!(*replayed, *block, "receipts and events are the same too");
-        }
-        assert_eq!(replica.tip(), plant.chain.replica().tip());
-        assert!(rows(&*store.view().unwrap()) == rows(&*original.view().unwrap()), "and every row");
+fn every_way_leads_to_the_same_bytes() {
+    for threads in [1, 2, 16] {
+        replay(memory(), threads, commit_alone);
+        replay(memory(), threads, verify);
+        replay(memory(), threads, prepare);
+        replay(memory(), threads, with_all_signatures_known);
+        replay(memory(), threads, after_others);
     }
+}
+
+#[test]
+fn on_disk_are_the_same_rows_as_in_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    replay(Arc::new(RedbStore::open(&directory.path().join("ledger")).unwrap()), 2, verify);
 }
 
 #[test]
 fn a_replica_goes_on_after_a_restart_at_any_height() {
+    let golden = golden();
+    let store = memory();
+    let begun = Replica::open(Arc::clone(&store), &golden.genesis).unwrap().tip();
+    let before = std::iter::once(&begun).chain(&golden.tips);
+    for ((block, before), after) in golden.blocks.iter().zip(before).zip(&golden.tips) {
+        // Nothing of what it knew is left but what is stored.
+        let replica = Replica::load(Arc::clone(&store)).unwrap();
+        assert_eq!(replica.tip(), *before, "as it was left");
+        replica.commit(block.block.clone(), block.certificate.clone()).unwrap();
+        assert_eq!(replica.tip(), *after);
+    }
+    assert!(rows_of(&*store) == rows_of(&golden.store));
+}
+
+#[test]
+fn a_replica_on_disk_goes_on_after_a_restart() {
+    let golden = golden();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ledger");
-    let plant = story(Arc::new(MemoryStore::default()));
-    let genesis = plant.chain.replica().genesis();
     let mut tip = None;
-    for block in blocks(plant.chain.replica()) {
-        let store = Arc::new(RedbStore::open(&path).unwrap());
-        let replica = Replica::open(store, genesis).unwrap();
+    // Often enough to meet each part of the story, and never at a round number.
+    for part in golden.blocks.chunks(13) {
+        let replica = Replica::open(Arc::new(RedbStore::open(&path).unwrap()), &golden.genesis).unwrap();
         if let Some(tip) = tip {
             assert_eq!(replica.tip(), tip, "as it was left");
         }
-        replica.commit(block.block, block.certificate).unwrap();
+        for block in part {
+            replica.commit(block.block.clone(), block.certificate.clone()).unwrap();
+        }
         tip = Some(replica.tip());
     }
-    assert_eq!(tip.unwrap(), plant.chain.replica().tip());
     let loaded = Replica::load(Arc::new(RedbStore::open(&path).unwrap())).unwrap();
-    assert_eq!((loaded.chain(), loaded.tip()), (genesis.chain(), plant.chain.replica().tip()));
+    assert_eq!((loaded.chain(), Some(&loaded.tip())), (golden.genesis.chain(), golden.tips.last()));
+    assert!(rows_of(&**loaded.store()) == rows_of(&golden.store));
+}
+
+/// Set in the other process.
+const TELL: &str = "DT_LEDGER_TELLS_THE_STORY";
+
+/// SHA-256 over all rows, and their tables.
+fn rows_digest(rows: &Rows) -> String {
+    let mut hash = Sha256::new();
+    for (table, rows) in rows {
+        for (key, value) in rows {
+            for part in [table.as_bytes(), key, value] {
+                hash.update(part.len().to_le_bytes());
+                hash.update(part);
+            }
+        }
+    }
+    data_hex(&hash.finalize())
+}
+
+fn data_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The other process: tells the story from its beginning, and says what came of it. Without the variable there is nothing to do.
+#[test]
+fn tells_the_story() {
+    if std::env::var_os(TELL).is_none() {
+        return;
+    }
+    let store = MemoryStore::default();
+    drop(story(Arc::new(store.clone())));
+    println!("\nrows {}", rows_digest(&rows_of(&store)));
+}
+
+#[test]
+fn another_process_comes_to_the_same() {
+    let ours = format!("rows {}", rows_digest(&rows_of(&golden().store)));
+    let directory = tempfile::tempdir().unwrap();
+    for (zone, locale) in [("Pacific/Kiritimati", "tr_TR.UTF-8"), ("America/St_Johns", "C")] {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "determinism::tells_the_story", "--nocapture", "--test-threads=1"])
+            .env_clear()
+            .envs([(TELL, "1"), ("TZ", zone), ("LC_ALL", locale), ("HOME", "/nowhere")])
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.lines().any(|line| line == ours), "{ours}\n{text}");
+    }
+}
+
+/// Two that are after the same thing: whoever comes first has it, and each order is as deterministic as the other.
+#[test]
+fn the_order_decides_and_is_decided_by_nothing_else() {
+    let run = |is_swapped: bool, is_conflict: bool| {
+        let plant = Plant::new();
+        let other = if is_conflict { "level" } else { "valve" };
+        let mut both = vec![
+            plant.chain.sign(&plant.agent, vec![plant.on(add_feed("level", &plant.agent))]),
+            plant.chain.sign(&plant.owner, vec![plant.on(add_feed(other, &plant.agent))]),
+        ];
+        if is_swapped {
+            both.reverse();
+        }
+        let committed = plant.chain.commit(&both);
+        let outcomes: Vec<_> = committed.receipts.iter().map(|receipt| receipt.result().is_ok()).collect();
+        let linked = plant.chain.state().feed(&plant.twin, &component("level")).unwrap().unwrap().linked_by;
+        (outcomes, linked == plant.agent.party(), plant.chain.replica().tip())
+    };
+    for (is_swapped, is_conflict) in [(false, false), (true, false), (false, true), (true, true)] {
+        assert_eq!(run(is_swapped, is_conflict), run(is_swapped, is_conflict));
+    }
+    let ((first, is_agents, one), (second, is_owners, other)) = (run(false, true), run(true, true));
+    assert_eq!((first, is_agents), (vec![true, false], true));
+    assert_eq!((second, is_owners), (vec![true, false], false));
+    assert_ne!(one.state_root, other.state_root);
+    // Where they do not meet, the order is in the log alone.
+    let ((_, _, one), (_, _, other)) = (run(false, false), run(true, false));
+    assert_ne!((one.block, one.log.root), (other.block, other.log.root));
 }
 
 #[test]

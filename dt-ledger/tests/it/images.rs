@@ -16,7 +16,7 @@ use dt_ledger::{
 use dt_model::testing::identity;
 use dt_model::{Digest, Domain, Identity, PartyId, Signed, Signer as _, TwinId, codec};
 
-use crate::determinism::{blocks, story};
+use crate::determinism::blocks;
 use crate::support::*;
 
 /// Bytes before the first frame.
@@ -92,7 +92,7 @@ fn image_of(frames: &[&[u8]]) -> Vec<u8> {
 
 #[test]
 fn a_replica_goes_on_from_an_image_of_any_height() {
-    let plant = story(Arc::new(MemoryStore::default()));
+    let plant = short_story(Arc::new(MemoryStore::default()));
     let genesis = plant.chain.replica().genesis();
     let blocks = blocks(plant.chain.replica());
     let follower = Replica::open(Arc::new(MemoryStore::default()), genesis).unwrap();
@@ -481,7 +481,7 @@ impl Write for Meanwhile<'_> {
 
 #[test]
 fn blocks_that_are_committed_meanwhile_do_not_show() {
-    let plant = story(Arc::new(MemoryStore::default()));
+    let plant = short_story(Arc::new(MemoryStore::default()));
     let (before, tip) = (export(plant.chain.replica()), plant.chain.replica().tip());
     let mut meanwhile = Meanwhile(&plant.chain, Vec::new());
     assert_eq!(plant.chain.replica().export(&mut meanwhile).unwrap(), tip);

@@ -13,6 +13,7 @@ mod crash;
 mod crash_points;
 mod determinism;
 mod events;
+mod golden;
 mod images;
 mod interlocks;
 mod membership;

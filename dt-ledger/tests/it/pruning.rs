@@ -8,7 +8,7 @@ use dt_ledger::{
     AuditError, Consensus as _, ConsensusError, LedgerStore, MemoryStore, RedbStore, Replica, Resource, audit,
 };
 
-use crate::determinism::{blocks, story};
+use crate::determinism::blocks;
 use crate::images::{Failing, copy, export};
 use crate::support::*;
 
@@ -41,7 +41,7 @@ fn replayed(replica: &Replica, height: u64) -> Replica {
 #[test]
 fn bodies_go_and_everything_else_stays() {
     let store = MemoryStore::default();
-    let plant = story(Arc::new(store.clone()));
+    let plant = short_story(Arc::new(store.clone()));
     let replica = plant.chain.replica();
     let (blocks, tip) = (blocks(replica), replica.tip());
     let before = replayed(replica, 9);

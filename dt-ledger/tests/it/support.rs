@@ -1,13 +1,14 @@
 //! A plant with its lifecycle parties (paper, section 5.1), and short ways to write calls.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dt_aml::{Edit, RemovePolicy};
 use dt_ledger::safety::{Condition, Number, SafetyRule};
 use dt_ledger::testing::Fixture;
 use dt_ledger::{
-    Argument, Call, Document, DocumentId, FeedReference, MAINTAINER, ProgramCall, Reason, Receipt,
-    State as _, TwinCall, Uri, Version, document_id,
+    Argument, Call, Document, DocumentId, FeedReference, LedgerStore, MAINTAINER, Policy, ProgramCall,
+    Reason, Receipt, State as _, TwinCall, Uri, Version, document_id,
 };
 use dt_model::{
     ComponentId, ContentHash, DataClass, Digest, Identity, Name, Operation, Permission, Signer as _, Text,
@@ -156,4 +157,38 @@ pub(crate) fn number(text: &str) -> Number {
 
 pub(crate) fn max_step(parameter: &str, step: &str, from: Option<&str>) -> Condition {
     Condition::MaxStep { parameter: name(parameter), step: number(step), from: from.map(number) }
+}
+
+/// A short life of a plant, some of it refused.
+pub(crate) fn short_story(store: Arc<dyn LedgerStore>) -> Plant {
+    let plant = Plant::over(Fixture::new(store, 2, 4));
+    let Plant { chain, owner, maintainer, auditor, agent, .. } = &plant;
+    let document = plant.document(maintainer, Some("tank"));
+    chain.wait(10);
+    plant.call(owner, TwinCall::AddDocumentVersion { document, version: version(2) }).unwrap();
+    plant.call(agent, add_feed("level", agent)).unwrap();
+    plant.refused(auditor, add_document(None));
+    let swap = vec![
+        plant.on(remove_feed("level")),
+        plant.on(edit([remove("level"), insert("level-2", "tank")])),
+        plant.on(add_feed("level-2", agent)),
+    ];
+    chain.apply(maintainer, swap).unwrap();
+    plant
+        .call(owner, TwinCall::SetPolicy { component: Some(component("tank")), policy: Policy::none() })
+        .unwrap();
+    plant.call(maintainer, TwinCall::CallProgram(set_speed("30", "slow"))).unwrap();
+    chain.wait(10);
+    let many = [
+        chain.sign(agent, vec![plant.on(TwinCall::ClaimCalls { epoch: 1 })]),
+        chain.sign_ahead(agent, vec![plant.on(TwinCall::StartCall { call: 1, epoch: 1 })], 1),
+        chain.sign(owner, vec![plant.on(TwinCall::RemoveDocument { document })]),
+        chain.sign(
+            maintainer,
+            vec![plant.on(TwinCall::AnchorAcl { item: digest(3), version: 1, digest: digest(4) })],
+        ),
+    ];
+    chain.commit(&many);
+    plant.call(owner, TwinCall::TransferOwnership { to: maintainer.party() }).unwrap();
+    plant
 }
