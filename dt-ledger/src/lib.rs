@@ -211,8 +211,8 @@ pub use membership::genesis::{Genesis, GenesisError};
 pub use policy::{AGENT, MAINTAINER, OWNER, Policy, Subject};
 pub use receipt::{Event, EventKind, Outcome, Reason, Receipt, TwinEvent};
 pub use record::{
-    AclAnchor, CallRecord, CallStatus, DocumentRecord, Feed, HeadAnchor, Nodes, Party, Resource, Roles,
-    Source, Specification, StateKey, TraceEntry, TraceHead, Twin, VersionRecord,
+    AclAnchor, CallRecord, CallStatus, DocumentRecord, Feed, HeadAnchor, Nodes, NodesHead, Party, Resource,
+    Roles, Source, Specification, StateKey, TraceEntry, TraceHead, Twin, VersionRecord,
 };
 pub use replica::admission::AdmissionError;
 pub use replica::application::Refused;

@@ -22,7 +22,7 @@ pub enum StateKey {
     Party(PartyId),
     /// A sender → how many of its transactions are committed.
     Nonce(PartyId),
-    /// The DHT's nodes → [`Nodes`].
+    /// How many DHT nodes there are → [`NodesHead`].
     Nodes,
     /// A twin → [`Twin`].
     Twin(TwinId),
@@ -59,6 +59,10 @@ pub enum StateKey {
     Safety(TwinId),
     /// A program that was started → [`crate::safety::ProgramHistory`].
     Program(TwinId, ComponentId),
+    /// A DHT node → where it is reached.
+    Node(PartyId),
+    /// An authority → those of its parties that have a DHT node.
+    NodesOf(PartyId),
 }
 
 /// No key is longer: the longest has a twin and a URI.
@@ -96,6 +100,7 @@ pub(crate) enum Sort {
     Source = 12,
     Feed = 13,
     Proposal = 19,
+    Node = 22,
 }
 
 /// A lifecycle party as the ledger knows it.
@@ -120,8 +125,19 @@ impl Party {
     }
 }
 
+/// How many DHT nodes there are, and how often the set has changed.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+pub struct NodesHead {
+    /// Raised by each change.
+    pub epoch: u64,
+    /// Nodes.
+    pub count: u32,
+}
+
 /// The DHT's nodes, and how often the set has changed.
-#[derive(Debug, Clone, PartialEq, Eq, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Nodes {
     /// Raised by each change.
     pub epoch: u64,

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::policy::Policy;
 use crate::record::{
-    AclAnchor, CallRecord, DocumentRecord, Feed, HeadAnchor, Nodes, Party, Roles, Source, Specification,
+    AclAnchor, CallRecord, DocumentRecord, Feed, HeadAnchor, NodesHead, Party, Roles, Source, Specification,
     StateKey, TraceHead, Twin, VersionRecord,
 };
 use crate::replica::specification::Specifications;
@@ -30,8 +30,8 @@ pub enum CallError {
     Store(#[from] StoreError),
 }
 
-/// No value in the state is longer: the largest is the list of all DHT nodes.
-pub(crate) const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
+/// No value in the state is longer: the largest is what one transaction brings.
+pub(crate) const MAX_VALUE_BYTES: usize = 2 * 1024 * 1024;
 /// How many removed elements are followed upwards to one that stands: twice what can be nested. Beyond, nothing is permitted.
 const MAX_FORMER: usize = 512;
 
@@ -129,12 +129,20 @@ pub trait State: Sized {
         Ok(self.read(&StateKey::Validators)?.unwrap_or_default())
     }
 
-    /// The DHT's nodes.
+    /// How many DHT nodes there are, and how often the set has changed.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn nodes(&self) -> Result<Nodes, StoreError> {
+    fn nodes_head(&self) -> Result<NodesHead, StoreError> {
         Ok(self.read(&StateKey::Nodes)?.unwrap_or_default())
+    }
+
+    /// Where a DHT node is reached.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn node(&self, node: &PartyId) -> Result<Option<Vec<Uri>>, StoreError> {
+        self.read(&StateKey::Node(*node))
     }
 
     /// A twin.

@@ -4,9 +4,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use dt_model::{ComponentId, Digest, PartyId, TwinId, codec};
 
 use crate::record::{DocumentRecord, Feed, Party, Roles, Sort, Source, StateKey};
-use crate::state::{MAX_VALUE_BYTES, Snapshot, decode_value};
+use crate::state::{MAX_VALUE_BYTES, Snapshot, State, decode_value};
 use crate::store::{StoreError, Table, scan_after};
-use crate::{DocumentId, OrganisationRecord, ProposalRecord, Uri};
+use crate::{DocumentId, Nodes, OrganisationRecord, ProposalRecord, Uri};
 
 impl Snapshot {
     /// The keys and values whose key starts like `prefix` (an encoded [`StateKey`], cut where the rows may differ) and comes after
@@ -46,6 +46,16 @@ impl Snapshot {
     pub fn proposals(&self) -> Result<Vec<(Digest, ProposalRecord)>, StoreError> {
         let rows = self.rows(&StateKey::prefix(Sort::Proposal, None), None, usize::MAX)?;
         Ok(select(rows, |key| if let StateKey::Proposal(proposal) = key { Some(proposal) } else { None }))
+    }
+
+    /// The DHT's nodes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn nodes(&self) -> Result<Nodes, StoreError> {
+        let rows = self.rows(&StateKey::prefix(Sort::Node, None), None, usize::MAX)?;
+        let nodes = select(rows, |key| if let StateKey::Node(node) = key { Some(node) } else { None });
+        Ok(Nodes { epoch: self.nodes_head()?.epoch, nodes: nodes.into_iter().collect() })
     }
 
     /// Every registered party.

@@ -46,6 +46,9 @@ pub enum AdmissionError {
         "a transaction has 1 to {MAX_CALLS} calls and, but for the specifications of new twins, {MAX_CALL_BYTES} bytes at most"
     )]
     Size,
+    /// The block has no room for the work that it would make; the next one may.
+    #[error("the block has no room for it")]
+    BlockFull,
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -17,8 +17,9 @@ use crate::replica::admission::AdmissionError;
 
 /// Envelope overhead: signer, signature and a length. No transaction is shorter.
 pub(crate) const ENVELOPE_BYTES: usize = 32 + 64 + 4;
-/// Bytes of transactions in each of the two generations of the cache: one full block each.
-const GENERATION_BYTES: usize = crate::MAX_BLOCK_BYTES;
+/// Bytes of transactions in each of the two generations of the cache. What is read from them takes some ten times as much memory, where
+/// somebody means it to.
+const GENERATION_BYTES: usize = 16 * 1024 * 1024;
 /// Fewer signatures than this are not worth a second thread.
 const WORTH_A_THREAD: usize = 8;
 

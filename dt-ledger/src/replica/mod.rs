@@ -235,11 +235,17 @@ impl Replica {
     /// Whether `block` can be the chain's next, all but its votes: what a validator asks before it votes.
     ///
     /// A proposer can lie: [`BlockError::StateDiverges`] for a block without votes is a reason not to vote for it, and none to stop. From
-    /// [`Replica::commit`], after the votes, it is. Nor does this bound a block's time from above: an engine does, by its own clock.
+    /// [`Replica::commit`], after the votes, it is.
+    ///
+    /// `latest` is the validator's clock, and what it allows other clocks to be ahead: a block from the future, once committed, would end
+    /// certificates and calls before their time.
     ///
     /// # Errors
     /// [`BlockError`].
-    pub fn verify(&self, block: &Block) -> Result<(), BlockError> {
+    pub fn verify(&self, block: &Block, latest: Timestamp) -> Result<(), BlockError> {
+        if block.header.time > latest {
+            return Err(BlockError::TimeAhead { latest });
+        }
         let (current, view) = self.consistent()?;
         let applied = self.apply(&current, &*view, block)?;
         self.keep(applied);

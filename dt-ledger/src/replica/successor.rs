@@ -1,6 +1,6 @@
 //! Whether a block is the chain's next: what its header must say, and whose votes commit it.
 
-use dt_model::{Digest, PartyId};
+use dt_model::{Digest, PartyId, Timestamp};
 use thiserror::Error;
 
 use crate::block::{Commit, CommitCertificate, Header, MAX_BLOCK_BYTES, validators_digest, vote_quorum};
@@ -29,6 +29,12 @@ pub enum BlockError {
     /// Its time is before the last block's.
     #[error("the block's time goes back")]
     TimeGoesBack,
+    /// Its time is later than a validator's clock allows.
+    #[error("the block's time is after {latest}")]
+    TimeAhead {
+        /// The latest time that it might have.
+        latest: Timestamp,
+    },
     /// Its proposer computed another state from the blocks before: one of us is wrong, and must stop.
     #[error("the state before the block is another: its proposer has {found}, we have {expected}")]
     StateDiverges {

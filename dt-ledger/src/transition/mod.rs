@@ -15,6 +15,7 @@ mod authorization;
 mod documents;
 mod membership;
 mod naming;
+mod nodes;
 mod programs;
 mod safety;
 mod specification;
@@ -60,13 +61,14 @@ pub(crate) struct Effects {
     pub(crate) receipts: Vec<Receipt>,
     /// What happened.
     pub(crate) events: Vec<Event>,
-    /// Elements that edits have carried along; counted for each transaction.
-    carried: usize,
 }
 
-/// Entries of traces that one transaction may write. Claiming a long queue, or moving what is large, is said in a few bytes, and as often
-/// as a transaction has calls: its length does not bound what it writes. As many as an edit may carry along; what is larger goes in parts.
-const MAX_TRACED: usize = 1 << 17;
+/// Work that one transaction may make, in traces written and elements carried along by edits. Claiming a long queue, or moving what is
+/// large, is said in a few bytes, and as often as a transaction has calls: its length does not bound it. About what a specification of 10 MB
+/// has elements; what is larger goes in parts.
+const MAX_WORK: usize = 1 << 17;
+/// Work that the transactions of one block may make, all together: some seconds' worth. A full block of ordinary ones makes half of it.
+const MAX_BLOCK_WORK: usize = 1 << 20;
 
 /// Over what a transaction wrote to the state.
 const WRITES: dt_model::Domain = dt_model::Domain::new("dt/ledger/writes/v1");
@@ -90,8 +92,11 @@ pub(crate) struct Transition<'a> {
     specifications: &'a Specifications,
     at: At,
     done: Effects,
-    /// What the present transaction has done so far.
+    /// What the present transaction has done so far, and the work that this took, whether or not it will stand.
     staged: Effects,
+    work: usize,
+    /// The work of the transactions before.
+    spent: usize,
     /// The present transaction, its sender, and the number of the present call.
     present: Option<Present>,
     /// What the present transaction has touched so far.
@@ -151,7 +156,8 @@ impl<'a> Transition<'a> {
     pub(crate) fn new(view: &'a dyn StoreView, specifications: &'a Specifications, at: At) -> Self {
         let (done, staged) = Default::default();
         let (touched, untold, known) = Default::default();
-        Self { view, specifications, at, done, staged, present: None, touched, untold, known }
+        let (work, spent, present) = (0, 0, None);
+        Self { view, specifications, at, done, staged, work, spent, present, touched, untold, known }
     }
 
     /// Applies one transaction. On error nothing has happened, and the transaction is not for this block.
@@ -159,8 +165,14 @@ impl<'a> Transition<'a> {
         let At { chain, height, time } = self.at;
         admission::admit(self, &chain, height, time, authentic)?;
         let (digest, sender, transaction) = (authentic.digest, authentic.sender(), authentic.transaction());
+        self.work = 0;
         let performed = self.perform_all(digest, sender, &transaction.calls);
         self.present = None;
+        if self.spent + self.work > MAX_BLOCK_WORK {
+            (self.staged, self.touched, self.untold) = Default::default();
+            return Err(AdmissionError::BlockFull);
+        }
+        self.spent += self.work;
         let outcome = match performed {
             Ok(()) => Outcome::Applied,
             Err((call, error)) => {
@@ -371,9 +383,7 @@ impl<'a> Transition<'a> {
             author: sender,
             previous: head.last,
         };
-        if self.staged.index.len() >= MAX_TRACED {
-            return Err(Reason::Full.into());
-        }
+        self.take_work(1)?;
         self.put(&StateKey::Trace(digest), &TraceHead { count: number, last: entry.digest() });
         self.staged.index.insert(trace_key(&digest, number), codec::encode(&entry));
         if let Resource::Call(twin, number) = &entry.resource {
@@ -386,6 +396,12 @@ impl<'a> Transition<'a> {
         }
         written.count += 1;
         Ok(())
+    }
+
+    /// Counts work that is about to be done.
+    fn take_work(&mut self, units: usize) -> Result<(), CallError> {
+        self.work = self.work.saturating_add(units);
+        if self.work > MAX_WORK { Err(Reason::Full.into()) } else { Ok(()) }
     }
 
     /// The digest of the present transaction and call under a domain: what new things are named by.

@@ -13,9 +13,6 @@ use crate::transaction::MAX_AML_BYTES;
 
 /// Edits in one call.
 const MAX_EDITS: usize = 1024;
-/// Elements that the edits in one transaction may carry along, all together: such an edit is short whatever it carries, so that its length
-/// does not bound its work. About what a specification of 10 MB has.
-const MAX_CARRIED: usize = 1 << 17;
 
 impl Transition<'_> {
     pub(super) fn edit_aml(
@@ -34,10 +31,7 @@ impl Transition<'_> {
         let before = self.specified(&id).ok_or(Reason::UnknownTwin(id))?.clone();
         let mut document = Document::clone(&before.document);
         for edit in edits {
-            self.staged.carried += document.carried_by(edit);
-            if self.staged.carried > MAX_CARRIED {
-                return Err(Reason::Full.into());
-            }
+            self.take_work(document.carried_by(edit))?;
             self.edit(sender, id, &mut document, edit)?;
         }
         if document.len() > MAX_AML_BYTES as u64 {

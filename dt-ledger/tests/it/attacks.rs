@@ -134,7 +134,7 @@ fn barred(chain: &Fixture, bytes: impl Into<Bytes>) -> AdmissionError {
         Err(BlockError::Transaction { index: 0, error }) => error,
         other => panic!("a block with it is refused for it: {other:?}"),
     };
-    let verified = of_block(chain.replica().verify(&block));
+    let verified = of_block(chain.replica().verify(&block, dt_model::Timestamp::MAX));
     let committed = of_block(chain.replica().commit(block, votes).map(drop));
     assert_eq!(verified.to_string(), error.to_string());
     assert_eq!(committed.to_string(), error.to_string());

@@ -25,7 +25,7 @@ fn good(plant: &Plant) -> Block {
 fn refused(plant: &Plant, block: Block) -> BlockError {
     let before = plant.chain.replica().tip();
     let certificate = plant.chain.certify(&block.header);
-    plant.chain.replica().verify(&block).expect_err("refused before the vote");
+    plant.chain.replica().verify(&block, Timestamp::MAX).expect_err("refused before the vote");
     let error = plant.chain.replica().commit(block, certificate).expect_err("refused in spite of all votes");
     assert_eq!(plant.chain.replica().tip(), before);
     error
@@ -63,6 +63,17 @@ fn a_header_that_does_not_follow_is_refused() {
 }
 
 #[test]
+fn a_block_from_the_future_gets_no_vote() {
+    let plant = plant();
+    let block = good(&plant);
+    let (replica, time) = (plant.chain.replica(), block.header.time);
+    replica.verify(&block, time).unwrap();
+    let earlier = Timestamp::from_millis(time.as_millis() - 1);
+    let refused = replica.verify(&block, earlier).unwrap_err();
+    assert!(matches!(refused, BlockError::TimeAhead { latest } if latest == earlier));
+}
+
+#[test]
 fn other_transactions_than_the_header_s_are_refused() {
     let plant = plant();
     let other =
@@ -88,7 +99,7 @@ fn a_block_with_an_inadmissible_transaction_is_no_block() {
     let elsewhere = Plant::over(Fixture::new(std::sync::Arc::new(MemoryStore::default()), 2, 4));
     let transaction = elsewhere.chain.sign(&elsewhere.owner, vec![elsewhere.on(add_document(None))]);
     let block = elsewhere.chain.block(&[transaction]);
-    plant.chain.replica().verify(&block).expect("the very same chain");
+    plant.chain.replica().verify(&block, Timestamp::MAX).expect("the very same chain");
     let mut flipped = block.clone();
     let mut bytes = flipped.transactions[0].to_vec();
     bytes[50] ^= 1;

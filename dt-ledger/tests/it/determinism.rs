@@ -51,7 +51,7 @@ fn memory() -> Arc<dyn LedgerStore> {
 fn commit_alone(_: &Replica, _: &CommittedBlock) {}
 
 fn verify(replica: &Replica, block: &CommittedBlock) {
-    replica.verify(&block.block).unwrap();
+    replica.verify(&block.block, dt_model::Timestamp::MAX).unwrap();
 }
 
 /// The proposer of each block, which is offered what it holds and makes the very same one of it.
@@ -71,7 +71,7 @@ fn with_all_signatures_known(replica: &Replica, block: &CommittedBlock) {
 
 /// A block of the same height is worked out first, and another one after it: only the last is kept ready.
 fn after_others(replica: &Replica, block: &CommittedBlock) {
-    replica.verify(&block.block).unwrap();
+    replica.verify(&block.block, dt_model::Timestamp::MAX).unwrap();
     let (empty, _) = replica.prepare(7, Vec::new(), block.block.header.time).unwrap();
     assert!(empty.transactions.is_empty());
     let backwards = block.block.transactions.iter().rev().cloned().collect();

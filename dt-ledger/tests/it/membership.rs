@@ -49,6 +49,31 @@ fn the_calls_of_membership() {
 }
 
 #[test]
+fn a_node_belongs_to_the_authority_that_certified_its_party() {
+    let plant = Plant::new();
+    let Plant { chain, owner, outsider, .. } = &plant;
+    let node = || vec![Call::RegisterNode { endpoints: vec![uri("/ip4/192.0.2.1/tcp/4001")] }];
+    chain.apply(owner, node()).unwrap();
+    chain.apply(outsider, node()).unwrap();
+    let state = chain.state();
+    assert_eq!(state.node(&owner.party()).unwrap().unwrap().len(), 1);
+    assert_eq!((state.nodes_head().unwrap().count, state.nodes().unwrap().nodes.len()), (2, 2));
+    // Its certificate ends; another authority's enrols it again, but the node stays behind.
+    let short = identity(77);
+    let certificate = lasting(chain, 0, &short, 5);
+    chain.apply(&short, vec![Call::Register { certificate }]).unwrap();
+    chain.apply(&short, node()).unwrap();
+    chain.wait(5);
+    let other = chain.certificate(1, &short);
+    chain.apply(&short, vec![Call::Register { certificate: other }]).unwrap();
+    assert_eq!(chain.state().node(&short.party()).unwrap(), None);
+    chain.apply(&short, node()).unwrap();
+    chain.apply(&short, vec![Call::RetireNode]).unwrap();
+    assert_eq!(chain.state().nodes_head().unwrap().count, 2);
+    assert_eq!(chain.state().nodes_head().unwrap().epoch, 6, "each change is an epoch");
+}
+
+#[test]
 fn a_revoked_party_comes_back_only_with_a_later_certificate() {
     let plant = Plant::new();
     let Plant { chain, outsider, .. } = &plant;

@@ -170,7 +170,7 @@ impl Prototype for Naive {
                 Ok(Note::Transaction(bytes)) => self.pool.push(bytes),
                 Ok(Note::Vote(vote)) => self.count(vote),
                 Ok(Note::Proposal(round, block)) => {
-                    if round == self.round && self.seat.replica.verify(&block).is_ok() {
+                    if round == self.round && self.seat.replica.verify(&block, Timestamp::MAX).is_ok() {
                         self.vote(block, &mut out)?;
                     }
                 }

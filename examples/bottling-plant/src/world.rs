@@ -260,7 +260,7 @@ impl World {
 
     /// Brings the DHT up, once four nodes are registered, or up to the ledger's membership.
     pub(crate) fn open_dht(&mut self) -> Result<(), Failure> {
-        let registered = dt_ledger::State::nodes(&self.replica.snapshot()?)?.nodes.len();
+        let registered = self.replica.snapshot()?.nodes()?.nodes.len();
         if registered < self.nodes.len() {
             return Ok(());
         }

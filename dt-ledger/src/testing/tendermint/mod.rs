@@ -255,8 +255,8 @@ impl Tendermint {
             return Ok(());
         }
         let latest = self.now.saturating_add(CLOCK_DRIFT);
-        let is_valid = match self.seat.replica.verify(&block) {
-            Ok(()) => block.header.time <= latest,
+        let is_valid = match self.seat.replica.verify(&block, latest) {
+            Ok(()) => true,
             Err(BlockError::Store(error)) => return Err(error.into()),
             // Also where it has another state than we have: so far that is its proposer's word alone.
             Err(_) => false,

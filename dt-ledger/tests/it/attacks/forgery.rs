@@ -147,7 +147,7 @@ fn of_many_signatures_of_one_body_one_counts() {
             );
         }
         let both = next_block(chain, forms.to_vec());
-        let refused = chain.replica().verify(&both);
+        let refused = chain.replica().verify(&both, dt_model::Timestamp::MAX);
         assert!(matches!(
             refused,
             Err(BlockError::Transaction { index: 1, error: AdmissionError::Nonce { .. } })
@@ -229,7 +229,7 @@ fn what_was_admissible_once_is_judged_again() {
     chain.replica().admit(&late, chain.now()).unwrap();
     // A block that is ready, of which one transaction will not be admissible: it is worked out anew.
     let ready = next_block(chain, vec![revoked.clone()]);
-    chain.replica().verify(&ready).unwrap();
+    chain.replica().verify(&ready, dt_model::Timestamp::MAX).unwrap();
 
     let revoke = Call::RevokeCertificate { party: maintainer.party() };
     chain.apply(&chain.authority(0), vec![revoke]).unwrap();

@@ -30,7 +30,7 @@ fn good(plant: &Plant) -> Block {
 fn rejected(plant: &Plant, block: Block) -> BlockError {
     let before = rows(&plant.chain);
     let votes = votes_for(&plant.chain, &block);
-    plant.chain.replica().verify(&block).expect_err("no honest validator votes for it");
+    plant.chain.replica().verify(&block, Timestamp::MAX).expect_err("no honest validator votes for it");
     let error = plant.chain.replica().commit(block, votes).expect_err("nor do votes make it one");
     assert!(rows(&plant.chain) == before);
     error
@@ -83,7 +83,7 @@ fn transactions_are_not_exchanged_between_verify_and_commit() {
     ];
     for (what, change) in changes {
         let block = good(&plant);
-        plant.chain.replica().verify(&block).unwrap();
+        plant.chain.replica().verify(&block, Timestamp::MAX).unwrap();
         let mut exchanged = block.clone();
         change(&mut exchanged.transactions);
         let before = rows(&plant.chain);
@@ -127,7 +127,7 @@ fn a_poisoned_proposal_reaches_no_chain() {
         assert_eq!(proposed, block, "it says what it said, whatever that was");
         let before = chain.replica().tip();
         let votes = votes_for(chain, &proposed);
-        chain.replica().verify(&proposed).unwrap_err();
+        chain.replica().verify(&proposed, Timestamp::MAX).unwrap_err();
         chain.replica().commit(proposed, votes).unwrap_err();
         assert_eq!(chain.replica().tip(), before);
     }

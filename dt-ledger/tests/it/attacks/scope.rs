@@ -1,10 +1,12 @@
 //! Parties of a twin that reach for more than is theirs: another's part of the specification, other calls, other rules.
 
+use bytes::Bytes;
 use dt_aml::Edit;
 use dt_ledger::{
-    Call, CallResult, CreateTwin, MAINTAINER, MAX_AML_BYTES, OWNER, Policy, State as _, Subject, TwinCall,
+    AdmissionError, Call, CallResult, CreateTwin, MAINTAINER, MAX_AML_BYTES, OWNER, Policy, State as _,
+    Subject, TwinCall,
 };
-use dt_model::{DataClass, Identity, Operation, Permission, Signer as _};
+use dt_model::{DataClass, Identity, Operation, Permission, Signer as _, codec};
 
 use super::thwarted;
 use crate::support::*;
@@ -232,4 +234,18 @@ fn a_short_transaction_does_no_endless_work() {
     let claim = |epoch| plant.on(TwinCall::ClaimCalls { epoch });
     assert_eq!(thwarted(chain, agent, (1..=256).map(claim).collect()), "limits.full");
     chain.apply(agent, (1..=3).map(claim).collect()).expect("as often as anybody needs");
+
+    // Nor do many such transactions make a block that nobody can apply in time: what was refused has cost its work, too.
+    let heavy = |ahead| chain.sign_ahead(owner, (0..256).map(moved).collect(), ahead);
+    let heavy: Vec<Bytes> = (0..9).map(|ahead| codec::encode(&heavy(ahead)).into()).collect();
+    let (block, left) = chain.replica().assemble(heavy, chain.now()).unwrap();
+    assert_eq!(block.transactions.len(), 7);
+    assert!(
+        matches!(left[..], [(_, AdmissionError::BlockFull), (_, AdmissionError::Nonce { .. })]),
+        "{left:?}"
+    );
+    chain.replica().commit(block.clone(), chain.certify(&block.header)).unwrap();
+    let rest = left.into_iter().map(|(bytes, _)| bytes).collect();
+    let (next, left) = chain.replica().assemble(rest, chain.now()).unwrap();
+    assert_eq!((next.transactions.len(), left.len()), (2, 0), "the next block has room for them");
 }
