@@ -63,7 +63,7 @@ pub enum ConsensusError {
 /// nothing here knows a clock: who votes MUST refuse a proposal whose time runs ahead of its own clock by more than clocks differ, or one
 /// proposer ends every certificate for ever.
 ///
-/// [`crate::testing::consensus_suite`] checks an implementation from outside.
+/// `dt_ledger::testing::consensus_suite` (feature `testing`) checks an implementation from outside.
 #[async_trait]
 pub trait Consensus: Send + Sync {
     /// Hands in a transaction; its digest, by which the receipt is found.

@@ -136,7 +136,7 @@ pub(crate) fn hex(key: &[u8]) -> String {
 /// What an implementer may get wrong: [`LedgerStore::commit`] is *atomic and durable*. When it returns `Ok`, all of the batch
 /// survives a power failure; when the process dies before, none of it is there. A [`StoreView`] is a snapshot: commits that come
 /// after it do not show in it. Keys are ordered as bytes. `commit` blocks for the time of one flush to disk.
-/// [`crate::testing::store_suite`] checks all but the power failure.
+/// `dt_ledger::testing::store_suite` (feature `testing`) checks all but the power failure.
 pub trait LedgerStore: Send + Sync {
     /// What is stored now, unmoved by later commits.
     ///
