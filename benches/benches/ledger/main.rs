@@ -1,0 +1,23 @@
+//! Blocks of the ledger: applied in memory beside their signatures alone, made durable beside the store and the disk alone; and edits of a
+//! large specification.
+#![expect(clippy::expect_used, reason = "a benchmark reports by panicking")]
+
+use mimalloc::MiMalloc;
+
+mod durable;
+mod edit;
+mod memory;
+
+/// Ours and the peers' alike: what the system's makes of it, the README tells.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() {
+    let mut criterion = benches::criterion();
+    memory::bench(&mut criterion);
+    edit::bench(&mut criterion);
+    for transactions in [1, durable::BLOCK] {
+        durable::bench(&mut criterion, transactions);
+    }
+    criterion.final_summary();
+}
