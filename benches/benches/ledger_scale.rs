@@ -15,11 +15,6 @@ use dt_ledger::{
 };
 use dt_model::merkle::InclusionProof;
 use dt_model::{Digest, TwinId, codec};
-use mimalloc::MiMalloc;
-
-/// As in the other benchmark of the ledger.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Transactions of a block.
 const BLOCK: u64 = 1_000;
@@ -109,8 +104,10 @@ impl Grown {
     }
 
     fn proven_transaction(&self) -> (Bytes, InclusionProof) {
-        let found = self.chain.replica().prove_transaction(self.transaction()).expect("the store answers");
-        found.expect("a transaction")
+        let (replica, transaction) = (self.chain.replica(), self.transaction());
+        let proof = replica.prove_transaction(transaction).expect("the store answers");
+        let (_, sent, _) = replica.transaction(transaction).expect("the store answers").expect("is there");
+        (codec::encode(&sent).into(), proof.expect("a transaction"))
     }
 
     fn proven_unit(&self) -> (String, ElementProof) {

@@ -2,15 +2,9 @@
 //! large specification.
 #![expect(clippy::expect_used, reason = "a benchmark reports by panicking")]
 
-use mimalloc::MiMalloc;
-
 mod durable;
 mod edit;
 mod memory;
-
-/// Ours and the peers' alike: what the system's makes of it, the README tells.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() {
     let mut criterion = benches::criterion();

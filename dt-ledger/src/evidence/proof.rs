@@ -2,7 +2,6 @@
 //! transactions and what became of them.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use bytes::Bytes;
 use dt_aml::SubtreeHash;
 use dt_model::merkle::{ConsistencyProof, InclusionProof, Subtree};
 use dt_model::{Digest, TwinId, codec};
@@ -74,18 +73,13 @@ impl Replica {
         Ok(TraceProof { entries: self.trace(resource)?, head, state })
     }
 
-    /// The bytes of a transaction, and the proof that they are in the log as it stands now.
+    /// The proof that a transaction is in the log as it stands now. Its bytes are what its sender sent; the block holds them, too.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn prove_transaction(
-        &self,
-        transaction: &Digest,
-    ) -> Result<Option<(Bytes, InclusionProof)>, StoreError> {
-        let Some((block, index)) = self.find_transaction(transaction)? else { return Ok(None) };
-        let Some(bytes) = block.block.transactions.get(index) else { return Ok(None) };
-        let proof = self.prove_leaf(block.block.header.log.size + index as u64)?;
-        Ok(proof.map(|proof| (bytes.clone(), proof)))
+    pub fn prove_transaction(&self, transaction: &Digest) -> Result<Option<InclusionProof>, StoreError> {
+        let Some((header, index)) = self.place_of(transaction)? else { return Ok(None) };
+        self.prove_leaf(header.log.size + index as u64)
     }
 
     /// What became of a transaction, and the proof of it under the receipts root after its block: [`Certified::receipt`] asks for what

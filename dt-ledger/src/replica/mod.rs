@@ -342,13 +342,20 @@ impl Replica {
         &self,
         transaction: &Digest,
     ) -> Result<Option<(CommittedBlock, usize)>, StoreError> {
-        let key = transaction_key(transaction);
         let view = self.store.view()?;
-        let Some(place) = view.get(Table::Index, &key)? else { return Ok(None) };
-        let damaged = || StoreError::Damaged { table: Table::Index, key: key.clone() };
-        let (height, index): (u64, u32) = codec::decode(&place, MAX_META_BYTES).map_err(|_| damaged())?;
+        let Some((height, index)) = place_in(&*view, transaction)? else { return Ok(None) };
+        let damaged = || StoreError::Damaged { table: Table::Index, key: transaction_key(transaction) };
         let block = CommittedBlock::load(&*view, height)?.ok_or_else(damaged)?;
-        Ok(Some((block, index as usize)))
+        Ok(Some((block, index)))
+    }
+
+    /// The header of the block that holds a transaction, and which of its transactions that is.
+    pub(crate) fn place_of(&self, transaction: &Digest) -> Result<Option<(Header, usize)>, StoreError> {
+        let view = self.store.view()?;
+        let Some((height, index)) = place_in(&*view, transaction)? else { return Ok(None) };
+        let damaged = || StoreError::Damaged { table: Table::Index, key: transaction_key(transaction) };
+        let (header, _) = load_header(&*view, height)?.ok_or_else(damaged)?;
+        Ok(Some((header, index)))
     }
 
     /// The paper's *trace* (section 3.2): every write to `resource`, in order, each chained to the one before. The chain is checked up
@@ -419,6 +426,15 @@ impl Replica {
     fn ready(&self) -> MutexGuard<'_, Option<Applied>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The height and number of a transaction, by the index.
+fn place_in(view: &dyn StoreView, transaction: &Digest) -> Result<Option<(u64, usize)>, StoreError> {
+    let key = transaction_key(transaction);
+    let Some(place) = view.get(Table::Index, &key)? else { return Ok(None) };
+    let (height, index): (u64, u32) = codec::decode(&place, MAX_META_BYTES)
+        .map_err(|_| StoreError::Damaged { table: Table::Index, key })?;
+    Ok(Some((height, index as usize)))
 }
 
 /// Where a proposal is kept until its height is committed.

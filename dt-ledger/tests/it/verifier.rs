@@ -214,7 +214,9 @@ fn a_chain_that_stands_still_is_certified_by_a_checkpoint() {
     let forged = Receipt { outcome: Outcome::Applied, ..found };
     assert_eq!(now.receipt(&forged, &proof), Err(VerifyError::Proof));
     for transaction in [receipt.transaction, refused.digest()] {
-        let (bytes, proof) = replica.prove_transaction(&transaction).unwrap().unwrap();
+        let proof = replica.prove_transaction(&transaction).unwrap().unwrap();
+        let (_, sent, _) = replica.transaction(&transaction).unwrap().unwrap();
+        let bytes = codec::encode(&sent);
         let index = now.transaction(&bytes, &proof).unwrap();
         assert_eq!(replica.prove_leaf(index).unwrap(), Some(proof.clone()));
         let sent: Envelope<Transaction> = codec::decode(&bytes, bytes.len()).unwrap();
