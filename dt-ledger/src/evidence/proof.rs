@@ -70,7 +70,7 @@ impl Replica {
         let digest = resource.digest();
         let head = snapshot.trace_head(&digest)?;
         let state = snapshot.prove(&StateKey::Trace(digest))?;
-        Ok(TraceProof { entries: self.trace(resource)?, head, state })
+        Ok(TraceProof { entries: snapshot.trace(resource)?, head, state })
     }
 
     /// The proof that a transaction is in the log as it stands now. Its bytes are what its sender sent; the block holds them, too.

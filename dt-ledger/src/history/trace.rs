@@ -8,7 +8,7 @@ use crate::record::{Resource, TraceEntry, TraceHead};
 use crate::replica::Replica;
 use crate::replica::opening::MAX_META_BYTES;
 use crate::state::{Snapshot, State as _};
-use crate::store::{StoreError, Table, scan_after};
+use crate::store::{Row, StoreError, Table, scan_after, scan_prefix};
 use crate::transition::trace_key;
 
 /// A part of a trace.
@@ -46,7 +46,54 @@ impl TraceHead {
     }
 }
 
+impl Snapshot {
+    /// The paper's *trace* (section 3.2): every write to `resource`, in order, each chained to the one before. The chain is checked up
+    /// to its head in the state, which a [`crate::StateProof`] ties to a certified header.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where the chain does not hold.
+    pub fn trace(&self, resource: &Resource) -> Result<Vec<TraceEntry>, StoreError> {
+        let digest = resource.digest();
+        let head = self.trace_head(&digest)?.unwrap_or(TraceHead::BEGINNING);
+        let from = trace_key(&digest, 0);
+        let rows = scan_prefix(&*self.view, Table::Index, &from[..from.len() - 8], usize::MAX)?;
+        let (entries, reached) = chained(resource, TraceHead::BEGINNING, rows)?;
+        if reached == head {
+            Ok(entries)
+        } else {
+            Err(StoreError::Damaged { table: Table::Index, key: from })
+        }
+    }
+}
+
+/// The entries in `rows`, of which the first follows on `reached`, and where the trace stands after them.
+fn chained(
+    resource: &Resource,
+    mut reached: TraceHead,
+    rows: Vec<Row>,
+) -> Result<(Vec<TraceEntry>, TraceHead), StoreError> {
+    let mut entries = Vec::with_capacity(rows.len());
+    for (key, value) in rows {
+        let entry = decode(key.clone(), &value)?;
+        let follows = entry.number == reached.count + 1 && entry.previous == reached.last;
+        if !follows || entry.resource != *resource {
+            return Err(StoreError::Damaged { table: Table::Index, key });
+        }
+        reached = TraceHead::after(&entry);
+        entries.push(entry);
+    }
+    Ok((entries, reached))
+}
+
 impl Replica {
+    /// [`Snapshot::trace`] of the state after the last block.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where the chain does not hold.
+    pub fn trace(&self, resource: &Resource) -> Result<Vec<TraceEntry>, StoreError> {
+        self.snapshot()?.trace(resource)
+    }
+
     /// At most `limit` (1 to [`MAX_PAGE`]) of the writes to `resource` after it stood at `after`.
     ///
     /// Each entry is held against the one before, the first against `after`, the last of the trace against its head in the state: whoever
@@ -69,16 +116,8 @@ impl Replica {
         let from = trace_key(&digest, after.count);
         let list = &from[..from.len() - 8];
         let limit = limit.clamp(1, MAX_PAGE) as usize;
-        let (mut entries, mut reached) = (Vec::new(), after);
-        for (key, value) in scan_after(&*snapshot.view, Table::Index, list, Some(&from), limit)? {
-            let entry = decode(key.clone(), &value)?;
-            let follows = entry.number == reached.count + 1 && entry.previous == reached.last;
-            if !follows || entry.resource != *resource {
-                return Err(StoreError::Damaged { table: Table::Index, key }.into());
-            }
-            reached = TraceHead::after(&entry);
-            entries.push(entry);
-        }
+        let rows = scan_after(&*snapshot.view, Table::Index, list, Some(&from), limit)?;
+        let (entries, reached) = chained(resource, after, rows)?;
         if (entries.len() < limit || reached.count >= head.count) && reached != head {
             let key = trace_key(&digest, reached.count);
             return Err(StoreError::Damaged { table: Table::Index, key }.into());

@@ -25,7 +25,6 @@ use crate::evidence::checkpoint::Checkpoint;
 use crate::evidence::log::LogHead;
 use crate::membership::genesis::Genesis;
 use crate::receipt::Receipt;
-use crate::record::{Resource, TraceEntry};
 use crate::replica::admission::AdmissionError;
 use crate::replica::application::{Applied, Refused};
 use crate::replica::authentic::Verified;
@@ -35,9 +34,9 @@ use crate::replica::opening::{
 };
 use crate::replica::specification::{Specifications, rebuild};
 use crate::replica::successor::{BlockError, check_votes};
-use crate::state::{Snapshot, State};
+use crate::state::Snapshot;
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, scan_prefix};
-use crate::transition::{trace_key, transaction_key};
+use crate::transition::transaction_key;
 
 /// Where the chain stands.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -356,34 +355,6 @@ impl Replica {
         let damaged = || StoreError::Damaged { table: Table::Index, key: transaction_key(transaction) };
         let (header, _) = load_header(&*view, height)?.ok_or_else(damaged)?;
         Ok(Some((header, index)))
-    }
-
-    /// The paper's *trace* (section 3.2): every write to `resource`, in order, each chained to the one before. The chain is checked up
-    /// to its head in the state, which a [`crate::StateProof`] ties to a certified header.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] where the chain does not hold.
-    pub fn trace(&self, resource: &Resource) -> Result<Vec<TraceEntry>, StoreError> {
-        let snapshot = self.snapshot()?;
-        let digest = resource.digest();
-        let Some(head) = snapshot.trace_head(&digest)? else { return Ok(Vec::new()) };
-        let first = trace_key(&digest, 0);
-        let rows = scan_prefix(&*snapshot.view, Table::Index, &first[..first.len() - 8], usize::MAX)?;
-        let mut entries: Vec<TraceEntry> = Vec::with_capacity(rows.len());
-        let mut last = Digest::ZERO;
-        for (key, value) in rows {
-            let damaged = || StoreError::Damaged { table: Table::Index, key: key.clone() };
-            let entry: TraceEntry = codec::decode(&value, MAX_META_BYTES).map_err(|_| damaged())?;
-            if entry.previous != last || entry.resource != *resource {
-                return Err(damaged());
-            }
-            last = entry.digest();
-            entries.push(entry);
-        }
-        if last != head.last || entries.len() as u64 != head.count {
-            return Err(StoreError::Damaged { table: Table::Index, key: first });
-        }
-        Ok(entries)
     }
 
     fn current(&self) -> Current {
