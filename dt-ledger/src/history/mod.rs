@@ -28,7 +28,6 @@ use serde::{Deserialize, Serialize};
 use crate::receipt::Outcome;
 use crate::record::Resource;
 use crate::store::{Row, StoreError, StoreView, Table, scan_prefix};
-use crate::transition::{trace_key, transaction_key};
 
 /// Where a transaction stands in the chain.
 #[derive(
@@ -190,6 +189,19 @@ impl Entry {
         let (time, transaction, sender, outcome, resources) = codec::decode(bytes, usize::MAX).ok()?;
         Some(Self { place, time, transaction, sender, outcome, resources })
     }
+}
+
+/// Where the index holds the place of a transaction.
+pub(crate) fn transaction_key(transaction: &Digest) -> Vec<u8> {
+    [b"t".as_slice(), transaction.as_bytes()].concat()
+}
+
+/// What the index keys of all entries of traces start with.
+pub(crate) const TRACES: &[u8] = b"r";
+
+/// Where the index holds an entry of a trace.
+pub(crate) fn trace_key(resource: &Digest, number: u64) -> Vec<u8> {
+    [TRACES, resource.as_bytes(), &number.to_be_bytes()].concat()
 }
 
 /// The list of all transactions.

@@ -4,12 +4,12 @@ use dt_model::{Digest, codec};
 use thiserror::Error;
 
 use crate::history::query::MAX_PAGE;
+use crate::history::trace_key;
 use crate::record::{Resource, TraceEntry, TraceHead};
 use crate::replica::Replica;
 use crate::replica::opening::MAX_META_BYTES;
 use crate::state::{Snapshot, State as _};
 use crate::store::{Row, StoreError, Table, scan_after, scan_prefix};
-use crate::transition::trace_key;
 
 /// A part of a trace.
 #[derive(Debug, Clone, PartialEq, Eq)]

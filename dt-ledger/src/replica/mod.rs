@@ -23,6 +23,7 @@ use crate::block::{
 };
 use crate::evidence::checkpoint::Checkpoint;
 use crate::evidence::log::LogHead;
+use crate::history::transaction_key;
 use crate::membership::genesis::Genesis;
 use crate::receipt::Receipt;
 use crate::replica::admission::AdmissionError;
@@ -36,7 +37,6 @@ use crate::replica::specification::{Specifications, rebuild};
 use crate::replica::successor::{BlockError, check_votes};
 use crate::state::Snapshot;
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, scan_prefix};
-use crate::transition::transaction_key;
 
 /// Where the chain stands.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]

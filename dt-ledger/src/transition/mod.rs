@@ -38,7 +38,7 @@ use dt_model::{ComponentId, DataClass, Digest, Operation, PartyId, Permission, T
 
 use crate::Reason;
 use crate::call::{Call, TwinCall};
-use crate::history::{Entry, Place, Written};
+use crate::history::{Entry, Place, Written, trace_key};
 use crate::receipt::{Event, EventKind, Outcome, Receipt, TwinEvent};
 use crate::record::{Resource, StateKey, TraceEntry, TraceHead, Twin};
 use crate::replica::admission::{self, AdmissionError};
@@ -424,17 +424,4 @@ impl<'a> Transition<'a> {
     fn existing<T: Record>(&self, key: &StateKey, absent: Reason) -> Result<T, CallError> {
         self.read(key)?.ok_or_else(|| absent.into())
     }
-}
-
-/// Where the index holds the place of a transaction.
-pub(crate) fn transaction_key(transaction: &Digest) -> Vec<u8> {
-    [b"t".as_slice(), transaction.as_bytes()].concat()
-}
-
-/// What the index keys of all entries of traces start with.
-pub(crate) const TRACES: &[u8] = b"r";
-
-/// Where the index holds an entry of a trace.
-pub(crate) fn trace_key(resource: &Digest, number: u64) -> Vec<u8> {
-    [TRACES, resource.as_bytes(), &number.to_be_bytes()].concat()
 }

@@ -9,10 +9,10 @@ use thiserror::Error;
 use super::{Frame, Head, IMAGE, ORIGIN};
 use crate::block::load_header;
 use crate::evidence::log;
+use crate::history::TRACES;
 use crate::replica::opening::{MAX_META_BYTES, read_meta};
 use crate::replica::{Replica, Tip};
 use crate::store::{StoreError, StoreView, Table};
-use crate::transition::TRACES;
 
 /// Why no image was written, or only a part of one.
 #[derive(Debug, Error)]

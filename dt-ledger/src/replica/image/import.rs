@@ -14,6 +14,7 @@ use crate::block::{Header, store_header};
 use crate::evidence::log;
 use crate::evidence::log::LogHead;
 use crate::history::lookup::derived_key;
+use crate::history::trace_key;
 use crate::record::{Specification, StateKey, TraceEntry, TraceHead};
 use crate::replica::Tip;
 use crate::replica::opening::{GENESIS, MAX_META_BYTES, TIP, read_meta, validators_key};
@@ -22,7 +23,6 @@ use crate::replica::specification::{base_row, root_of};
 use crate::state::decode_value;
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table};
 use crate::transaction::AML_LIMITS;
-use crate::transition::trace_key;
 use crate::tree::{self, EMPTY_ROOT};
 use crate::{Checkpoint, Genesis};
 
