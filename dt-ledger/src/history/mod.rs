@@ -154,7 +154,7 @@ impl Entry {
     }
 
     /// The keys of the entries of traces that it wrote.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever prunes traces"))]
+    #[cfg(test)]
     pub(crate) fn trace_keys(&self) -> Vec<Vec<u8>> {
         let keys = |(resource, written): (&Resource, &Written)| {
             let (digest, Written { first, count }) = (resource.digest(), *written);

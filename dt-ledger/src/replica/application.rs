@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dt_model::{Digest, Timestamp, codec};
+use dt_model::{Digest, PartyId, Timestamp, codec};
 
 use crate::Event;
 use crate::block::{Block, Header, MAX_BLOCK_BYTES, leaf_hash, log_root, validators_digest};
@@ -51,7 +51,8 @@ pub(crate) fn apply(
     verify: impl FnOnce() -> Vec<Verdict>,
 ) -> Result<Applied, BlockError> {
     let Block { header, transactions } = block;
-    check_header(chain, &current.tip, &validators_of(view)?, header)?;
+    let next = validators_of(view)?;
+    check_header(chain, &current.tip, &next, header)?;
     // What is too short to be a transaction counts as one, else there could be millions of them.
     let bytes = transactions.iter().map(|transaction| transaction.len().max(ENVELOPE_BYTES));
     if bytes.sum::<usize>() > MAX_BLOCK_BYTES {
@@ -70,7 +71,7 @@ pub(crate) fn apply(
         let applied = verdict.outcome.and_then(apply);
         taken.push(applied.map_err(|error| BlockError::Transaction { index, error })?);
     }
-    Ok(conclude(current, view, header, transition.finish(), taken)?)
+    Ok(conclude(current, view, header, transition.finish(), taken, next)?)
 }
 
 /// Makes the next block of as many of `transactions` as are admissible, in their order; and the others with why they are not.
@@ -102,6 +103,7 @@ pub(crate) fn assemble(
         }
     }
     let leaves: Vec<Digest> = taken.iter().map(|authentic| authentic.leaf).collect();
+    let next = validators_of(view)?;
     let header = Header {
         chain,
         height: at.height,
@@ -111,28 +113,28 @@ pub(crate) fn assemble(
         state_root: tip.state_root,
         receipts_root: tip.receipts_root,
         log: tip.log,
-        next_validators: validators_digest(&validators_of(view)?),
+        next_validators: validators_digest(&next),
     };
     let block =
         Block { transactions: taken.iter().map(|authentic| authentic.bytes.clone()).collect(), header };
-    let applied = conclude(current, view, &block.header, transition.finish(), taken)?;
+    let applied = conclude(current, view, &block.header, transition.finish(), taken, next)?;
     Ok((block, applied, left))
 }
 
-/// What there is to store once the transactions of the block of `header` have had these `effects`.
+/// What there is to store once the transactions of the block of `header` have had these `effects`, and `validators` vote on the one after.
 fn conclude(
     current: &Current,
     view: &dyn StoreView,
     header: &Header,
     effects: Effects,
     transactions: Vec<Arc<Authentic>>,
+    validators: Vec<PartyId>,
 ) -> Result<Applied, StoreError> {
     let mut batch = Batch::default();
     let state_root = tree::update(view, &effects.state, &mut batch)?;
     batch.extend(Table::State, effects.state);
     batch.extend(Table::Index, effects.index.into_iter().map(|(key, value)| (key, Some(value))));
     batch.extend(Table::Specifications, effects.specification_rows);
-    let validators = validators_of(view)?;
     if validators != current.tip.validators {
         batch.put(Table::Index, validators_key(header.height + 1), codec::encode(&validators));
     }
