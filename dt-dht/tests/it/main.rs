@@ -9,5 +9,6 @@ mod disk;
 mod model;
 mod quorum;
 mod sealing;
+mod simulation;
 mod support;
 mod vectors;

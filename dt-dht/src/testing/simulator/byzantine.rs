@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dt_model::{Envelope, PartyId, Signed, Signer, Timestamp, codec};
 
-use super::disk::{Disk, Image};
 use super::Dice;
+use super::disk::{Disk, Image};
 use crate::testing::Fault;
 use crate::testing::liar::{Conduct, Liar, Past, read_reply, read_request, sign_reply};
 use crate::{

@@ -1,0 +1,195 @@
+//! Records of order Newest: several devices of one owner write, others read, and an accomplice signs what he never puts.
+
+use core::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dt_dht::testing::simulator::{
+    Conditions, Dice, Durability, History, Host, Recorder, Seen, Setup, Simulation, Violation,
+};
+use dt_dht::{Client, GetError, OwnedRecords, PutError, Record, Resilience};
+use dt_model::testing::identity;
+use dt_model::{Signed, Signer};
+use futures_util::future::{Either, select};
+
+use super::{draw, for_seeds, must, tally};
+use crate::support::{READER, WRITER};
+
+const ACCOMPLICE: u64 = 4;
+const NAMES: [&str; 2] = ["a", "b"];
+
+#[test]
+fn newest() {
+    for_seeds("newest", 40, |seed| {
+        let mut dice = Dice::new(seed);
+        let setup = draw(&mut dice, setup);
+        let mut run = Run::new(seed, setup);
+        run.storm()?;
+        run.calm()?;
+        must("history", run.recorder.history().check())?;
+        must("stores", run.simulation.verify_stores())?;
+        Ok(tally(&run.recorder))
+    });
+}
+
+/// With one malicious node too many, the guarantees end, and the check notices.
+#[test]
+fn beyond_k() {
+    let caught = (0..200).filter(|seed| {
+        let setup = Setup { byzantine: 2, ..setup(Resilience::tolerating(1).unwrap()) };
+        let conditions = Conditions::draw(&mut Dice::new(*seed));
+        let mut run = Run::new(*seed, Setup { conditions, ..setup });
+        run.storm().unwrap();
+        let verdict = run.recorder.history().check();
+        matches!(verdict, Err(Violation::RolledBack { .. }))
+    });
+    let caught = caught.take(1).count();
+    assert!(caught > 0, "the check cannot fail");
+}
+
+/// Stores that break their contract and lose writes are as bad as malice.
+#[test]
+fn stores_that_sync_late() {
+    let caught = (0..300).any(|seed| {
+        let resilience = Resilience::tolerating(1).unwrap();
+        let conditions = Conditions { trouble: Some(100..=300), outage: 50..=200, ..Conditions::calm() };
+        let mut run = Run::new(seed, Setup { durability: Durability::Late, conditions, ..setup(resilience) });
+        run.storm().unwrap();
+        run.recorder.history().check().is_err()
+    });
+    assert!(caught, "the check cannot fail");
+}
+
+pub(super) fn setup(resilience: Resilience) -> Setup {
+    let parties = [WRITER, READER, ACCOMPLICE].map(|seed| identity(seed).party());
+    let phantoms = (1..=3).flat_map(|version| NAMES.map(|value| record(ACCOMPLICE, "p", version, value)));
+    Setup { phantoms: phantoms.collect(), ..Setup::new(resilience, parties, vec![Arc::new(OwnedRecords)]) }
+}
+
+fn record(owner: u64, name: &str, version: u64, value: &str) -> Signed<Record> {
+    let owner = identity(owner);
+    let value = value.as_bytes().to_vec();
+    Signed::new(OwnedRecords::record(owner.party(), name.parse().unwrap(), version, value), &owner).unwrap()
+}
+
+pub(super) struct Run {
+    pub(super) simulation: Simulation,
+    pub(super) recorder: Recorder,
+    versions: Arc<[AtomicU64; 2]>,
+}
+
+impl Run {
+    pub(super) fn new(seed: u64, setup: Setup) -> Self {
+        let recorder = Recorder::default();
+        setup.phantoms.iter().for_each(|phantom| recorder.history().allow(phantom.digest()));
+        Self { simulation: Simulation::new(seed, setup), recorder, versions: Arc::default() }
+    }
+
+    fn user(&mut self, seed: u64, who: &str) -> User {
+        let (client, host) = self.simulation.participant(Arc::new(identity(seed)));
+        let (dice, recorder) = (self.simulation.dice(), self.recorder.clone());
+        User { who: who.to_owned(), client, host, dice, recorder, versions: self.versions.clone() }
+    }
+
+    /// Everybody does what he wants, in whatever weather.
+    pub(super) fn storm(&mut self) -> Result<(), String> {
+        for who in ["writer 1", "writer 2"] {
+            let user = self.user(WRITER, who);
+            self.simulation.spawn(user.works(6, 700));
+        }
+        for who in ["reader 1", "reader 2"] {
+            let user = self.user(READER, who);
+            self.simulation.spawn(user.works(6, 0));
+        }
+        must("storm", self.simulation.run())
+    }
+
+    /// Afterwards, with all honest nodes up, everything succeeds.
+    pub(super) fn calm(&mut self) -> Result<(), String> {
+        self.simulation.calm();
+        let mut user = self.user(WRITER, "the last");
+        let failed = Arc::new(std::sync::Mutex::new(None));
+        let report = failed.clone();
+        self.simulation.spawn(async move {
+            for name in 0..NAMES.len() {
+                let wrong = match user.get(name).await {
+                    Err(error) => Some(format!("the last get: {error}")),
+                    Ok(()) => user.put(name).await.err().map(|error| format!("the last put: {error}")),
+                };
+                *report.lock().unwrap() = wrong.or_else(|| report.lock().unwrap().take());
+            }
+        });
+        must("calm", self.simulation.run())?;
+        failed.lock().unwrap().take().map_or(Ok(()), Err)
+    }
+}
+
+struct User {
+    who: String,
+    client: Client,
+    host: Host,
+    dice: Dice,
+    recorder: Recorder,
+    versions: Arc<[AtomicU64; 2]>,
+}
+
+impl User {
+    /// So many operations, of which so many in a thousand are puts.
+    async fn works(mut self, operations: usize, puts: u64) {
+        for _ in 0..operations {
+            let pause = self.dice.within(0..=800);
+            self.host.sleep(Duration::from_millis(pause)).await;
+            // Now and then somebody loses patience: his future is dropped in the middle.
+            let patience = if self.dice.permille(150) { self.dice.within(1..=300) } else { 1 << 20 };
+            let host = self.host.clone();
+            let alarm = core::pin::pin!(host.sleep(Duration::from_millis(patience)));
+            let operation = core::pin::pin!(self.operate(puts));
+            match select(operation, alarm).await {
+                Either::Left(_) | Either::Right(_) => {}
+            }
+        }
+    }
+
+    async fn operate(&mut self, puts: u64) {
+        let name = self.dice.below(NAMES.len());
+        if self.dice.permille(puts) {
+            drop(self.put(name).await);
+        } else if self.dice.permille(150) {
+            drop(self.get_phantom().await);
+        } else {
+            drop(self.get(name).await);
+        }
+    }
+
+    fn history(&self) -> std::sync::MutexGuard<'_, History> {
+        self.recorder.history()
+    }
+
+    async fn put(&mut self, name: usize) -> Result<(), PutError> {
+        let version = 1 + self.versions[name].fetch_add(1, Ordering::SeqCst);
+        let record = record(WRITER, NAMES[name], version, "value");
+        let call = self.history().call(&self.who, NAMES[name], Some(record.digest()));
+        let certificate = self.client.put(&record, self.host.now()).await?;
+        certificate.verify_for(&self.client.membership(), &record).unwrap();
+        self.history().answer(call, Seen::record(record.key.slot, version, record.digest()));
+        Ok(())
+    }
+
+    async fn get(&mut self, name: usize) -> Result<(), GetError> {
+        self.get_from(WRITER, NAMES[name]).await
+    }
+
+    async fn get_phantom(&mut self) -> Result<(), GetError> {
+        self.get_from(ACCOMPLICE, "p").await
+    }
+
+    async fn get_from(&mut self, owner: u64, name: &str) -> Result<(), GetError> {
+        let key = OwnedRecords::key(&identity(owner).party(), &name.parse().unwrap());
+        let call = self.history().call(&self.who, name, None);
+        let found = self.client.get(key, OwnedRecords::check(), self.host.now()).await?;
+        let seen =
+            found.map_or(Seen::default(), |found| Seen::record(key.slot, found.version, found.digest()));
+        self.history().answer(call, seen);
+        Ok(())
+    }
+}
