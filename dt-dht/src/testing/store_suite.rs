@@ -146,8 +146,9 @@ fn check_threads(store: &(impl RecordStore + ?Sized)) {
                 assert!(is_whole, "a batch is seen whole or not at all");
             }
         }));
-        let failed = threads.into_iter().filter_map(|thread| thread.join().err()).next();
-        failed.into_iter().for_each(|panic| std::panic::resume_unwind(panic));
+        if let Some(panic) = threads.into_iter().find_map(|thread| thread.join().err()) {
+            std::panic::resume_unwind(panic);
+        }
     });
 }
 
