@@ -99,7 +99,7 @@ impl Liar {
                 // As plausible as it gets without the writer's key: the body is whatever the first writer wrote.
                 let first = past.first_put.get(key).and_then(|known| known.clone().open().ok());
                 let body = first.map(|known| known.body.clone()).unwrap_or_default();
-                let forged = Record { key: *key, version: 1 << 60, body };
+                let forged = Record { key: *key, version: u64::MAX, body };
                 let record = Signed::new(forged, &*self.signer).ok()?.into_envelope();
                 Some(ReplyBody::Record { record: Some(record) })
             }

@@ -8,6 +8,7 @@ mod conformance;
 mod disk;
 mod model;
 mod quorum;
+mod replays;
 mod sealing;
 mod simulation;
 mod support;
