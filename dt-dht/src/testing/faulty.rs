@@ -154,7 +154,9 @@ fn lie(
         (Fault::WithheldShards | Fault::Pretend, RequestBody::GetShard { .. }) => {
             Some(ReplyBody::Shard { bytes: None })
         }
-        (Fault::Pretend, RequestBody::PutShard { .. }) => Some(ReplyBody::ShardStored),
+        (Fault::Pretend, RequestBody::PutShard { .. } | RequestBody::RenewShard { .. }) => {
+            Some(ReplyBody::ShardStored)
+        }
         (Fault::Pretend, RequestBody::Put { record }) => pretend(liar, request, record),
         (Fault::Refuse(refusal), _) => Some(ReplyBody::Refused { refusal }),
         _ => None,

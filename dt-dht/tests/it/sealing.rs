@@ -23,7 +23,7 @@ fn opens(sealed: &[u8]) -> Result<Vec<u8>, SecretError> {
 fn every_length_opens_again() {
     for length in [0, 1, 15, 16, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 200_000] {
         let sealed = seal(&key(), b"context", &content(length));
-        assert_eq!(sealed.len(), sealed_bytes(length));
+        assert_eq!(sealed.len() as u64, sealed_bytes(length as u64));
         assert_eq!(opens(&sealed).unwrap(), content(length));
     }
 }
