@@ -96,7 +96,7 @@ mod validator;
 pub use audit::{RowDamage, RowKey, StoreDamage, StoreReport, verify_store};
 pub use blob::{
     BlobError, BlobReader, BlobRef, BlobWriter, Checkpoint, MAX_BLOB_BYTES, MAX_INDEX_BYTES, Progress,
-    STRIPE_BYTES, STRIPES_IN_FLIGHT, Timer, decode_stripe, encode_stripe, max_blob_bytes,
+    STRIPE_BYTES, STRIPES_IN_FLIGHT, StripeCoder, Timer, decode_stripe, encode_stripe, max_blob_bytes,
 };
 pub use call::{Call, ReplyError};
 pub use certificate::{CertificateError, MAX_CERTIFICATE_BYTES, QuorumCertificate, Receipt};

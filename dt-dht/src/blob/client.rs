@@ -76,14 +76,13 @@ impl Client {
     /// [`GetError`]; [`crate::BlobError::BadEncoding`] is every reader's verdict on the blob, not a passing failure.
     pub async fn get_blob(&self, blob: &BlobRef, now: Timestamp) -> Result<Bytes, GetError> {
         let mut reader = self.read_blob(blob, 0..blob.length())?;
-        let Some(first) = reader.next(now).await? else { return Ok(Bytes::new()) };
-        if !blob.is_indexed() {
-            return Ok(first);
-        }
         // What a reference says of its length is worth no memory until the stripes are there.
-        let mut content = Vec::from(first);
-        while let Some(stripe) = reader.next(now).await? {
-            content.extend_from_slice(&stripe);
+        let mut content = Vec::new();
+        while let Some(piece) = reader.next(now).await? {
+            if content.is_empty() && !blob.is_indexed() {
+                content.reserve_exact(blob.root_bytes());
+            }
+            content.extend_from_slice(&piece);
         }
         Ok(content.into())
     }

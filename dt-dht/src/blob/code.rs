@@ -1,6 +1,6 @@
 //! The erasure code of one stripe.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
@@ -21,12 +21,7 @@ pub(super) struct Encoded {
 /// # Errors
 /// [`BlobError::TooLarge`] or [`BlobError::Unsupported`].
 pub fn encode_stripe(content: &[u8], resilience: Resilience) -> Result<(BlobRef, Vec<Bytes>), BlobError> {
-    if content.len() > STRIPE_BYTES {
-        return Err(BlobError::TooLarge { size: content.len() as u64, limit: STRIPE_BYTES as u64 });
-    }
-    let mut coder = Coder::new(resilience.data_shards(), resilience.replicas())?;
-    let Encoded { reference, shards } = coder.encode(content.to_vec())?;
-    Ok((reference, shards))
+    StripeCoder::new(resilience)?.encode(content.to_vec())
 }
 
 /// Restores the root of `blob` from `shards`, given with their numbers; those that are not what `blob` says are ignored.
@@ -39,22 +34,30 @@ pub fn decode_stripe<'a>(
     blob: &BlobRef,
     shards: impl IntoIterator<Item = (u16, &'a [u8])>,
 ) -> Result<Vec<u8>, BlobError> {
-    let sound = shards.into_iter().filter(|(index, bytes)| blob.has_shard(*index, bytes));
-    let sound: Vec<(u16, &[u8])> = sound.collect();
-    Coder::new(blob.data_shards(), blob.shards().len())?.decode(blob, &sound)
+    let shards = shards.into_iter().map(|(index, bytes)| (index, Bytes::copy_from_slice(bytes)));
+    let pieces = StripeCoder::of(blob.data_shards(), blob.shards().len())?.decode(blob, shards)?;
+    Ok(pieces.concat())
 }
 
-/// Encodes and decodes with `data` shards out of `total`. Working memory is kept from one stripe to the next: to get it fresh from the
-/// operating system each time costs more than the code itself.
-pub(super) struct Coder {
+/// Encodes and decodes stripes. Working memory is kept from one stripe to the next: to get it fresh from the operating system each time
+/// costs more than the code itself.
+pub struct StripeCoder {
     data: usize,
     total: usize,
     encoder: Option<ReedSolomonEncoder>,
     decoder: Option<ReedSolomonDecoder>,
 }
 
-impl Coder {
-    pub(super) fn new(data: usize, total: usize) -> Result<Self, BlobError> {
+impl StripeCoder {
+    /// A coder for a network of this resilience.
+    ///
+    /// # Errors
+    /// [`BlobError::Unsupported`].
+    pub fn new(resilience: Resilience) -> Result<Self, BlobError> {
+        Self::of(resilience.data_shards(), resilience.replicas())
+    }
+
+    pub(super) fn of(data: usize, total: usize) -> Result<Self, BlobError> {
         // With one replica and no faults to survive there is nothing to recover, and no such code.
         let supported = total == data || (total > data && ReedSolomonEncoder::supports(data, total - data));
         if !supported || u16::try_from(total).is_err() {
@@ -63,14 +66,41 @@ impl Coder {
         Ok(Self { data, total, encoder: None, decoder: None })
     }
 
+    /// [`encode_stripe`]. The shards are slices of two buffers; one of them is `content`, which is not copied if it has room for a few
+    /// bytes of padding.
+    ///
+    /// # Errors
+    /// [`BlobError::TooLarge`] or [`BlobError::Unsupported`].
+    pub fn encode(&mut self, content: Vec<u8>) -> Result<(BlobRef, Vec<Bytes>), BlobError> {
+        if content.len() > STRIPE_BYTES {
+            return Err(BlobError::TooLarge { size: content.len() as u64, limit: STRIPE_BYTES as u64 });
+        }
+        let Encoded { reference, shards } = self.encode_root(content)?;
+        Ok((reference, shards))
+    }
+
+    /// [`decode_stripe`]. The root comes in pieces, which are not copied if they were among the shards.
+    ///
+    /// # Errors
+    /// [`BlobError::TooFewShards`], [`BlobError::BadEncoding`], or [`BlobError::OtherResilience`].
+    pub fn decode(
+        &mut self,
+        blob: &BlobRef,
+        shards: impl IntoIterator<Item = (u16, Bytes)>,
+    ) -> Result<Vec<Bytes>, BlobError> {
+        let sound = shards.into_iter().filter(|(index, bytes)| blob.has_shard(*index, bytes));
+        let sound: Vec<_> = sound.collect();
+        self.decode_sound(blob, &sound)
+    }
+
     /// Cuts `root` into shards: first its own bytes, padded with zeros, then the recovery shards.
-    pub(super) fn encode(&mut self, mut root: Vec<u8>) -> Result<Encoded, BlobError> {
+    pub(super) fn encode_root(&mut self, mut root: Vec<u8>) -> Result<Encoded, BlobError> {
         let length = root.len() as u64;
         let size = shard_bytes(root.len(), self.data);
         root.resize(self.data * size, 0);
         let mut recovery = Vec::with_capacity((self.total - self.data) * size);
         let mut digests: Vec<_> = root.chunks_exact(size).map(shard_digest).collect();
-        self.recover(&root, size, |_, shard| {
+        self.recover(root.chunks_exact(size), size, |_, shard| {
             digests.push(shard_digest(shard));
             recovery.extend_from_slice(shard);
             Ok(())
@@ -82,46 +112,47 @@ impl Coder {
         Ok(Encoded { reference: BlobRef::new(length, data, digests), shards })
     }
 
-    /// Restores the root from `sound` shards of it, whose digests have been compared, and compares those of all others.
+    /// Restores the root from `sound` shards of it, whose digests have been compared, and compares those of all others. The root comes
+    /// in pieces: the data shards that were given, without a copy, and those that were restored.
     ///
     /// No shard that was given needs to be computed again: any `data` shards fix one code word, and they are part of it.
-    pub(super) fn decode<B: AsRef<[u8]>>(
+    pub(super) fn decode_sound(
         &mut self,
         blob: &BlobRef,
-        sound: &[(u16, B)],
-    ) -> Result<Vec<u8>, BlobError> {
-        let (length, size) = (blob.root_bytes(), blob.shard_bytes());
-        let mut given = BTreeSet::new();
-        let distinct = sound.iter().filter(|(index, _)| given.insert(usize::from(*index)));
-        let used: Vec<(usize, &[u8])> =
-            distinct.take(self.data).map(|(index, shard)| (usize::from(*index), shard.as_ref())).collect();
+        sound: &[(u16, Bytes)],
+    ) -> Result<Vec<Bytes>, BlobError> {
+        if (blob.data_shards(), blob.shards().len()) != (self.data, self.total) {
+            return Err(BlobError::OtherResilience);
+        }
+        let given = sound.iter().map(|(index, shard)| (usize::from(*index), shard));
+        let used: BTreeMap<usize, &Bytes> = given.collect();
+        let used: BTreeMap<usize, &Bytes> = used.into_iter().take(self.data).collect();
         if used.len() < self.data {
             return Err(BlobError::TooFewShards { found: used.len(), needed: self.data });
         }
-        let mut root = vec![0; self.data * size];
-        for (index, shard) in used.iter().filter(|(index, _)| *index < self.data) {
-            root[index * size..][..size].copy_from_slice(shard);
-        }
-        self.restore(&mut root, size, &used)?;
-        let used: BTreeSet<usize> = used.into_iter().map(|(index, _)| index).collect();
+        let mut pieces = self.restore(blob.shard_bytes(), &used)?;
         let check = |index: usize, shard: &[u8]| {
-            let same = used.contains(&index) || blob.shards().get(index) == Some(&shard_digest(shard));
+            let same = used.contains_key(&index) || blob.shards().get(index) == Some(&shard_digest(shard));
             if same { Ok(()) } else { Err(BlobError::BadEncoding) }
         };
-        root.chunks_exact(size).enumerate().try_for_each(|(index, shard)| check(index, shard))?;
-        if root[length..].iter().any(|byte| *byte != 0) {
-            return Err(BlobError::BadEncoding);
+        pieces.iter().enumerate().try_for_each(|(index, shard)| check(index, shard))?;
+        self.recover(pieces.iter(), blob.shard_bytes(), check)?;
+        let mut left = blob.root_bytes();
+        for piece in &mut pieces {
+            let padding = piece.split_off(left.min(piece.len()));
+            left -= piece.len();
+            if padding.iter().any(|byte| *byte != 0) {
+                return Err(BlobError::BadEncoding);
+            }
         }
-        self.recover(&root, size, check)?;
-        root.truncate(length);
-        Ok(root)
+        Ok(pieces)
     }
 
-    /// Puts the data shards that are not among the `used` ones into their places in `root`.
-    fn restore(&mut self, root: &mut [u8], size: usize, used: &[(usize, &[u8])]) -> Result<(), BlobError> {
+    /// The data shards, given as many `used` ones as are needed.
+    fn restore(&mut self, size: usize, used: &BTreeMap<usize, &Bytes>) -> Result<Vec<Bytes>, BlobError> {
         let (data, unsupported) = (self.data, self.unsupported());
-        if used.iter().all(|(index, _)| *index < data) {
-            return Ok(());
+        if used.keys().all(|index| *index < data) {
+            return Ok(used.values().map(|shard| Bytes::clone(shard)).collect());
         }
         let recovery = self.total - data;
         let decoder = match &mut self.decoder {
@@ -139,16 +170,17 @@ impl Coder {
             added.map_err(|_| unsupported)?;
         }
         let restored = decoder.decode().map_err(|_| unsupported)?;
-        for (index, shard) in restored.restored_original_iter() {
-            root[index * size..][..size].copy_from_slice(shard);
-        }
-        Ok(())
+        let piece = |index| match used.get(&index) {
+            Some(shard) => Ok(Bytes::clone(shard)),
+            None => restored.restored_original(index).map(Bytes::copy_from_slice).ok_or(unsupported),
+        };
+        (0..data).map(piece).collect()
     }
 
-    /// Computes the recovery shards of the padded `root`, and gives them one by one with their numbers.
+    /// Computes the recovery shards from the data shards, and gives them one by one with their numbers.
     fn recover(
         &mut self,
-        root: &[u8],
+        shards: impl Iterator<Item = impl AsRef<[u8]>>,
         size: usize,
         mut take: impl FnMut(usize, &[u8]) -> Result<(), BlobError>,
     ) -> Result<(), BlobError> {
@@ -163,7 +195,7 @@ impl Coder {
             }
             none => none.insert(ReedSolomonEncoder::new(data, recovery, size).map_err(|_| unsupported)?),
         };
-        for shard in root.chunks_exact(size) {
+        for shard in shards {
             encoder.add_original_shard(shard).map_err(|_| unsupported)?;
         }
         let encoded = encoder.encode().map_err(|_| unsupported)?;

@@ -4,7 +4,7 @@
 
 use dt_model::Digest;
 
-use super::code::{Coder, Encoded};
+use super::code::{Encoded, StripeCoder};
 use super::reference::{BlobError, BlobRef, STRIPE_BYTES, max_blob_bytes};
 use crate::Resilience;
 
@@ -93,10 +93,10 @@ impl IndexBuilder {
     }
 
     /// Encodes the index: the blob's reference, and the shards of its root.
-    pub(super) fn encode(&self, coder: &mut Coder) -> Result<Encoded, BlobError> {
+    pub(super) fn encode(&self, coder: &mut StripeCoder) -> Result<Encoded, BlobError> {
         let mut root = Vec::with_capacity(self.digests.len() * DIGEST_BYTES);
         self.digests.iter().for_each(|digest| root.extend_from_slice(digest.as_bytes()));
-        let Encoded { reference, shards } = coder.encode(root)?;
+        let Encoded { reference, shards } = coder.encode_root(root)?;
         let data = u16::try_from(reference.data_shards()).unwrap_or(u16::MAX);
         Ok(Encoded { reference: BlobRef::new(self.length, data, reference.shards().to_vec()), shards })
     }

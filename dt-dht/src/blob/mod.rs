@@ -38,7 +38,7 @@ mod store;
 mod timer;
 mod writer;
 
-pub use code::{decode_stripe, encode_stripe};
+pub use code::{StripeCoder, decode_stripe, encode_stripe};
 pub use reader::BlobReader;
 pub use reference::{BlobError, BlobRef, MAX_BLOB_BYTES, MAX_INDEX_BYTES, STRIPE_BYTES, max_blob_bytes};
 pub use timer::Timer;

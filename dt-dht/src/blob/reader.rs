@@ -1,6 +1,7 @@
 //! Reading a blob as a stream, from any place on, with bounded memory.
 
 use core::ops::Range;
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use dt_model::Timestamp;
@@ -9,7 +10,7 @@ use futures_util::stream::{FuturesOrdered, StreamExt};
 use futures_util::{FutureExt, TryFutureExt};
 
 use super::STRIPES_IN_FLIGHT;
-use super::code::Coder;
+use super::code::StripeCoder;
 use super::index::Index;
 use super::reference::{BlobError, BlobRef, STRIPE_BYTES};
 use crate::{Client, GetError};
@@ -42,23 +43,26 @@ pub struct BlobReader<'a> {
     blob: BlobRef,
     /// Fetched when it is first needed.
     index: Option<Index>,
-    coder: Coder,
-    /// What is still to be given.
+    coder: StripeCoder,
+    /// What is still to be given; all of it but what is `ready` is still to be fetched.
     range: Range<u64>,
-    /// Stripes that are being fetched, in order; the first one is where the range starts.
+    /// The next pieces of the range, up to the end of a stripe or of the range.
+    ready: VecDeque<Bytes>,
+    /// Stripes that are being fetched, in order; the first one is where the range starts if nothing is ready.
     in_flight: FuturesOrdered<BoxFuture<'a, Result<Fetched, GetError>>>,
 }
 
 impl<'a> BlobReader<'a> {
     pub(super) fn new(client: &'a Client, blob: BlobRef, range: Range<u64>) -> Result<Self, GetError> {
-        let coder = Coder::new(blob.data_shards(), blob.shards().len())?;
+        let coder = StripeCoder::of(blob.data_shards(), blob.shards().len())?;
         let in_flight = FuturesOrdered::new();
-        let mut reader = Self { client, blob, index: None, coder, range: 0..0, in_flight };
+        let mut reader =
+            Self { client, blob, index: None, coder, range: 0..0, ready: VecDeque::new(), in_flight };
         reader.seek(range)?;
         Ok(reader)
     }
 
-    /// The next piece of the range, a stripe or what the range has of it; `None` at its end.
+    /// The next piece of the range: what one data shard has of it. `None` at the end of the range.
     ///
     /// `now` is the time of the requests that are made by this call.
     ///
@@ -68,15 +72,36 @@ impl<'a> BlobReader<'a> {
         if self.range.is_empty() {
             return Ok(None);
         }
-        let piece = self.next_stripe(now).await;
-        if piece.is_err() {
-            self.in_flight.clear();
+        if self.ready.is_empty() {
+            match self.next_stripe(now).await {
+                Ok(pieces) => self.cut(pieces),
+                Err(error) => {
+                    self.in_flight.clear();
+                    return Err(error);
+                }
+            }
         }
-        let (start, stripe) = (self.range.start % STRIPE_BYTES as u64, piece?);
-        let end = (start + (self.range.end - self.range.start)).min(stripe.len() as u64);
-        self.range.start += end - start;
-        let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end)) else { return Ok(None) };
-        Ok(Some(stripe.slice(start..end)))
+        let piece = self.ready.pop_front();
+        self.range.start += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Ok(piece)
+    }
+
+    /// Makes ready what the range has of a stripe's `pieces`.
+    fn cut(&mut self, pieces: Vec<Bytes>) {
+        let mut start = self.range.start - self.range.start % STRIPE_BYTES as u64;
+        for mut piece in pieces {
+            let end = start + piece.len() as u64;
+            let behind = end.saturating_sub(self.range.end.max(start));
+            let before = self.range.start.saturating_sub(start);
+            // Both are at most the length of the piece, where it matters.
+            let length = piece.len();
+            piece.truncate(length - usize::try_from(behind).unwrap_or(length).min(length));
+            let piece = piece.split_off(usize::try_from(before).unwrap_or(length).min(piece.len()));
+            if !piece.is_empty() {
+                self.ready.push_back(piece);
+            }
+            start = end;
+        }
     }
 
     /// Where the next piece starts in the content.
@@ -95,16 +120,17 @@ impl<'a> BlobReader<'a> {
             return Err(BlobError::OutOfRange { start: range.start, end: range.end, length }.into());
         }
         self.in_flight.clear();
+        self.ready.clear();
         self.range = range;
         Ok(())
     }
 
-    /// The stripe in which the range starts. It is no longer in flight, whatever comes of it.
-    async fn next_stripe(&mut self, now: Timestamp) -> Result<Bytes, GetError> {
+    /// The stripe in which the range starts, in pieces. It is no longer in flight, whatever comes of it.
+    async fn next_stripe(&mut self, now: Timestamp) -> Result<Vec<Bytes>, GetError> {
         if self.blob.is_indexed() && self.index.is_none() {
             let shards = self.client.fetch_stripe(self.blob.clone(), now).await?;
-            let root = self.coder.decode(&self.blob, &shards)?;
-            self.index = Some(Index::new(self.blob.clone(), root));
+            let root = self.coder.decode_sound(&self.blob, &shards)?;
+            self.index = Some(Index::new(self.blob.clone(), root.concat()));
         }
         let first = self.range.start / STRIPE_BYTES as u64;
         let behind = self.range.end.div_ceil(STRIPE_BYTES as u64);
@@ -122,6 +148,6 @@ impl<'a> BlobReader<'a> {
             return Err(BlobError::TooFewShards { found, needed }.into());
         };
         let (stripe, shards) = fetched?;
-        Ok(self.coder.decode(&stripe, &shards)?.into())
+        Ok(self.coder.decode_sound(&stripe, &shards)?)
     }
 }

@@ -10,7 +10,7 @@ use futures_util::{FutureExt, TryFutureExt};
 
 use super::STRIPES_IN_FLIGHT;
 use super::client::{Requests, Stragglers};
-use super::code::{Coder, Encoded};
+use super::code::{Encoded, StripeCoder};
 use super::index::IndexBuilder;
 use super::reference::{BlobError, BlobRef, STRIPE_BYTES};
 use crate::client::take_ready;
@@ -45,7 +45,7 @@ use crate::{Client, PutError, Resilience};
 pub struct BlobWriter<'a> {
     client: &'a Client,
     resilience: Resilience,
-    coder: Coder,
+    coder: StripeCoder,
     index: IndexBuilder,
     /// Content that does not fill a stripe yet.
     stripe: Vec<u8>,
@@ -112,7 +112,7 @@ impl<'a> BlobWriter<'a> {
             .then(|| IndexBuilder::resume(resilience, digests))
             .flatten()
             .ok_or(PutError::Blob(BlobError::OtherResilience))?;
-        let coder = Coder::new(resilience.data_shards(), resilience.replicas()).map_err(PutError::Blob)?;
+        let coder = StripeCoder::new(resilience).map_err(PutError::Blob)?;
         Ok(Self {
             client,
             resilience,
@@ -197,7 +197,7 @@ impl<'a> BlobWriter<'a> {
     async fn send_stripe(&mut self, now: Timestamp) -> Result<(), PutError> {
         let content = core::mem::take(&mut self.stripe);
         let number = self.index.stripes();
-        let Encoded { reference, shards } = self.coder.encode(content).map_err(PutError::Blob)?;
+        let Encoded { reference, shards } = self.coder.encode_root(content).map_err(PutError::Blob)?;
         self.index.push(&reference);
         let store = self.client.store_stripe(reference, shards, self.probing, self.backlog.clone(), now);
         self.in_flight.push(store.map_ok(move |late| (number, late)).boxed());
