@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp};
 
-use crate::{Address, BlobRef, Equivocation, Key, MAX_BLOB_BYTES, Receipt, Record, Refusal};
+use crate::{Address, BlobRef, Equivocation, Key, MAX_INDEX_BYTES, Receipt, Record, Refusal};
 
 /// What a party asks of one node. It travels as an [`Envelope`] of the party.
 ///
@@ -61,6 +61,14 @@ pub enum RequestBody {
         /// The key.
         key: Key,
     },
+    /// To renew the lease of one shard of a blob, if it is there: the answer is [`ReplyBody::ShardStored`], or a
+    /// [`ReplyBody::Shard`] without bytes.
+    RenewShard {
+        /// The blob's address.
+        blob: Address,
+        /// Which of its shards.
+        index: u16,
+    },
 }
 
 /// What a node answers. It travels as an [`Envelope`] of the node.
@@ -115,8 +123,8 @@ pub const MAX_REQUEST_AGE: core::time::Duration = core::time::Duration::from_sec
 /// What a shard's request has besides the shard: the digests of up to 65,535 shards, and the fields around them.
 const OVERHEAD_BYTES: usize = 65_536 * 32 + 64 * 1024;
 
-/// The longest request or reply as it travels: one shard of the longest blob, when a single shard restores it, and what is around it.
-pub const MAX_MESSAGE_BYTES: usize = MAX_BLOB_BYTES + OVERHEAD_BYTES;
+/// The longest request or reply as it travels: one shard of the longest index, when a single shard restores it, and what is around it.
+pub const MAX_MESSAGE_BYTES: usize = MAX_INDEX_BYTES + OVERHEAD_BYTES;
 
 impl Message for Request {
     const DOMAIN: Domain = Domain::new("dt/dht/request/v1");

@@ -139,6 +139,7 @@ impl Replica {
             RequestBody::PutShard { blob, index, bytes } => {
                 self.put_shard(membership, blob, index, bytes, now)
             }
+            RequestBody::RenewShard { blob, index } => self.renew_shard(membership, &blob, index, now),
             RequestBody::GetShard { blob, index } => self.get_shard(membership, &blob, index),
         }
     }
@@ -266,6 +267,26 @@ impl Replica {
         let _held = self.lock(&address);
         let row = ShardRow { blob, index, leased: now, bytes };
         self.rows().write(shard_key(&address, index), &row).map_err(unavailable)?;
+        Ok(ReplyBody::ShardStored)
+    }
+
+    fn renew_shard(
+        &self,
+        membership: &Membership,
+        blob: &Address,
+        index: u16,
+        now: Timestamp,
+    ) -> Result<ReplyBody, Refusal> {
+        if membership.replicas(blob).get(usize::from(index)) != Some(&self.party) {
+            return Err(Refusal::NotAReplica);
+        }
+        let _held = self.lock(blob);
+        let key = shard_key(blob, index);
+        let Some(row) = self.rows().read::<ShardRow>(&key).map_err(unavailable)? else {
+            return Ok(ReplyBody::Shard { bytes: None });
+        };
+        let row = ShardRow { leased: now.max(row.leased), ..row };
+        self.rows().write(key, &row).map_err(unavailable)?;
         Ok(ReplyBody::ShardStored)
     }
 

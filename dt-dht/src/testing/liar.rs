@@ -112,7 +112,9 @@ impl Liar {
             (Fault::WithheldShards | Fault::Pretend, RequestBody::GetShard { .. }) => {
                 Some(ReplyBody::Shard { bytes: None })
             }
-            (Fault::Pretend, RequestBody::PutShard { .. }) => Some(ReplyBody::ShardStored),
+            (Fault::Pretend, RequestBody::PutShard { .. } | RequestBody::RenewShard { .. }) => {
+                Some(ReplyBody::ShardStored)
+            }
             (Fault::Pretend, RequestBody::Put { record }) => self.pretend(request, record),
             (Fault::Refuse(refusal), _) => Some(ReplyBody::Refused { refusal }),
             _ => None,

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::{
     Address, BlobRef, Equivocation, Key, Kind, QuorumCertificate, Receipt, Record, Refusal, Reply, ReplyBody,
-    Request, RequestBody, Resilience, encode_blob,
+    Request, RequestBody, Resilience, encode_stripe,
 };
 
 /// Any address.
@@ -49,10 +49,10 @@ pub fn certificate() -> impl Strategy<Value = QuorumCertificate> {
 ///
 /// # Panics
 /// Never: the numbers it draws make a resilience.
-pub fn blob() -> impl Strategy<Value = (BlobRef, Vec<Vec<u8>>)> {
+pub fn blob() -> impl Strategy<Value = (BlobRef, Vec<Bytes>)> {
     (body(), 0u16..3, 0u16..3).prop_map(|(content, faulty, more)| {
         let resilience = Resilience::new(3 * faulty + 1 + more, faulty).expect("enough replicas");
-        encode_blob(&content, resilience).expect("short content")
+        encode_stripe(&content, resilience).expect("short content")
     })
 }
 
@@ -65,6 +65,7 @@ pub fn request() -> impl Strategy<Value = Request> {
         put,
         key().prop_map(|key| RequestBody::Get { key }),
         put_shard,
+        (address(), any::<u16>()).prop_map(|(blob, index)| RequestBody::RenewShard { blob, index }),
         (address(), any::<u16>()).prop_map(|(blob, index)| RequestBody::GetShard { blob, index }),
         key().prop_map(|key| RequestBody::GetEvidence { key }),
     ];

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use dt_dht::testing as strategies;
 use dt_dht::{
     Call, Equivocation, MAX_MESSAGE_BYTES, Membership, MemoryStore, Node, OwnedRecords, QuorumCertificate,
-    Receipt, Record, RecordStore, Replica, Reply, ReplyBody, Request, RequestBody, Resilience, encode_blob,
+    Receipt, Record, RecordStore, Replica, Reply, ReplyBody, Request, RequestBody, Resilience, encode_stripe,
     request_digest, seal,
 };
 use dt_model::testing::identity;
@@ -64,11 +64,11 @@ fn records_and_receipts() {
 #[test]
 fn requests() {
     let record = owned("a", 3, "value");
-    let (blob, shards) = encode_blob(b"content", Resilience::tolerating(1).unwrap()).unwrap();
+    let (blob, shards) = encode_stripe(b"content", Resilience::tolerating(1).unwrap()).unwrap();
     let bodies = [
         RequestBody::Put { record: record.envelope().clone() },
         RequestBody::Get { key: record.key },
-        RequestBody::PutShard { blob: blob.clone(), index: 2, bytes: shards[2].clone().into() },
+        RequestBody::PutShard { blob: blob.clone(), index: 2, bytes: shards[2].clone() },
         RequestBody::GetShard { blob: blob.address(), index: 2 },
         RequestBody::GetEvidence { key: record.key },
     ];
@@ -103,7 +103,7 @@ fn replies() {
 
 #[test]
 fn blobs_and_sealed_content() {
-    let (blob, shards) = encode_blob(b"content", Resilience::tolerating(1).unwrap()).unwrap();
+    let (blob, shards) = encode_stripe(b"content", Resilience::tolerating(1).unwrap()).unwrap();
     golden(&codec::encode(&blob), BLOB);
     golden(blob.address().as_bytes(), BLOB_ADDRESS);
     golden(&shards.concat(), SHARDS);
@@ -125,7 +125,7 @@ fn rows() {
     let membership = membership(4);
     let store = Arc::new(MemoryStore::new());
     let record = owned("a", 3, "value");
-    let (blob, shards) = encode_blob(b"content", membership.resilience()).unwrap();
+    let (blob, shards) = encode_stripe(b"content", membership.resilience()).unwrap();
     let first = membership.replicas(&blob.address())[0];
     let node = (100..104).map(identity).find(|node| node.party() == first).unwrap();
     let replica =
@@ -134,7 +134,7 @@ fn rows() {
     for body in [
         RequestBody::Put { record: record.envelope().clone() },
         RequestBody::Put { record: owned("a", 3, "other").envelope().clone() },
-        RequestBody::PutShard { blob, index: 0, bytes: shards[0].clone().into() },
+        RequestBody::PutShard { blob, index: 0, bytes: shards[0].clone() },
     ] {
         let call = Call::new(&identity(WRITER), &membership, replica.party(), [0; 16], now, body).unwrap();
         call.read(&replica.handle(call.bytes(), now)).unwrap();

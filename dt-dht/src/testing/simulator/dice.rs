@@ -46,6 +46,13 @@ impl Dice {
         &choices[self.below(choices.len())]
     }
 
+    /// So many bytes.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.0.fill_bytes(&mut bytes);
+        bytes
+    }
+
     /// A source of its own for somebody.
     #[must_use]
     pub fn fork(&mut self) -> Self {

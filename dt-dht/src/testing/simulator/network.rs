@@ -12,7 +12,7 @@ use bytes::Bytes;
 use dt_model::{Digest, Domain, PartyId, Timestamp};
 
 use super::{Conditions, Dice};
-use crate::{Transport, TransportError};
+use crate::{Timer, Transport, TransportError};
 
 /// Something that will happen.
 pub(super) enum Event {
@@ -210,6 +210,17 @@ impl Host {
 
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Timer for Host {
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.world().now - START_MILLIS)
+    }
+
+    async fn sleep(&self, time: Duration) {
+        Self::sleep(self, time).await;
     }
 }
 

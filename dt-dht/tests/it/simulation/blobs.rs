@@ -18,8 +18,8 @@ fn setup(resilience: Resilience) -> Setup {
 
 fn content(seed: u64, number: u64) -> Vec<u8> {
     let mut dice = Dice::new(seed ^ (number << 32));
-    let length = *dice.choose(&[0, 1, 31, 1000, 70_000]);
-    (0..length).map(|_| dice.number().to_le_bytes()[0]).collect()
+    let length = *dice.choose(&[0, 1, 31, 1000, 70_000, 70_000, (1 << 20) + 1]);
+    dice.bytes(length)
 }
 
 #[test]
@@ -60,6 +60,9 @@ fn read(
     must_succeed: bool,
 ) {
     let (client, host) = simulation.participant(Arc::new(identity(READER)));
+    // Half of the readers ask few nodes first, and more when they are late.
+    let hedges = simulation.dice().permille(500);
+    let client = if hedges { client.with_timer(Arc::new(host.clone())) } else { client };
     let (stored, wrong) = (stored.clone(), wrong.clone());
     simulation.spawn(async move {
         for at in 0..times {

@@ -1,0 +1,114 @@
+//! The decision of fetching one stripe: whom to ask for a shard, whom besides when an answer is late, and when there are enough. Sans-IO.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use dt_model::PartyId;
+
+use super::reference::{BlobError, BlobRef};
+use crate::tally::{Answer, Tally};
+use crate::{GetError, Membership, ReplyBody};
+
+/// Collects shards of one stripe until they restore it.
+///
+/// As many nodes are asked as shards are missing, those first that the caller ranks first. A node that has failed, or is late, is made
+/// up for by the next one; its answer is still welcome. Every candidate is asked in the end, so k nodes that withhold, lie or hang
+/// cost time at most.
+#[derive(Debug)]
+pub(super) struct StripeGet {
+    blob: BlobRef,
+    /// Those that were not asked yet, best first.
+    candidates: VecDeque<(PartyId, u16)>,
+    /// Those that were asked and have not answered, with their shard, and whether they are late.
+    asked: BTreeMap<PartyId, (u16, bool)>,
+    sound: Vec<(u16, Bytes)>,
+    tally: Tally,
+}
+
+/// What an answer says of the node that gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Conduct {
+    /// It answered properly: with the shard, without one, or with a refusal.
+    Proper,
+    /// No answer, or nothing that counts.
+    Failed,
+    /// It signed something else than the shard.
+    Lied,
+}
+
+impl StripeGet {
+    /// Starts fetching the root of `blob` from `candidates`, each a replica and the number of its shard.
+    pub(super) fn new(membership: &Membership, blob: BlobRef, candidates: Vec<(PartyId, u16)>) -> Self {
+        let tally = Tally::new(membership, candidates.iter().map(|(node, _)| *node));
+        Self { blob, candidates: candidates.into(), asked: BTreeMap::new(), sound: Vec::new(), tally }
+    }
+
+    /// Whom to ask now, and for which shard.
+    pub(super) fn wanted(&mut self) -> Vec<(PartyId, u16)> {
+        let expected = self.sound.len() + self.asked.values().filter(|(_, late)| !late).count();
+        let missing = self.blob.data_shards().saturating_sub(expected).min(self.candidates.len());
+        self.ask(missing)
+    }
+
+    /// Whom to ask if nothing is to be left to chance: everybody.
+    pub(super) fn all(&mut self) -> Vec<(PartyId, u16)> {
+        self.ask(self.candidates.len())
+    }
+
+    fn ask(&mut self, count: usize) -> Vec<(PartyId, u16)> {
+        let chosen: Vec<_> = self.candidates.drain(..count).collect();
+        self.asked.extend(chosen.iter().map(|(node, index)| (*node, (*index, false))));
+        chosen
+    }
+
+    /// Takes what `node` replied; `None` if it did not, or nothing that counts. What a node says unasked changes nothing.
+    pub(super) fn answer(&mut self, node: PartyId, reply: Option<ReplyBody>) -> Conduct {
+        let Some((index, _)) = self.asked.remove(&node) else { return Conduct::Failed };
+        let (answer, conduct) = match reply {
+            Some(ReplyBody::Shard { bytes: Some(bytes) }) => {
+                if self.blob.has_shard(index, &bytes) {
+                    self.sound.push((index, bytes));
+                    (Answer::Good, Conduct::Proper)
+                } else {
+                    (Answer::Failed, Conduct::Lied)
+                }
+            }
+            Some(ReplyBody::Shard { bytes: None }) => (Answer::Failed, Conduct::Proper),
+            Some(ReplyBody::Refused { refusal }) => (Answer::Refused(refusal), Conduct::Proper),
+            _ => (Answer::Failed, Conduct::Failed),
+        };
+        self.tally.answer(node, answer);
+        conduct
+    }
+
+    /// Whoever is still to answer is late from now on; those that were not so before.
+    pub(super) fn late(&mut self) -> Vec<PartyId> {
+        let fresh = self.asked.iter_mut().filter(|(_, (_, late))| !*late);
+        fresh
+            .map(|(node, (_, late))| {
+                *late = true;
+                *node
+            })
+            .collect()
+    }
+
+    /// Those that were asked, have not answered, and are not late.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = &PartyId> {
+        self.asked.iter().filter(|(_, (_, late))| !late).map(|(node, _)| node)
+    }
+
+    /// Whether there are enough shards, or cannot be any more.
+    pub(super) fn is_decided(&self) -> bool {
+        self.sound.len() >= self.blob.data_shards() || (self.asked.is_empty() && self.candidates.is_empty())
+    }
+
+    /// As many sound shards as restore the stripe.
+    pub(super) fn outcome(self) -> Result<Vec<(u16, Bytes)>, GetError> {
+        let (found, needed) = (self.sound.len(), self.blob.data_shards());
+        match self.tally.common_refusal() {
+            _ if found >= needed => Ok(self.sound),
+            Some(refusal) => Err(GetError::Refused(refusal)),
+            None => Err(BlobError::TooFewShards { found, needed }.into()),
+        }
+    }
+}
