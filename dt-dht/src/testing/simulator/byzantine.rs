@@ -13,7 +13,7 @@ use super::disk::{Disk, Image};
 use crate::testing::Fault;
 use crate::testing::liar::{Conduct, Liar, Past, read_reply, read_request, sign_reply};
 use crate::{
-    Kind, MAX_MESSAGE_BYTES, Membership, Record, RecordStore, Refusal, Replica, ReplyBody, Request,
+    Kind, MAX_MESSAGE_BYTES, Membership, Order, Record, RecordStore, Refusal, Replica, ReplyBody, Request,
     RequestBody, Site, Validator,
 };
 
@@ -199,6 +199,14 @@ struct Lenient(Arc<dyn Validator>);
 impl Validator for Lenient {
     fn kind(&self) -> Kind {
         self.0.kind()
+    }
+
+    fn order(&self) -> Order {
+        self.0.order()
+    }
+
+    fn rank(&self, site: &Site<'_>, party: &PartyId) -> Option<u8> {
+        self.0.rank(site, party).or(Some(u8::MAX))
     }
 
     fn admit(&self, _: &Site<'_>, _: &Signed<Record>) -> Result<(), Refusal> {
