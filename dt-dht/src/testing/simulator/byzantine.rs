@@ -32,6 +32,8 @@ pub enum Misdeed {
     Lenient,
     /// It accepts everything, as if it held nothing, and stores nothing.
     YesMan,
+    /// It accepts everything, on top of what is really stored, and forgets at once what it has promised and voted for.
+    VotesForAll,
     /// It signs as its answer to one request what it answered to the one before.
     AnswersAnother,
     /// It shows records that an accomplice among the writers signed and never put: different ones to different readers.
@@ -41,7 +43,7 @@ pub enum Misdeed {
 }
 
 /// Everything that a node can be up to.
-pub const MISDEEDS: [Misdeed; 20] = [
+pub const MISDEEDS: [Misdeed; 21] = [
     Misdeed::Says(Fault::Silent),
     Misdeed::Says(Fault::Garbage),
     Misdeed::Says(Fault::Zeros),
@@ -59,6 +61,7 @@ pub const MISDEEDS: [Misdeed; 20] = [
     Misdeed::TwoFaced,
     Misdeed::Lenient,
     Misdeed::YesMan,
+    Misdeed::VotesForAll,
     Misdeed::AnswersAnother,
     Misdeed::Phantoms,
     Misdeed::Fickle,
@@ -101,7 +104,7 @@ impl Villain {
             Misdeed::Amnesiac => Some(Mask::new(&means, means.validators.clone(), Image::new(), true)),
             Misdeed::TwoFaced => Some(Mask::new(&means, means.validators.clone(), rows, false)),
             Misdeed::Lenient | Misdeed::Fickle => Some(Mask::new(&means, lenient(), rows, false)),
-            Misdeed::YesMan => Some(Mask::new(&means, lenient(), Image::new(), true)),
+            Misdeed::YesMan | Misdeed::VotesForAll => Some(Mask::new(&means, lenient(), Image::new(), true)),
             Misdeed::Says(_) | Misdeed::AnswersAnother | Misdeed::Phantoms => None,
         };
         Self { means, misdeed, dice, past: Past::default(), mask, last_reply: None }
@@ -123,6 +126,7 @@ impl Villain {
                         .map_or_else(|| honest.handle(request, now).into(), |mask| mask.serve(request, now)),
                 )
             }
+            Misdeed::VotesForAll => Some(self.vote_for_all(honest, request, now)),
             Misdeed::AnswersAnother => self.answer_another(honest, request, now),
             Misdeed::Phantoms => {
                 Some(self.show_phantom(request).unwrap_or_else(|| honest.handle(request, now).into()))
@@ -142,6 +146,19 @@ impl Villain {
                 self.past.note_reply(&reply);
                 Some(liar.alter(&self.past, request, reply))
             }
+        }
+    }
+
+    /// Only what is decided gets stored, so that its votes are for what comes next.
+    fn vote_for_all(&self, honest: &Replica, request: &[u8], now: Timestamp) -> Bytes {
+        let is_decided =
+            |request: Request| matches!(request.body, RequestBody::Put { .. } | RequestBody::Adopt { .. });
+        match (&self.mask, honest.store().scan(&[], None, usize::MAX)) {
+            (Some(mask), Ok(rows)) if !read_request(request).is_some_and(is_decided) => {
+                mask.disk.restore(rows.into_iter().collect());
+                mask.serve(request, now)
+            }
+            _ => honest.handle(request, now).into(),
         }
     }
 

@@ -5,7 +5,8 @@
 //! order in which the operations could have happened one after the other, each between its call and its answer, exists exactly if:
 //! - no two states of one version differ (else [`Violation::Fork`]);
 //! - nothing is seen whose writing had not begun (else [`Violation::Phantom`]);
-//! - nothing is seen that is older than what an operation had seen or acknowledged before this one began (else [`Violation::RolledBack`]);
+//! - nothing is seen that is older than what an operation had seen or acknowledged before this one began, or before its writing began
+//!   (else [`Violation::RolledBack`]);
 //! - an acknowledged write is in the state that acknowledges it (else [`Violation::NotThere`]).
 //!
 //! So no search is needed: one pass over the calls and answers decides (Gibbons and Korach, "Testing shared memories", 1997, on why it
@@ -37,10 +38,6 @@ impl Seen {
     #[must_use]
     pub fn record(slot: Slot, version: u64, token: Digest) -> Self {
         Self { version, entries: BTreeMap::from([(slot, (version, token))]) }
-    }
-
-    fn has(&self, token: &Digest) -> bool {
-        self.entries.values().any(|(_, found)| found == token)
     }
 }
 
@@ -151,7 +148,9 @@ impl History {
                 Event::Call(at) => {
                     let operation = &self.operations[at];
                     let object = objects.entry(&operation.object).or_default();
-                    object.begun.extend(operation.token);
+                    if let Some(token) = operation.token {
+                        object.begun.entry(token).or_insert(object.highest);
+                    }
                     floors.insert(at, object.highest);
                 }
                 Event::Answer(at) => {
@@ -209,7 +208,8 @@ fn leads_to(before: &Seen, after: &Seen) -> bool {
 /// What is known of one object, up to an event.
 #[derive(Default)]
 struct Object<'a> {
-    begun: BTreeSet<Digest>,
+    /// The writes that have begun, each with what had been seen by then.
+    begun: BTreeMap<Digest, Option<&'a Operation>>,
     states: BTreeMap<u64, (&'a Operation, &'a Seen)>,
     highest: Option<&'a Operation>,
 }
@@ -223,14 +223,25 @@ impl<'a> Object<'a> {
     ) -> Result<(), Violation> {
         let boxed = || Box::new(operation.clone());
         let Some(seen) = &operation.seen else { return Ok(()) };
-        if !seen.entries.values().all(|(_, token)| self.begun.contains(token) || always.contains(token)) {
+        let tokens = || seen.entries.values().map(|(_, token)| token);
+        if !tokens().all(|token| self.begun.contains_key(token) || always.contains(token)) {
             return Err(Violation::Phantom(boxed()));
         }
-        if operation.token.is_some_and(|token| !seen.has(&token)) {
+        if operation.token.is_some_and(|token| !tokens().any(|seen| *seen == token)) {
             return Err(Violation::NotThere(boxed()));
         }
+        let rolled_back = |floor: &Operation| {
+            Err(Violation::RolledBack { operation: boxed(), floor: Box::new(floor.clone()) })
+        };
         if let Some(floor) = floor.filter(|floor| version(floor) > seen.version) {
-            return Err(Violation::RolledBack { operation: boxed(), floor: Box::new(floor.clone()) });
+            return rolled_back(floor);
+        }
+        // What began after something as new had been seen comes after it.
+        let before_writing = tokens().filter_map(|token| self.begun.get(token).copied().flatten());
+        if let Some(floor) =
+            before_writing.max_by_key(|floor| version(floor)).filter(|floor| version(floor) >= seen.version)
+        {
+            return rolled_back(floor);
         }
         let (first, known) = *self.states.entry(seen.version).or_insert((operation, seen));
         if known != seen {

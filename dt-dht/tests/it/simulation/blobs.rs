@@ -18,13 +18,13 @@ fn setup(resilience: Resilience) -> Setup {
 
 fn content(seed: u64, number: u64) -> Vec<u8> {
     let mut dice = Dice::new(seed ^ (number << 32));
-    let length = *dice.choose(&[0, 1, 31, 1000, 70_000, 70_000, (1 << 20) + 1]);
+    let length = *dice.choose(&[0, 1, 31, 1000, 1000, 70_000, 70_000, 70_000, (1 << 20) + 1]);
     dice.bytes(length)
 }
 
 #[test]
 fn blobs() {
-    for_seeds("blobs", 20, |seed| {
+    for_seeds("blobs", 8, |seed| {
         let setup = draw(&mut Dice::new(seed), setup);
         let mut simulation = Simulation::new(seed, setup);
         let stored: Arc<Mutex<Vec<(u64, BlobRef)>>> = Arc::default();

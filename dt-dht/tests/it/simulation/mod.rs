@@ -13,7 +13,10 @@ use core::fmt::Display;
 use dt_dht::Resilience;
 use dt_dht::testing::simulator::{Conditions, Dice, Recorder, Setup};
 
+mod agreed;
 mod blobs;
+mod checker;
+mod disk;
 mod newest;
 mod replay;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dt_dht::testing::simulator::{
-    Conditions, Dice, Durability, History, Host, Recorder, Seen, Setup, Simulation, Violation,
+    Conditions, Dice, Durability, History, Host, Misdeed, Recorder, Seen, Setup, Simulation, Violation,
 };
 use dt_dht::{Client, GetError, OwnedRecords, PutError, Record, Resilience};
 use dt_model::testing::identity;
@@ -13,7 +13,7 @@ use dt_model::{Signed, Signer};
 use futures_util::future::{Either, select};
 
 use super::{draw, for_seeds, must, tally};
-use crate::support::{READER, WRITER};
+use crate::support::{Chained, READER, WRITER, plain};
 
 const ACCOMPLICE: u64 = 4;
 const NAMES: [&str; 2] = ["a", "b"];
@@ -58,6 +58,42 @@ fn stores_that_sync_late() {
         run.recorder.history().check().is_err()
     });
     assert!(caught, "the check cannot fail");
+}
+
+/// A liar shows a record that his accomplice signed, and that nobody else can store since what comes before it is missing: it was never
+/// written, and readers do without it.
+#[test]
+#[ignore = "waits for the agreement's rule"]
+fn a_liar_with_an_accomplice_blocks_nobody() {
+    for seed in 0..4 {
+        let written = plain(Chained::KIND, &identity(ACCOMPLICE), 1, "written");
+        let phantom = plain(Chained::KIND, &identity(ACCOMPLICE), 3, "never written");
+        let parties = [READER, ACCOMPLICE].map(|seed| identity(seed).party());
+        let mut simulation = Simulation::new(
+            seed,
+            Setup {
+                byzantine: 1,
+                misdeeds: vec![Misdeed::Phantoms],
+                phantoms: vec![phantom],
+                ..Setup::new(Resilience::tolerating(1).unwrap(), parties, vec![Arc::new(Chained)])
+            },
+        );
+        let (writer, host) = simulation.participant(Arc::new(identity(ACCOMPLICE)));
+        let (reader, _) = simulation.participant(Arc::new(identity(READER)));
+        let found = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (results, expected) = (found.clone(), written.clone());
+        simulation.spawn(async move {
+            writer.put(&written, host.now()).await.unwrap();
+            for _ in 0..5 {
+                let read = reader.get(written.key, &|_| Ok(()), host.now()).await;
+                results.lock().unwrap().push(read);
+            }
+        });
+        simulation.run().unwrap();
+        for read in found.lock().unwrap().iter() {
+            assert!(matches!(read, Ok(Some(found)) if *found == expected), "{read:?}");
+        }
+    }
 }
 
 pub(super) fn setup(resilience: Resilience) -> Setup {
