@@ -47,6 +47,7 @@ mod executor;
 mod history;
 mod network;
 mod node;
+mod seeds;
 
 use core::future::Future;
 use std::collections::BTreeSet;
@@ -68,6 +69,7 @@ pub use self::dice::Dice;
 pub use self::disk::{Disk, Durability};
 pub use self::history::{History, Operation, OperationId, Recorder, Seen, Violation};
 pub use self::network::Host;
+pub use self::seeds::{Tally, for_seeds};
 
 /// What a simulation starts with.
 pub struct Setup {

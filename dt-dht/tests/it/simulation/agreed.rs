@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use dt_dht::testing::simulator::{
-    Conditions, Dice, Durability, History, Host, OperationId, Recorder, Seen, Setup, Simulation,
+    Conditions, Dice, Durability, History, Host, OperationId, Recorder, Seen, Setup, Simulation, Tally,
+    for_seeds,
 };
 use dt_dht::{
     Address, Client, GetError, Key, Kind, Order, PutError, Record, Refusal, Resilience, Settled, Site, Slot,
@@ -15,7 +16,7 @@ use dt_model::testing::identity;
 use dt_model::{Digest, PartyId, Signed, Signer, codec};
 use futures_util::future::select;
 
-use super::{Tally, draw, for_seeds, must, tally};
+use super::must;
 
 const OWNER: u64 = 11;
 const WRITERS: [u64; 2] = [12, 13];
@@ -135,8 +136,8 @@ impl Validator for Counts {
 #[test]
 #[ignore = "waits for the agreement"]
 fn agreed() {
-    for_seeds("agreed", 40, |seed| {
-        let setup = draw(&mut Dice::new(seed), setup);
+    for_seeds("-p dt-dht --test it -- simulation::agreed", 40, |seed| {
+        let setup = Setup::draw(&mut Dice::new(seed), setup);
         let mut run = Run::new(seed, setup);
         run.storm()?;
         run.calm()?;
@@ -241,7 +242,7 @@ impl Run {
     fn check(&self) -> Result<Tally, String> {
         must("history", self.recorder.history().check_steps())?;
         must("stores", self.simulation.verify_stores())?;
-        Ok(tally(&self.recorder))
+        Ok(Tally::from(&*self.recorder.history()))
     }
 }
 

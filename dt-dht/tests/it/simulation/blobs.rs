@@ -3,12 +3,12 @@
 use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
-use dt_dht::testing::simulator::{Dice, Setup, Simulation};
+use dt_dht::testing::simulator::{Dice, Setup, Simulation, Tally, for_seeds};
 use dt_dht::{BlobRef, OwnedRecords, Resilience};
 use dt_model::Signer;
 use dt_model::testing::identity;
 
-use super::{Tally, draw, for_seeds, must};
+use super::must;
 use crate::support::{READER, WRITER};
 
 fn setup(resilience: Resilience) -> Setup {
@@ -24,8 +24,8 @@ fn content(seed: u64, number: u64) -> Vec<u8> {
 
 #[test]
 fn blobs() {
-    for_seeds("blobs", 8, |seed| {
-        let setup = draw(&mut Dice::new(seed), setup);
+    for_seeds("-p dt-dht --test it -- simulation::blobs", 8, |seed| {
+        let setup = Setup::draw(&mut Dice::new(seed), setup);
         let mut simulation = Simulation::new(seed, setup);
         let stored: Arc<Mutex<Vec<(u64, BlobRef)>>> = Arc::default();
         let wrong: Arc<Mutex<Option<String>>> = Arc::default();

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dt_dht::testing::simulator::{
-    Conditions, Dice, Durability, History, Host, Misdeed, Recorder, Seen, Setup, Simulation, Violation,
+    Conditions, Dice, Durability, History, Host, Misdeed, Recorder, Seen, Setup, Simulation, Tally,
+    Violation, for_seeds,
 };
 use dt_dht::{Client, GetError, OwnedRecords, PutError, Record, Resilience};
 use dt_model::testing::identity;
 use dt_model::{Signed, Signer};
 use futures_util::future::{Either, select};
 
-use super::{draw, for_seeds, must, tally};
+use super::must;
 use crate::support::{Chained, READER, WRITER, plain};
 
 const ACCOMPLICE: u64 = 4;
@@ -20,15 +21,15 @@ const NAMES: [&str; 2] = ["a", "b"];
 
 #[test]
 fn newest() {
-    for_seeds("newest", 40, |seed| {
+    for_seeds("-p dt-dht --test it -- simulation::newest", 40, |seed| {
         let mut dice = Dice::new(seed);
-        let setup = draw(&mut dice, setup);
+        let setup = Setup::draw(&mut dice, setup);
         let mut run = Run::new(seed, setup);
         run.storm()?;
         run.calm()?;
         must("history", run.recorder.history().check())?;
         must("stores", run.simulation.verify_stores())?;
-        Ok(tally(&run.recorder))
+        Ok(Tally::from(&*run.recorder.history()))
     });
 }
 

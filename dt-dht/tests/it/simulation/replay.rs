@@ -2,16 +2,16 @@
 
 use std::process::Command;
 
-use dt_dht::testing::simulator::Dice;
+use dt_dht::testing::simulator::{Dice, Setup};
 use dt_model::Digest;
 
-use super::{draw, newest};
+use super::newest;
 
 /// Asks this very program for the digest, in another process.
 const CHILD: &str = "DT_DHT_TRACE_OF";
 
 fn trace(seed: u64) -> Digest {
-    let setup = draw(&mut Dice::new(seed), newest::setup);
+    let setup = Setup::draw(&mut Dice::new(seed), newest::setup);
     let mut run = newest::Run::new(seed, setup);
     run.storm().unwrap();
     run.simulation.trace()
