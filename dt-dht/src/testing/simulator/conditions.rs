@@ -15,8 +15,10 @@ pub struct Conditions {
     pub late: u64,
     /// How many of a thousand messages are lost.
     pub lost_permille: u64,
-    /// How many of a thousand requests arrive twice.
+    /// How many of a thousand requests arrive twice, the second time perhaps much later: somebody recorded them.
     pub duplicated_permille: u64,
+    /// How many of a thousand replies somebody on the way replaces by an earlier one of the same node.
+    pub replayed_permille: u64,
     /// After how long the transport gives a request up.
     pub timeout: u64,
     /// How far a clock may be off, in either direction. Twice that and the delays MUST be below [`crate::MAX_REQUEST_AGE`].
@@ -37,6 +39,7 @@ impl Conditions {
             late: 0,
             lost_permille: 0,
             duplicated_permille: 0,
+            replayed_permille: 0,
             timeout: 2000,
             skew: 0,
             trouble: None,
@@ -49,7 +52,7 @@ impl Conditions {
     pub fn draw(dice: &mut Dice) -> Self {
         let mut rarely = |permille: u64| if dice.permille(500) { dice.within(0..=permille) } else { 0 };
         let (late_permille, lost_permille) = (rarely(200), rarely(150));
-        let duplicated_permille = rarely(200);
+        let (duplicated_permille, replayed_permille) = (rarely(200), rarely(100));
         let slowest = *dice.choose(&[5, 50, 500]);
         let trouble = *dice.choose(&[300, 1500, 6000]);
         Self {
@@ -58,6 +61,7 @@ impl Conditions {
             late: dice.within(slowest..=4 * slowest + 1000),
             lost_permille,
             duplicated_permille,
+            replayed_permille,
             timeout: dice.within(4 * slowest..=4 * slowest + 1000),
             skew: *dice.choose(&[0, 1000, 100_000]),
             trouble: dice.permille(850).then_some(trouble / 4..=trouble),

@@ -237,7 +237,8 @@ impl<'a> Object<'a> {
             return rolled_back(floor);
         }
         // What began after something as new had been seen comes after it.
-        let before_writing = tokens().filter_map(|token| self.begun.get(token).copied().flatten());
+        let known = tokens().filter(|token| !always.contains(token));
+        let before_writing = known.filter_map(|token| self.begun.get(token).copied().flatten());
         if let Some(floor) =
             before_writing.max_by_key(|floor| version(floor)).filter(|floor| version(floor) >= seen.version)
         {

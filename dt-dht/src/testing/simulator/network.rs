@@ -90,16 +90,23 @@ pub(super) struct World {
     /// By time, then by lot; the last number only tells events apart.
     queue: BTreeMap<(u64, u64, u64), Event>,
     sequence: u64,
+    /// Some of what each node replied, as somebody on the way recorded it.
+    replies: BTreeMap<PartyId, Vec<Bytes>>,
     trace: blake3::Hasher,
 }
 
 /// Where time starts: some day in 2023.
 const START_MILLIS: u64 = 1_700_000_000_000;
+/// When a recorded request comes again, in milliseconds, while nodes still take it.
+const LONG_AFTER: u64 = 20_000;
+/// How many of a node's replies somebody on the way records.
+const RECORDED: usize = 50;
 
 impl World {
     pub(super) fn new(conditions: Conditions, dice: Dice) -> Self {
         let (island, queue) = (BTreeSet::new(), BTreeMap::new());
-        Self { conditions, dice, island, now: START_MILLIS, queue, sequence: 0, trace: blake3::Hasher::new() }
+        let (replies, trace) = (BTreeMap::new(), blake3::Hasher::new());
+        Self { conditions, dice, island, now: START_MILLIS, queue, sequence: 0, replies, trace }
     }
 
     /// The time in milliseconds.
@@ -146,10 +153,11 @@ impl World {
     fn send(&mut self, from: PartyId, node: PartyId, bytes: &Bytes) -> Arc<Slot<Replied>> {
         let reply = Arc::new(Slot::default());
         let twice = self.dice.permille(self.conditions.duplicated_permille);
-        for _ in 0..=u8::from(twice) {
+        let repeated = twice.then(|| *self.dice.choose(&[0, 0, LONG_AFTER]));
+        for after in [Some(0), repeated].into_iter().flatten() {
             if let Some(delay) = self.delay() {
                 let (bytes, reply) = (bytes.clone(), reply.clone());
-                self.schedule(delay, Event::Request { from, node, bytes, reply });
+                self.schedule(after + delay, Event::Request { from, node, bytes, reply });
             }
         }
         self.schedule(self.conditions.timeout, Event::TimeOut { node, reply: reply.clone() });

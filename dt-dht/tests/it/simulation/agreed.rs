@@ -276,7 +276,7 @@ impl User {
             let host = self.host.clone();
             let alarm = core::pin::pin!(host.sleep(Duration::from_millis(patience)));
             let operation = core::pin::pin!(self.operate(writes));
-            drop(select(operation, alarm).await);
+            let _whoever_was_first = select(operation, alarm).await;
         }
     }
 
