@@ -101,7 +101,7 @@ impl Client {
     pub(super) async fn store_stripe(
         &self,
         blob: BlobRef,
-        shards: Vec<Bytes>,
+        mut shards: Vec<Bytes>,
         probing: bool,
         backlog: BTreeMap<PartyId, usize>,
         now: Timestamp,
@@ -114,7 +114,8 @@ impl Client {
         let mut replies = Requests::new();
         loop {
             for (node, index) in quorum.wanted() {
-                let Some(bytes) = shards.get(usize::from(index)).cloned() else { continue };
+                // Taken out, so that it is freed when it has been encoded as a message.
+                let Some(bytes) = shards.get_mut(usize::from(index)).map(core::mem::take) else { continue };
                 let put = RequestBody::PutShard { blob: blob.clone(), index, bytes };
                 let probe = probing.then(|| RequestBody::RenewShard { blob: blob.address(), index });
                 let sent = self.send_shard(membership.clone(), node, probe, put, now);
