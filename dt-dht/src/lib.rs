@@ -78,6 +78,7 @@ mod equivocation;
 mod membership;
 mod message;
 mod owned;
+mod parcel;
 mod quorum;
 mod record;
 #[cfg(feature = "redb")]
@@ -107,6 +108,7 @@ pub use message::{
     MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Reply, ReplyBody, Request, RequestBody, request_digest,
 };
 pub use owned::OwnedRecords;
+pub use parcel::{Carries, Parcel, Shard};
 pub use quorum::{Check, GetQuorum, PutQuorum, WriteBack};
 pub use record::{Address, Key, Kind, MAX_RECORD_BYTES, Record, Slot};
 #[cfg(feature = "redb")]

@@ -1,12 +1,11 @@
 //! What travels: requests signed by a party and addressed to one node, and the replies that the node signs.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use bytes::Bytes;
 use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp};
 
-use crate::{Address, BlobRef, Equivocation, Key, MAX_INDEX_BYTES, Receipt, Record, Refusal};
+use crate::{Address, BlobRef, Equivocation, Key, MAX_INDEX_BYTES, Receipt, Record, Refusal, Shard};
 
-/// What a party asks of one node. It travels as an [`Envelope`] of the party.
+/// What a party asks of one node. It travels as a [`crate::Parcel`] of the party.
 ///
 /// # Invariant
 /// It names network, epoch, addressee and time, so a node MUST NOT be able to pass it on as addressed to another, nor anybody replay
@@ -47,7 +46,7 @@ pub enum RequestBody {
         /// Which of its shards.
         index: u16,
         /// The shard.
-        bytes: Bytes,
+        shard: Shard,
     },
     /// For one shard of a blob.
     GetShard {
@@ -62,7 +61,7 @@ pub enum RequestBody {
         key: Key,
     },
     /// To renew the lease of one shard of a blob, if it is there: the answer is [`ReplyBody::ShardStored`], or a
-    /// [`ReplyBody::Shard`] without bytes.
+    /// [`ReplyBody::Shard`] without one.
     RenewShard {
         /// The blob's address.
         blob: Address,
@@ -71,7 +70,7 @@ pub enum RequestBody {
     },
 }
 
-/// What a node answers. It travels as an [`Envelope`] of the node.
+/// What a node answers. It travels as a [`crate::Parcel`] of the node.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Reply {
     /// The ledger's chain ID.
@@ -102,7 +101,7 @@ pub enum ReplyBody {
     /// To [`RequestBody::GetShard`].
     Shard {
         /// What is stored, if anything is.
-        bytes: Option<Bytes>,
+        shard: Option<Shard>,
     },
     /// To [`RequestBody::GetEvidence`].
     Evidence {

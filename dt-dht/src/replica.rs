@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
-use dt_model::{Digest, Envelope, OpenError, PartyId, Signed, Signer, Timestamp, codec};
+use dt_model::{Digest, Envelope, OpenError, PartyId, Signed, Signer, Timestamp};
 
 use crate::equivocation::contradict;
 use crate::message::request_digest;
 use crate::rows::{EVIDENCE, RECORDS, RecordRow, Rows, RowsError, ShardRow, record_key, shard_key};
 use crate::{
     Address, BlobRef, Equivocation, Key, Kind, MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Membership, Neighbours,
-    Receipt, Record, RecordStore, Refusal, Reply, ReplyBody, Request, RequestBody, Site, Slot, Validator,
+    Parcel, Receipt, Record, RecordStore, Refusal, Reply, ReplyBody, Request, RequestBody, Shard, Site, Slot,
+    Validator,
 };
 
 /// Stores records and shards for others, as one node.
@@ -84,15 +85,15 @@ impl Replica {
     ///
     /// Bytes that are no request, too, get a signed refusal, which names them by their digest.
     #[must_use]
-    pub fn handle(&self, request: &[u8], now: Timestamp) -> Vec<u8> {
+    pub fn handle(&self, request: &[u8], now: Timestamp) -> Bytes {
         let membership = self.membership();
         let body = self
             .admit(&membership, request, now)
-            .and_then(|request| self.answer(&membership, request, now))
+            .and_then(|(sender, request)| self.answer(&membership, &sender, request, now))
             .unwrap_or_else(|refusal| ReplyBody::Refused { refusal });
         let digest = if request.len() > MAX_MESSAGE_BYTES { Digest::ZERO } else { request_digest(request) };
         let reply = Reply { network: membership.network(), epoch: membership.epoch(), request: digest, body };
-        Signed::new(reply, &*self.signer).map_or_else(|_| Vec::new(), |reply| codec::encode(reply.envelope()))
+        Parcel::new(reply, &*self.signer).map(|reply| reply.encode()).unwrap_or_default()
     }
 
     /// The request, if it is one that this node answers.
@@ -101,14 +102,14 @@ impl Replica {
         membership: &Membership,
         request: &[u8],
         now: Timestamp,
-    ) -> Result<Signed<Request>, Refusal> {
-        let envelope: Envelope<Request> =
-            codec::decode(request, MAX_MESSAGE_BYTES).map_err(|_| Refusal::Malformed)?;
+    ) -> Result<(PartyId, Request), Refusal> {
+        let parcel = Parcel::<Request>::decode(request).map_err(|_| Refusal::Malformed)?;
+        let sender = parcel.signer();
         // Who is unknown is refused before his signature costs anything.
-        if !membership.is_registered(&envelope.signer()) {
+        if !membership.is_registered(&sender) {
             return Err(Refusal::UnknownParty);
         }
-        let request = envelope.open().map_err(|error| match error {
+        let request = parcel.open().map_err(|error| match error {
             OpenError::Signature(_) => Refusal::NotPermitted,
             _ => Refusal::Malformed,
         })?;
@@ -119,25 +120,25 @@ impl Replica {
         if request.epoch != membership.epoch() || age > MAX_REQUEST_AGE {
             return Err(Refusal::Outdated);
         }
-        Ok(request)
+        Ok((sender, request))
     }
 
     fn answer(
         &self,
         membership: &Membership,
-        request: Signed<Request>,
+        sender: &PartyId,
+        request: Request,
         now: Timestamp,
     ) -> Result<ReplyBody, Refusal> {
-        let sender = request.signer();
-        match request.into_value().body {
+        match request.body {
             RequestBody::Put { record } => self.put(membership, record, now),
-            RequestBody::Get { key } => self.get(membership, &key, &sender, now),
+            RequestBody::Get { key } => self.get(membership, &key, sender, now),
             RequestBody::GetEvidence { key } => {
                 self.require_replica(membership, &key.address)?;
                 Ok(ReplyBody::Evidence { evidence: self.rows().evidence(&key).map_err(unavailable)? })
             }
-            RequestBody::PutShard { blob, index, bytes } => {
-                self.put_shard(membership, blob, index, bytes, now)
+            RequestBody::PutShard { blob, index, shard } => {
+                self.put_shard(membership, blob, index, shard, now)
             }
             RequestBody::RenewShard { blob, index } => self.renew_shard(membership, &blob, index, now),
             RequestBody::GetShard { blob, index } => self.get_shard(membership, &blob, index),
@@ -251,7 +252,7 @@ impl Replica {
         membership: &Membership,
         blob: BlobRef,
         index: u16,
-        bytes: Bytes,
+        shard: Shard,
         now: Timestamp,
     ) -> Result<ReplyBody, Refusal> {
         if !blob.fits(membership.resilience()) {
@@ -261,11 +262,11 @@ impl Replica {
         if membership.replicas(&address).get(usize::from(index)) != Some(&self.party) {
             return Err(Refusal::NotAReplica);
         }
-        if !blob.has_shard(index, &bytes) {
+        if !blob.names(index, &shard) {
             return Err(Refusal::Inconsistent);
         }
         let _held = self.lock(&address);
-        let row = ShardRow { blob, index, leased: now, bytes };
+        let row = ShardRow { blob, index, leased: now, bytes: shard.into_bytes() };
         self.rows().write(shard_key(&address, index), &row).map_err(unavailable)?;
         Ok(ReplyBody::ShardStored)
     }
@@ -283,7 +284,7 @@ impl Replica {
         let _held = self.lock(blob);
         let key = shard_key(blob, index);
         let Some(row) = self.rows().read::<ShardRow>(&key).map_err(unavailable)? else {
-            return Ok(ReplyBody::Shard { bytes: None });
+            return Ok(ReplyBody::Shard { shard: None });
         };
         let row = ShardRow { leased: now.max(row.leased), ..row };
         self.rows().write(key, &row).map_err(unavailable)?;
@@ -295,7 +296,11 @@ impl Replica {
         if row.is_none() {
             self.require_replica(membership, blob)?;
         }
-        Ok(ReplyBody::Shard { bytes: row.map(|row| row.bytes) })
+        let shard = row.and_then(|row| {
+            let digest = row.blob.shards().get(usize::from(row.index))?;
+            Some(Shard::known(*digest, row.bytes))
+        });
+        Ok(ReplyBody::Shard { shard })
     }
 
     fn require_replica(&self, membership: &Membership, address: &Address) -> Result<(), Refusal> {

@@ -18,7 +18,7 @@ use super::store::StripePut;
 use super::timer::Timer;
 use super::writer::{BlobWriter, Checkpoint};
 use crate::client::Answered;
-use crate::{Client, GetError, Membership, PutError, RequestBody};
+use crate::{Client, GetError, Membership, PutError, RequestBody, Shard};
 
 /// How many stripes a replica may lag behind before it is spared: further ones are sent to the others only, as long as those are
 /// enough. What it lacks, it gets by repair.
@@ -116,7 +116,9 @@ impl Client {
             for (node, index) in quorum.wanted() {
                 // Taken out, so that it is freed when it has been encoded as a message.
                 let Some(bytes) = shards.get_mut(usize::from(index)).map(core::mem::take) else { continue };
-                let put = RequestBody::PutShard { blob: blob.clone(), index, bytes };
+                let Some(digest) = blob.shards().get(usize::from(index)) else { continue };
+                let shard = Shard::known(*digest, bytes);
+                let put = RequestBody::PutShard { blob: blob.clone(), index, shard };
                 let probe = probing.then(|| RequestBody::RenewShard { blob: blob.address(), index });
                 let sent = self.send_shard(membership.clone(), node, probe, put, now);
                 replies.push(sent.map(move |answered| (node, answered)).boxed());

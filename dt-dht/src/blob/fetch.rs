@@ -65,15 +65,15 @@ impl StripeGet {
     pub(super) fn answer(&mut self, node: PartyId, reply: Option<ReplyBody>) -> Conduct {
         let Some((index, _)) = self.asked.remove(&node) else { return Conduct::Failed };
         let (answer, conduct) = match reply {
-            Some(ReplyBody::Shard { bytes: Some(bytes) }) => {
-                if self.blob.has_shard(index, &bytes) {
-                    self.sound.push((index, bytes));
+            Some(ReplyBody::Shard { shard: Some(shard) }) => {
+                if self.blob.names(index, &shard) {
+                    self.sound.push((index, shard.into_bytes()));
                     (Answer::Good, Conduct::Proper)
                 } else {
                     (Answer::Failed, Conduct::Lied)
                 }
             }
-            Some(ReplyBody::Shard { bytes: None }) => (Answer::Failed, Conduct::Proper),
+            Some(ReplyBody::Shard { shard: None }) => (Answer::Failed, Conduct::Proper),
             Some(ReplyBody::Refused { refusal }) => (Answer::Refused(refusal), Conduct::Proper),
             _ => (Answer::Failed, Conduct::Failed),
         };

@@ -45,7 +45,8 @@ pub use timer::Timer;
 pub use writer::{BlobWriter, Checkpoint, Progress};
 
 pub(crate) use peers::Peers;
+pub(crate) use reference::shard_digest;
 
 /// How many stripes of one blob are under way at once: enough that the network works while the next stripe is computed, few enough
 /// that memory stays below some 20 MB.
-pub const STRIPES_IN_FLIGHT: usize = 4;
+pub const STRIPES_IN_FLIGHT: usize = 3;

@@ -14,8 +14,9 @@ use dt_model::{PartyId, Signer};
 use crate::support::*;
 
 const CONTENT_BYTES: u64 = 64 << 20;
-/// What writer and reader may take together, beside what the process has before: a quarter of the content.
-const LIMIT_BYTES: u64 = 16 << 20;
+/// What writer and reader may take, beside what the process has before. It includes 8 MiB of tables of the erasure code, which a process
+/// has once, and what the replicas take, which are in this one.
+const LIMIT_BYTES: u64 = 24 << 20;
 const DIRECTORY: &str = "DT_DHT_MEMORY_TEST";
 
 /// Each row in a file, and nothing in memory.

@@ -235,8 +235,8 @@ async fn checkpoints_are_of_one_resilience() {
 /// Puts shards made by hand at their replicas.
 fn plant(network: &Network, blob: &BlobRef, shards: &[impl AsRef<[u8]>]) {
     for ((node, shard), index) in network.replicas(&blob.address()).iter().zip(shards).zip(0..) {
-        let bytes = bytes::Bytes::copy_from_slice(shard.as_ref());
-        let body = RequestBody::PutShard { blob: blob.clone(), index, bytes };
+        let shard = bytes::Bytes::copy_from_slice(shard.as_ref()).into();
+        let body = RequestBody::PutShard { blob: blob.clone(), index, shard };
         assert_eq!(ask(network, WRITER, node, body), dt_dht::ReplyBody::ShardStored);
     }
 }
@@ -329,7 +329,7 @@ async fn lengths_that_disagree_hide_nothing() {
     for length in [STRIPE, 2 * STRIPE + 1] {
         let blob = forge(length, &index);
         let replicas = network.replicas(&blob.address());
-        let body = RequestBody::PutShard { blob: blob.clone(), index: 0, bytes: index[0].clone() };
+        let body = RequestBody::PutShard { blob: blob.clone(), index: 0, shard: index[0].clone().into() };
         assert_eq!(ask(&network, WRITER, &replicas[0], body), refused(dt_dht::Refusal::Inconsistent));
         let given = index.iter().zip(0..).map(|(shard, at)| (at, &shard[..]));
         assert_eq!(decode_stripe(&blob, given), Err(BlobError::TooFewShards { found: 0, needed: 2 }));
