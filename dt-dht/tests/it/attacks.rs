@@ -122,7 +122,7 @@ async fn a_request_is_for_one_node_one_network_one_time() {
     let (node, other) = (&network.nodes()[0], &network.nodes()[1]);
     let call = call(&network, WRITER, node, put(&record));
     let refusal = |reply: &[u8]| {
-        let reply = Parcel::<dt_dht::Reply>::decode(&reply).unwrap();
+        let reply = Parcel::<dt_dht::Reply>::decode(reply).unwrap();
         match reply.open().unwrap().body {
             ReplyBody::Refused { refusal } => Some(refusal),
             _ => None,
