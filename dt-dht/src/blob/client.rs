@@ -14,7 +14,7 @@ use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use super::fetch::{Conduct, StripeGet};
 use super::reader::BlobReader;
 use super::reference::BlobRef;
-use super::store::StripePut;
+use super::store::{StripePut, places};
 use super::timer::Timer;
 use super::writer::{BlobWriter, Checkpoint};
 use crate::client::Answered;
@@ -114,9 +114,12 @@ impl Client {
         let mut replies = Requests::new();
         loop {
             for (node, index) in quorum.wanted() {
-                // Taken out, so that it is freed when it has been encoded as a message.
-                let Some(bytes) = shards.get_mut(usize::from(index)).map(core::mem::take) else { continue };
-                let Some(digest) = blob.shards().get(usize::from(index)) else { continue };
+                let number = usize::from(index);
+                let Some((digest, shard)) = blob.shards().get(number).zip(shards.get_mut(number)) else {
+                    continue;
+                };
+                // Taken out, so that it is freed when it has been encoded as a message; while nodes hand over, two may need it.
+                let bytes = if membership.is_changing() { shard.clone() } else { core::mem::take(shard) };
                 let shard = Shard::known(*digest, bytes);
                 let put = RequestBody::PutShard { blob: blob.clone(), index, shard };
                 let probe = probing.then(|| RequestBody::RenewShard { blob: blob.address(), index });
@@ -158,11 +161,11 @@ impl Client {
         now: Timestamp,
     ) -> Result<Vec<(u16, Bytes)>, GetError> {
         let (membership, address) = (self.membership(), blob.address());
-        let mut candidates: Vec<_> = membership.replicas(&address).into_iter().zip(0u16..).collect();
-        if candidates.len() != blob.shards().len() {
-            let (shards, replicas) = (blob.shards().len(), candidates.len());
+        let (shards, replicas) = (blob.shards().len(), membership.resilience().replicas());
+        if shards != replicas {
             return Err(GetError::OtherResilience { shards, replicas });
         }
+        let mut candidates = places(&membership, &address);
         self.peers.rank(&mut candidates, blob.data_shards());
         let timer = self.timer.as_deref();
         let mut get = StripeGet::new(&membership, blob, candidates);
@@ -179,16 +182,19 @@ impl Client {
             }
             for (node, index) in wanted {
                 let body = RequestBody::GetShard { blob: address, index };
-                replies.push(timed(timer, self.exchange(self.call(&membership, node, body, now)?)));
+                let exchange = self.exchange(self.call(&membership, node, body, now)?);
+                replies.push(timed(timer, exchange).map(move |answered| (index, answered)));
             }
             match first_of(&mut replies, &mut sleep).await {
                 Either::Left(None) => break,
-                Either::Left(Some(((node, reply), time))) => match (get.answer(node, reply), time) {
-                    (Conduct::Lied, _) => self.peers.lied(node),
-                    (Conduct::Proper, Some(time)) => self.peers.answered(node, time),
-                    (Conduct::Failed, Some(time)) => self.peers.failed(node, time),
-                    (_, None) => {}
-                },
+                Either::Left(Some((index, ((node, reply), time)))) => {
+                    match (get.answer(node, index, reply), time) {
+                        (Conduct::Lied, _) => self.peers.lied(node),
+                        (Conduct::Proper, Some(time)) => self.peers.answered(node, time),
+                        (Conduct::Failed, Some(time)) => self.peers.failed(node, time),
+                        (_, None) => {}
+                    }
+                }
                 Either::Right(()) => {
                     sleep = None;
                     get.late().into_iter().for_each(|node| self.peers.failed(node, patience));

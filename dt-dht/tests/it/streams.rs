@@ -426,3 +426,52 @@ fn storage_per_byte_written() {
         assert!((least..least + least / 100).contains(&thousandths), "within a hundredth of n / (k + 1)");
     }
 }
+
+/// While nodes hand over, a blob is stored for the old and for the new order of replicas, and read from either.
+#[tokio::test]
+async fn a_blob_outlives_a_change_of_nodes() {
+    let network = with_nodes(Resilience::tolerating(1).unwrap(), 6, &[]);
+    let old = network.membership().clone();
+    let leaving = network.nodes()[0].party();
+    let staying = old.nodes().iter().filter(|node| node.party != leaving).cloned().collect();
+    let joint = old.successor(staying, old.parties().clone()).unwrap();
+    let new = joint.complete().unwrap();
+    let client = client(&network, WRITER).with_timer(std::sync::Arc::new(Instant));
+    let enter = |membership: &dt_dht::Membership| {
+        client.update_membership(membership.clone());
+        network.nodes().iter().for_each(|node| {
+            network.replica(&node.party()).update_membership(membership.clone());
+        });
+    };
+    let now = network.now();
+    for number in 0..20u64 {
+        let whole = number.to_le_bytes();
+        enter(&old);
+        let before = client.put_blob(&whole, now).await.unwrap();
+        enter(&joint);
+        assert_eq!(client.get_blob(&before, now).await.unwrap(), &whole[..]);
+        let blob = client.put_blob(&whole[1..], now).await.unwrap();
+        for membership in [&old, &joint, &new] {
+            enter(membership);
+            for down in network.nodes() {
+                network.in_process().stop(&down.party());
+                assert_eq!(client.get_blob(&blob, now).await.unwrap(), &whole[1..]);
+                network.in_process().start(&down.party());
+            }
+        }
+    }
+}
+
+/// Time that does not pass.
+struct Instant;
+
+#[async_trait::async_trait]
+impl dt_dht::Timer for Instant {
+    fn elapsed(&self) -> core::time::Duration {
+        core::time::Duration::ZERO
+    }
+
+    async fn sleep(&self, _: core::time::Duration) {
+        core::future::pending().await
+    }
+}
