@@ -445,7 +445,7 @@ async fn a_blob_outlives_a_change_of_nodes() {
     };
     let now = network.now();
     for number in 0..20u64 {
-        let whole = number.to_le_bytes();
+        let whole = number.to_be_bytes();
         enter(&old);
         let before = client.put_blob(&whole, now).await.unwrap();
         enter(&joint);
