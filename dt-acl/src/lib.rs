@@ -104,7 +104,7 @@ mod validator;
 
 pub use acl::{Acl, AclRef};
 pub use change::{Change, ChangeError, EncryptionKeyRefused};
-pub use content::{Corrupt, Exhausted, SealedContent};
+pub use content::{ContentDraft, ContentOpener, ContentSealer, Corrupt, Exhausted, SealedContent};
 pub use data::{Data, DataRecord, DataRef, MAX_DATA_BYTES, Salt, SealedHash};
 pub use error::AclError;
 pub use item::{ACL_KIND, DATA_KIND, ItemId, ItemName};

@@ -9,4 +9,5 @@ mod forgeries;
 mod lists;
 mod model;
 mod race;
+mod streams;
 mod vectors;
