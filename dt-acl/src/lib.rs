@@ -92,12 +92,16 @@ mod acl;
 mod change;
 mod content;
 mod data;
+mod draft;
 mod error;
+mod group;
 mod item;
 mod items;
 mod keys;
+mod lineage;
 mod record;
 mod rights;
+mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod validator;
@@ -107,11 +111,12 @@ pub use change::{Change, ChangeError, EncryptionKeyRefused};
 pub use content::{Corrupt, Exhausted, SealedContent};
 pub use data::{Data, DataRecord, DataRef, MAX_DATA_BYTES, Salt, SealedHash};
 pub use error::AclError;
+pub use group::{Group, GroupGrant, MAX_GROUPS, Member, Role};
 pub use item::{ACL_KIND, DATA_KIND, ItemId, ItemName};
-pub use items::{AclState, Items, Opened, Revocation, Revoked, Written};
+pub use items::{Items, Opened, Revocation, Revoked, Written};
 pub use keys::{KeyError, Keyring};
-pub use record::{
-    AclRecord, Entry, Epoch, Link, MAX_ACL_BYTES, MAX_ENTRIES, MAX_EPOCHS, MalformedAcl, Mandate, Member,
-};
-pub use rights::{Grantee, History, Rights};
-pub use validator::{AclValidator, DataValidator, MAX_COUNTER_STEP};
+pub use lineage::Lineage;
+pub use record::{AclRecord, Entry, Epoch, Link, MAX_ACL_BYTES, MAX_ENTRIES, MAX_EPOCHS, MalformedAcl, Mandate};
+pub use rights::{Grant, Grantee, History, Rights};
+pub use state::{Floor, ItemState};
+pub use validator::{AclValidator, DataValidator};

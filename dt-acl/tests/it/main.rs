@@ -6,6 +6,7 @@ mod attacks;
 mod common;
 mod forge;
 mod forgeries;
+mod groups;
 mod lists;
 mod model;
 mod race;
