@@ -93,8 +93,8 @@ impl Draft {
         for entry in self.entries.values_mut() {
             entry.groups.retain(|by| by.group != at);
         }
-        let mut named = BTreeSet::new();
-        for member in members.iter().filter(|member| member.party != self.owner) {
+        let (owner, mut named) = (self.owner, BTreeSet::new());
+        for member in members.iter().filter(|member| member.party != owner) {
             if !named.insert(member.party) {
                 return Err(ChangeError::Repeated(member.party));
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dt_dht::{
-    Client, Key, MAX_BLOB_BYTES, PutError, Record, Settled, SettlementCertificate, seal,
+    Client, Key, MAX_BLOB_BYTES, PutError, Record, SettlementCertificate, seal,
 };
 use dt_model::{ContentHash, Digest, EncryptionKey, PartyId, Secret, Signed, Timestamp, codec};
 use rand_core::CryptoRng;
@@ -14,7 +14,7 @@ use crate::item::ACL_SLOT;
 use crate::lineage::Chained;
 use crate::validator::admit_next;
 use crate::{
-    Acl, AclError, AclRecord, AclRef, Change, Data, DataRef, Floor, Grantee, Group, History, ItemId, ItemName,
+    Acl, AclError, AclRecord, AclRef, Change, Data, Floor, Grantee, Group, History, ItemId, ItemName,
     ItemState, Keyring, Member, Rights, SealedContent,
 };
 

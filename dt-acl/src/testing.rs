@@ -140,7 +140,7 @@ pub fn grantee() -> impl Strategy<Value = Grantee> {
 #[must_use]
 pub fn role(number: u64) -> Role {
     let name = format!("role {number}").parse().expect("a name");
-    Role { twin: TwinId::from([number as u8; 32]), name }
+    Role { twin: TwinId::from([number.to_le_bytes()[0]; 32]), name }
 }
 
 /// `identity` as a member of a role, without an end.

@@ -14,7 +14,7 @@
 use dt_dht::{Kind, MAX_REQUEST_AGE, Order, Record, Refusal, Site, Validator};
 use dt_model::{PartyId, Signed, Timestamp};
 
-use crate::item::{ACL_SLOT, DATA_SLOT};
+use crate::item::ACL_SLOT;
 use crate::record::{Entry, Epoch};
 use crate::{ACL_KIND, Acl, AclRecord, DATA_KIND, Data, Rights};
 

@@ -83,9 +83,11 @@ fn a_list_of_one_version_does_not_go_with_data_of_another() {
     let (owner, mut rng) = (identity(0), SeedRng::new(3));
     let acl = first(&[grantee(1, Rights::WRITE)], &mut rng);
     let next = opened(&raw_next(&acl, &Change::Revoke { party: identity(1).party() }, &mut rng).sign(&owner));
+    let mut later = shelf(&acl);
+    later.offer(next.signed(), at(0)).unwrap();
     let (old, _) = write(&acl, &owner, None, b"old", at(0), &mut rng);
     let (new, _) = write(&next, &owner, None, b"new", at(0), &mut rng);
-    assert_eq!(shelf(&next).offer(&old, at(0)), Err(Refusal::Superseded));
+    assert_eq!(later.offer(&old, at(0)), Err(Refusal::Superseded));
     assert_eq!(shelf(&acl).offer(&new, at(0)), Err(Refusal::Superseded));
     let (old, new) = (Data::open(&old).unwrap(), Data::open(&new).unwrap());
     assert!(old.is_under(&acl) && new.is_under(&next) && !old.is_under(&next) && !new.is_under(&acl));
@@ -93,10 +95,10 @@ fn a_list_of_one_version_does_not_go_with_data_of_another() {
     // The right version with another digest, and the right list with another epoch.
     let mut raw = RawData::of(&new);
     raw.acl.digest = acl.reference().digest;
-    assert_eq!(shelf(&next).offer(&raw.sign(&owner), at(0)), Err(Refusal::Superseded));
+    assert_eq!(later.offer(&raw.sign(&owner), at(0)), Err(Refusal::Superseded));
     let mut raw = RawData::of(&new);
     raw.epoch = 1;
-    assert_eq!(shelf(&next).offer(&raw.sign(&owner), at(0)), Err(Refusal::Superseded));
+    assert_eq!(later.offer(&raw.sign(&owner), at(0)), Err(Refusal::Superseded));
 }
 
 /// A removed reader has all its old keys and everything that was ever public.

@@ -144,7 +144,7 @@ const PAIRS: [(Act, Act); 7] = [
 async fn of_two_one_wins_and_the_other_succeeds_when_it_tries_again() {
     for (slow, fast) in PAIRS {
         for at in 0.. {
-            let (net, item) = created(at.checked_rem(5).filter(|down| *down < 4)).await;
+            let (net, item) = created((at % 5 < 4).then_some(at % 5)).await;
             let outcome = Arc::new(Mutex::new(None));
             let (told, with) = (outcome.clone(), net.clone());
             let deed = Box::pin(async move {
@@ -188,7 +188,7 @@ async fn of_two_one_wins_and_the_other_succeeds_when_it_tries_again() {
 async fn who_dies_holds_nobody_up() {
     for (dead, alive) in PAIRS {
         for at in 0.. {
-            let (net, item) = created(at.checked_rem(5).filter(|down| *down < 4)).await;
+            let (net, item) = created((at % 5 < 4).then_some(at % 5)).await;
             let (own, _) = fateful(&net, dead.by(), at, Fate::Dies);
             let ended = tokio::time::timeout(Duration::from_secs(1), dead.done(&own, item, &net)).await;
             let case = format!("{dead:?} dead at message {at}, then {alive:?}");
