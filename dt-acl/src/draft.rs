@@ -164,8 +164,7 @@ impl Draft {
                 continue;
             };
             let known = acl.and_then(|acl| acl.entry(&entry.party));
-            let known =
-                known.filter(|known| known.management().is_some_and(|of| of.not_after == not_after));
+            let known = known.filter(|known| known.management().is_some_and(|of| of.not_after == not_after));
             entry.mandate = known.and_then(|known| known.mandate);
             if entry.mandate.is_none() {
                 if author.party() != self.owner {

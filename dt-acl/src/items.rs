@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dt_dht::{
-    Client, Key, MAX_BLOB_BYTES, PutError, Record, SettlementCertificate, seal,
-};
+use dt_dht::{Client, Key, MAX_BLOB_BYTES, PutError, Record, SettlementCertificate, seal};
 use dt_model::{ContentHash, Digest, EncryptionKey, PartyId, Secret, Signed, Timestamp, codec};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
@@ -201,12 +199,7 @@ impl Items {
     /// # Errors
     /// [`AclError::NoSuchItem`], [`AclError::NoData`], [`AclError::NotAReader`], [`AclError::Rollback`], [`AclError::Corrupt`],
     /// [`AclError::Key`], and what comes from the DHT.
-    pub async fn read(
-        &self,
-        item: ItemId,
-        floor: Option<Floor>,
-        now: Timestamp,
-    ) -> Result<Opened, AclError> {
+    pub async fn read(&self, item: ItemId, floor: Option<Floor>, now: Timestamp) -> Result<Opened, AclError> {
         let state = self.state(item, floor, now).await?;
         let data = state.data.ok_or(AclError::NoData(item))?;
         self.open(&state.acl, &data, now).await
@@ -358,7 +351,14 @@ impl Items {
         let counter = record.counter();
         let signed = self.sign(item.data_key(), counter, codec::encode(&record))?;
         let certificate = self.settle::<Data>(item, &signed, now).await?.certificate;
-        Ok(Written { item, counter, record: signed.digest(), content_hash, acl: acl.reference(), certificate })
+        Ok(Written {
+            item,
+            counter,
+            record: signed.digest(),
+            content_hash,
+            acl: acl.reference(),
+            certificate,
+        })
     }
 
     async fn change(
@@ -409,6 +409,10 @@ impl Items {
     /// Fails early where the replicas would refuse.
     fn require(&self, acl: &Acl, now: Timestamp, right: impl Fn(Rights) -> bool) -> Result<(), AclError> {
         acl.entry(&self.party()).ok_or(AclError::NotAReader(self.party()))?;
-        if acl.rights_at(&self.party(), now).is_some_and(right) { Ok(()) } else { Err(AclError::NotPermitted) }
+        if acl.rights_at(&self.party(), now).is_some_and(right) {
+            Ok(())
+        } else {
+            Err(AclError::NotPermitted)
+        }
     }
 }

@@ -285,7 +285,8 @@ impl AclRecord {
 
     /// Checks the type's invariants, in time proportional to the record's length.
     pub(crate) fn check(&self) -> Result<(), MalformedAcl> {
-        let sound = self.has_sound_epochs() && are_sound(&self.groups, &self.entries) && self.has_sound_entries();
+        let sound =
+            self.has_sound_epochs() && are_sound(&self.groups, &self.entries) && self.has_sound_entries();
         let first = self.version == 1;
         if sound && first == (self.previous == Digest::ZERO) { Ok(()) } else { Err(MalformedAcl) }
     }

@@ -61,7 +61,9 @@ impl fmt::Display for Rights {
 }
 
 /// Rights, and how long they last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub struct Grant {
     /// What the party may do.
     pub rights: Rights,

@@ -35,7 +35,9 @@ impl Floor {
         let is_later = |known: (u64, _), found: (u64, _)| found.0 > known.0 || found == known;
         let data = |of: DataRef| (of.counter, of.digest);
         is_later((self.acl.version, self.acl.digest), (found.acl.version, found.acl.digest))
-            && self.data.is_none_or(|known| found.data.is_some_and(|found| is_later(data(known), data(found))))
+            && self
+                .data
+                .is_none_or(|known| found.data.is_some_and(|found| is_later(data(known), data(found))))
     }
 }
 

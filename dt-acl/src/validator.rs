@@ -146,8 +146,7 @@ fn follows(stored: u64, offered: u64) -> Result<(), Refusal> {
 
 /// Whether nobody was made, changed or dismissed as a manager, but for those whose time is over; and the owner reads as before.
 fn keeps_managers(stored: &Acl, offered: &Acl, now: Timestamp) -> bool {
-    let terms =
-        |entry: &Entry| Some((entry.party, entry.management()?, entry.since, entry.mandate));
+    let terms = |entry: &Entry| Some((entry.party, entry.management()?, entry.since, entry.mandate));
     let managers = |acl: &AclRecord| -> Vec<_> { acl.entries().iter().filter_map(terms).collect() };
     let remains = |party: &PartyId| offered.entry(party).is_some_and(|entry| entry.management().is_some());
     let mut before = managers(stored.record());

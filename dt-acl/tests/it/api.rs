@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use dt_acl::testing::{member, role, write};
 use dt_acl::{
-    AclError, AclRef, ChangeError, DataRef, Floor, Grantee, Group, History, ItemId, Items, KeyError, Revocation, Rights,
+    AclError, AclRef, ChangeError, DataRef, Floor, Grantee, Group, History, ItemId, Items, KeyError,
+    Revocation, Rights,
 };
 use dt_model::testing::{SeedRng, identity};
 use dt_model::{ContentHash, Digest, EncryptionKey, Signer};
@@ -247,12 +248,16 @@ async fn the_past_of_a_list_is_known() {
     let past = manager.history(item, 0..9, None, net.now()).await.unwrap();
     let authors: Vec<_> = past.lists().iter().map(|acl| (acl.version(), acl.signer(), acl.time())).collect();
     let by = [&owner, &owner, &owner, &manager, &manager].map(|items| items.party());
-    let expected: Vec<_> = (1..).zip(by).zip(&times).map(|((version, by), time)| (version, by, *time)).collect();
+    let expected: Vec<_> =
+        (1..).zip(by).zip(&times).map(|((version, by), time)| (version, by, *time)).collect();
     assert_eq!(authors, expected);
     for (version, time) in (1..).zip(&times) {
         assert_eq!(past.at(*time).unwrap().version(), version);
         let just_before = dt_model::Timestamp::from_millis(time.as_millis() - 1);
-        assert_eq!(past.at(just_before).map(|acl| acl.version()), version.checked_sub(1).filter(|of| *of > 0));
+        assert_eq!(
+            past.at(just_before).map(|acl| acl.version()),
+            version.checked_sub(1).filter(|of| *of > 0)
+        );
         let could = past.rights(&reader, *time);
         assert_eq!(could, if version % 2 == 0 { Some(Rights::WRITE) } else { None });
     }
@@ -264,7 +269,10 @@ async fn the_past_of_a_list_is_known() {
     // So does the data's past.
     let note = owner.data_at(item, 1, net.now()).await.unwrap();
     assert_eq!((note.writer(), note.acl().version), (reader, 2));
-    assert_eq!(&**owner.open(past.lists().last().unwrap(), &note, net.now()).await.unwrap().plaintext, b"note");
+    assert_eq!(
+        &**owner.open(past.lists().last().unwrap(), &note, net.now()).await.unwrap().plaintext,
+        b"note"
+    );
     for version in [0, 6] {
         let none = owner.acl_at(item, version, net.now()).await;
         assert!(matches!(none, Err(AclError::NoSuchVersion { .. })));

@@ -2,8 +2,8 @@
 
 use dt_acl::testing::{sign_acl, write};
 use dt_acl::{
-    AclError, AclRecord, Change, ChangeError, Corrupt, Data, Entry, Floor, History, ItemId, ItemName, KeyError,
-    Keyring, Revocation, Rights,
+    AclError, AclRecord, Change, ChangeError, Corrupt, Data, Entry, Floor, History, ItemId, ItemName,
+    KeyError, Keyring, Revocation, Rights,
 };
 use dt_dht::Refusal;
 use dt_dht::testing::Fault;
@@ -119,8 +119,7 @@ fn a_removed_reader_gets_no_further_with_all_that_is_public() {
     // The reader puts itself in the place of each entry, with every key that it can derive from the public values.
     for entry in two.entries() {
         let mut raw = RawAcl::of(&two);
-        let own =
-            Entry { party: reader.party(), encryption_key: reader.encryption_key(), ..entry.clone() };
+        let own = Entry { party: reader.party(), encryption_key: reader.encryption_key(), ..entry.clone() };
         *raw.entries.iter_mut().find(|known| known.party == entry.party).unwrap() = own;
         raw.entries.sort_by_key(|entry| entry.party);
         // It need not care for what is well-formed, but the owner's entry has to stay for the bytes to decode.

@@ -62,7 +62,11 @@ fn nobody_squats_an_address() {
     let misplaced = Signed::new(misplaced, &owner).unwrap();
     assert_eq!(shelf(&acl).offer(&misplaced, at(0)), Err(Refusal::WrongAddress));
     // A first list that claims a past, and one from the future.
-    let next = raw_next(&acl, &Change::Rotate { party: owner.party(), encryption_key: stranger.encryption_key() }, &mut rng);
+    let next = raw_next(
+        &acl,
+        &Change::Rotate { party: owner.party(), encryption_key: stranger.encryption_key() },
+        &mut rng,
+    );
     assert_eq!(Shelf::default().offer(&next.sign(&owner), at(0)), Err(Refusal::Gap { stored: 0 }));
     let mut raw = RawAcl::of(&acl);
     raw.time = at(dt_dht::MAX_REQUEST_AGE.as_millis() as u64);

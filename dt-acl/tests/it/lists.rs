@@ -9,9 +9,7 @@ use dt_acl::{
 };
 use dt_dht::{Refusal, Validator};
 use dt_model::testing::{SeedRng, identity};
-use dt_model::{
-    EncryptionKey, Identity, PartyId, Secret, Signature, Signer, SignerError, Timestamp, codec,
-};
+use dt_model::{EncryptionKey, Identity, PartyId, Secret, Signature, Signer, SignerError, Timestamp, codec};
 use proptest::prelude::*;
 
 use crate::common::{at, first, grantee};

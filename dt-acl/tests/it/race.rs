@@ -229,7 +229,8 @@ async fn a_removed_writer_wins_only_before_the_removal() {
         let (writer, _) = fateful(&net, 3, at, Fate::Waits(deed));
         let written = writer.write(item, b"late", net.now(), &mut SeedRng::new(3)).await;
         let Some(state) = settled.lock().unwrap().take() else { break };
-        let (counter, digest) = state.data.as_ref().map(|data| (data.counter(), data.reference().digest)).unwrap();
+        let (counter, digest) =
+            state.data.as_ref().map(|data| (data.counter(), data.reference().digest)).unwrap();
         let by = state.data.unwrap().writer();
         assert_eq!(written.is_ok(), by == writer.party(), "message {at}: {written:?}");
         // He tries everything that he has again.
