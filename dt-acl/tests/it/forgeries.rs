@@ -8,7 +8,7 @@ use dt_acl::{
 };
 use dt_dht::{Record, Refusal};
 use dt_model::testing::{SeedRng, identity};
-use dt_model::{Digest, Envelope, Signed, Signer, codec};
+use dt_model::{DecodeError, Digest, Envelope, Signed, Signer, SignerError, codec};
 use proptest::prelude::*;
 
 use crate::common::{at, first, grantee};
@@ -203,6 +203,39 @@ fn lists_that_break_an_invariant_do_not_decode() {
     raw.epochs[1].link = Some([1; 48].into());
     raw.entries.iter_mut().for_each(|entry| entry.wrap.truncate(48));
     assert_eq!(Acl::open(&raw.sign(&owner)).err(), Some(Refusal::Malformed));
+}
+
+/// Points of small order and other encodings of a point are nobody's key, and a list with one is none.
+#[test]
+fn nobody_is_on_a_list_under_a_key_that_is_none() {
+    let (owner, reader, mut rng) = (identity(0), identity(1).party(), SeedRng::new(16));
+    let acl = first(&[grantee(1, Rights::READ)], &mut rng);
+    let body = codec::encode(acl.record());
+    let at = body.windows(32).position(|bytes| bytes == reader.as_bytes()).unwrap();
+    let neutral = [&[1u8][..], &[0; 31]].concat();
+    for bytes in [&neutral[..], &[0; 32], &[0xff; 32]] {
+        let body = [&body[..at], bytes, &body[at + 32..]].concat();
+        let record = Record { body: body.into(), ..acl.signed().value().clone() };
+        let signed = Signed::new(record, &owner).unwrap();
+        assert_eq!(Acl::open(&signed).err(), Some(Refusal::Malformed));
+    }
+}
+
+#[test]
+fn what_is_too_long_is_not_even_read() {
+    let (owner, mut rng) = (identity(0), SeedRng::new(17));
+    let acl = first(&[], &mut rng);
+    let long = vec![0; MAX_ACL_BYTES + 1];
+    assert!(matches!(codec::decode::<AclRecord>(&long, MAX_ACL_BYTES), Err(DecodeError::TooLarge { .. })));
+    assert!(matches!(codec::decode::<DataRecord>(&long, MAX_DATA_BYTES), Err(DecodeError::TooLarge { .. })));
+    let record = Record { body: long.into(), ..acl.signed().value().clone() };
+    assert!(matches!(Signed::new(record, &owner), Err(SignerError::TooLarge { .. })));
+    // A list that says that it has four billion entries costs no memory.
+    let mut body = codec::encode(acl.record());
+    let entries = 32 + 32 + 8 + 32 + 8 + 4 + 8 + 4 + codec::encode(&acl.epochs()[0]).len() + 32;
+    assert_eq!(body[entries..entries + 4], 1u32.to_le_bytes());
+    body[entries..entries + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(codec::decode::<AclRecord>(&body, MAX_ACL_BYTES).is_err());
 }
 
 /// Every wire type, and bytes that are nearly right.
