@@ -9,5 +9,6 @@ mod forgeries;
 mod groups;
 mod lists;
 mod model;
+mod polyglot;
 mod race;
 mod vectors;
