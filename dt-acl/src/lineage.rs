@@ -1,6 +1,7 @@
 //! The past of an item: former versions of its list and its data, verified by the digests that lead down from what is settled.
 
 use core::ops::Range;
+use std::collections::BTreeSet;
 
 use dt_dht::{Key, Record, Refusal};
 use dt_model::{Digest, PartyId, Signed, Timestamp};
@@ -27,6 +28,15 @@ impl Lineage {
         let after = self.lists.partition_point(|acl| acl.time() <= time);
         let is_last = after == self.lists.len();
         self.lists[..after].last().filter(|_| !is_last || self.is_current)
+    }
+
+    /// Everyone to whom one of these versions gave the key of `epoch`: who could open what was written in it, then or later, if he got at
+    /// the bytes. Those whose rights had expired are among them, until they were taken off the list.
+    #[must_use]
+    pub fn key_holders(&self, epoch: u64) -> BTreeSet<PartyId> {
+        let has_key = |acl: &&Acl| (acl.oldest_epoch()..=acl.epoch()).contains(&epoch);
+        let entries = self.lists.iter().filter(has_key).flat_map(|acl| acl.entries());
+        entries.filter(|entry| entry.since <= epoch).map(|entry| entry.party).collect()
     }
 
     /// What `party` could do at `time`; `None` if nothing, or if that is outside of these versions.

@@ -261,6 +261,11 @@ async fn the_past_of_a_list_is_known() {
         let could = past.rights(&reader, *time);
         assert_eq!(could, if version % 2 == 0 { Some(Rights::WRITE) } else { None });
     }
+    // He was there in epochs 1 (which began before him, and which he was given) and 2, and never got the key of the third.
+    for (epoch, had) in [(1, true), (2, true), (3, false)] {
+        let holders = past.key_holders(epoch);
+        assert_eq!((holders.contains(&reader), holders.contains(&manager.party())), (had, true));
+    }
     // A part of it says nothing of the rest.
     let part = owner.history(item, 2..4, None, net.now()).await.unwrap();
     assert_eq!(part.lists().iter().map(|acl| acl.version()).collect::<Vec<_>>(), [2, 3]);

@@ -82,7 +82,13 @@ fn members_have_an_end_and_new_keys() {
     let two = next(&acl, &owner, &sync(&readers, &until), &mut rng);
     assert_eq!(two.rights_at(&identity(1).party(), at(10)), Some(Rights::READ));
     assert_eq!(two.rights_at(&identity(1).party(), at(11)), None);
-    // The next change clears away whose time is over, and wraps for the key that a member has now.
+    // The next change clears away whose time is over, whatever else it does.
+    let (keys, other) = (Keyring::open(&two, &owner).unwrap(), [grantee(3, Rights::READ)]);
+    let change = Change::Grant { grantees: &other, history: History::Full };
+    let cleared = two.change(&owner, &keys, &change, at(11), &mut rng).unwrap();
+    assert!(cleared.entry(&identity(1).party()).is_none());
+    assert_eq!((cleared.epoch(), cleared.groups().len()), (2, 1));
+    // And it wraps for the key that a member has now.
     let mut rotated = identity(2);
     let key = rotated.rotate_encryption_key(&mut rng);
     let keys = Keyring::open(&two, &owner).unwrap();

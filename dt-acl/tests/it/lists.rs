@@ -82,6 +82,10 @@ fn time_does_not_go_back() {
     let mut earlier = RawAcl::of(&three);
     earlier.time = at(4);
     assert_eq!(shelf.offer(&earlier.sign(&owner), at(5)), Err(Refusal::Inconsistent));
+    let mut future = RawAcl::of(&three);
+    future.time = at(6).saturating_add(dt_dht::MAX_REQUEST_AGE);
+    assert_eq!(shelf.offer(&future.sign(&owner), at(5)), Err(Refusal::Outdated));
+    assert_eq!(shelf.clone().offer(&future.sign(&owner), at(6)), Ok(()));
     assert_eq!(shelf.offer(three.signed(), at(5)), Ok(()));
 }
 
