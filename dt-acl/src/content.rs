@@ -118,6 +118,17 @@ pub struct ContentOpener {
 }
 
 impl ContentOpener {
+    /// Goes on with the chunk in which byte `start` of the content is: the next bytes to be pushed are those of
+    /// [`ContentOpener::sealed_range`] from there on. How many bytes of what is opened next are before `start`.
+    ///
+    /// The whole cannot be checked any more then: [`ContentOpener::finish`] gives [`Corrupt`], unless `start` is in the first chunk.
+    pub fn seek(&mut self, start: u64) -> u64 {
+        self.opener.seek(start / seal::CHUNK_BYTES as u64);
+        self.opened = ContentHasher::default();
+        self.sealed = CIPHERTEXT.hasher();
+        start % seal::CHUNK_BYTES as u64
+    }
+
     /// Takes the next bytes of the ciphertext, and appends to `content` what can be opened by now.
     ///
     /// # Errors

@@ -120,6 +120,7 @@ mod lineage;
 mod record;
 mod rights;
 mod state;
+mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod validator;
@@ -139,4 +140,5 @@ pub use record::{
 };
 pub use rights::{Grant, Grantee, History, Rights};
 pub use state::{Floor, ItemState};
+pub use stream::{ItemReader, ItemWriter};
 pub use validator::{AclValidator, DataValidator};

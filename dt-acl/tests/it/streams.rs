@@ -1,13 +1,14 @@
 //! Content that is sealed and opened piece by piece is the same content, and no less checked.
 
 use dt_acl::testing::write;
-use dt_acl::{Acl, ContentSealer, Corrupt, Data, DataRecord, Keyring, SealedContent};
-use dt_dht::{BlobRef, Resilience, seal};
+use dt_acl::{Acl, AclError, ContentSealer, Corrupt, Data, DataRecord, Keyring, SealedContent};
+use dt_dht::{BlobError, BlobRef, GetError, Resilience, STRIPE_BYTES, seal};
 use dt_model::testing::{SeedRng, identity};
-use dt_model::{ContentHash, Secret, Signer};
+use dt_model::{ContentHash, Digest, Secret, Signer};
 use proptest::prelude::*;
 
-use crate::common::{at, first};
+use crate::common::{at, first, items, network};
+use crate::forge::RawData;
 
 fn content(length: usize) -> Vec<u8> {
     (0u8..=250).cycle().take(length).collect()
@@ -91,4 +92,54 @@ fn a_stream_is_checked_as_the_whole_is() {
     let (range, chunk) = (70_000..70_001, seal::CHUNK_BYTES + seal::TAG_BYTES);
     assert!(opener.open_range(range.clone(), &ciphertext[chunk..2 * chunk]).is_ok());
     assert!(opener.open_range(range, &ciphertext[..chunk]).is_err());
+}
+
+/// Any range of a content of several stripes, from a network; and what a writer committed to falsely.
+#[tokio::test]
+async fn a_range_of_an_item_is_read_from_its_chunks() {
+    let (net, mut rng) = (network(1, 4), SeedRng::new(4));
+    let (owner, items) = (identity(0), items(&net, 0));
+    let acl = keyed().0;
+    let whole = content(STRIPE_BYTES + 200_000);
+    let (signed, ciphertext) = write(&acl, &owner, None, &whole, at(0), &mut rng);
+    let data = Data::open(&signed).unwrap();
+    assert_eq!(items.client().put_blob(&ciphertext, net.now()).await.unwrap(), *data.blob());
+    let chunk = seal::CHUNK_BYTES as u64;
+    let length = whole.len() as u64;
+    for (start, end) in [
+        (0, length),
+        (0, 0),
+        (0, 1),
+        (chunk - 1, chunk + 1),
+        (chunk, 2 * chunk),
+        (15 * chunk + 3, 17 * chunk - 3),
+        (length - 1, length),
+        (length, length),
+        (3, length - 3),
+    ] {
+        let mut reader = items.open_range(&acl, &data, start..end).unwrap();
+        let mut found = Vec::new();
+        while let Some(piece) = reader.next(net.now()).await.unwrap() {
+            found.extend_from_slice(&piece);
+        }
+        let range = usize::try_from(start).unwrap()..usize::try_from(end).unwrap();
+        assert!(found == whole[range], "{start}..{end}");
+        assert_eq!(reader.next(net.now()).await.unwrap().map(|piece| piece.len()), None);
+    }
+    let outside = items.open_range(&acl, &data, 0..length + 1).err();
+    assert!(matches!(outside, Some(AclError::Get(GetError::Blob(BlobError::OutOfRange { .. })))));
+
+    // Every chunk opens, but the record commits to other content: the end of the stream says so, and goes on saying so.
+    let mut raw = RawData::of(&data);
+    raw.ciphertext = Digest::ZERO;
+    let lying = Data::open(&raw.sign(&owner)).unwrap();
+    let mut reader = items.open_range(&acl, &lying, 0..length).unwrap();
+    let end = loop {
+        match reader.next(net.now()).await {
+            Ok(Some(_)) => {}
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Err(AclError::Corrupt(Corrupt))));
+    assert!(matches!(reader.next(net.now()).await, Err(AclError::Corrupt(Corrupt))));
 }
