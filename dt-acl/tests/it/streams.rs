@@ -1,13 +1,13 @@
 //! Content that is sealed and opened piece by piece is the same content, and no less checked.
 
 use dt_acl::testing::write;
-use dt_acl::{Acl, AclError, ContentSealer, Corrupt, Data, DataRecord, Keyring, SealedContent};
+use dt_acl::{Acl, AclError, ContentSealer, Corrupt, Data, DataRecord, Keyring, Rights, SealedContent};
 use dt_dht::{BlobError, BlobRef, GetError, Resilience, STRIPE_BYTES, seal};
 use dt_model::testing::{SeedRng, identity};
 use dt_model::{ContentHash, Digest, Secret, Signer};
 use proptest::prelude::*;
 
-use crate::common::{at, first, items, network};
+use crate::common::{at, first, grantee, items, network};
 use crate::forge::RawData;
 
 fn content(length: usize) -> Vec<u8> {
@@ -142,4 +142,39 @@ async fn a_range_of_an_item_is_read_from_its_chunks() {
     };
     assert!(matches!(end, Err(AclError::Corrupt(Corrupt))));
     assert!(matches!(reader.next(net.now()).await, Err(AclError::Corrupt(Corrupt))));
+}
+
+/// What is written piece by piece is one version of the item's data, as any other.
+#[tokio::test]
+async fn an_item_is_written_and_read_as_a_stream() {
+    let (net, mut rng) = (network(1, 4), SeedRng::new(5));
+    let (owners, readers, now) = (items(&net, 0), items(&net, 1), net.now());
+    let item = owners.create("log", &[grantee(1, Rights::READ)], now, &mut rng).await.unwrap().acl.item();
+    let whole = content(STRIPE_BYTES + 500_000);
+    let mut writer = owners.writer(item, now, &mut rng).await.unwrap();
+    for piece in whole.chunks(300_000) {
+        writer.write(piece, now).await.unwrap();
+    }
+    assert!(writer.progress().stored > 0);
+    let written = writer.finish(now).await.unwrap();
+    assert_eq!((written.counter, written.content_hash), (1, ContentHash::of(&whole)));
+    assert!(**readers.read(item, None, now).await.unwrap().plaintext == whole);
+    for start in [0, 1, STRIPE_BYTES, whole.len()] {
+        let mut reader = readers.reader(item, None, start as u64, now).await.unwrap();
+        let mut found = Vec::new();
+        while let Some(piece) = reader.next(now).await.unwrap() {
+            found.extend_from_slice(&piece);
+        }
+        assert!(found == whole[start..], "{start}");
+        assert_eq!(reader.writer(), identity(0).party());
+    }
+    // Whoever only reads cannot write; and of two who write at once, one was in vain.
+    let refused = readers.writer(item, now, &mut rng).await.err();
+    assert!(matches!(refused, Some(AclError::NotPermitted)), "{refused:?}");
+    let mut slow = owners.writer(item, now, &mut rng).await.unwrap();
+    slow.write(b"slow", now).await.unwrap();
+    owners.write(item, b"quick", now, &mut rng).await.unwrap();
+    let lost = slow.finish(now).await;
+    assert!(matches!(lost, Err(AclError::Conflict)), "{lost:?}");
+    assert_eq!(&**readers.read(item, None, now).await.unwrap().plaintext, b"quick");
 }

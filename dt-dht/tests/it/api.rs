@@ -25,7 +25,8 @@ fn clients_are_shared_between_threads() {
     is_sent(client.put(&record, now));
     is_sent(client.get(record.key, OwnedRecords::check(), now));
     is_sent(client.put_blob(b"x", now));
-    let (mut writer, blob) = (client.write_blob().unwrap(), encode_stripe(b"x", network.membership().resilience()).unwrap().0);
+    let (mut writer, blob) =
+        (client.write_blob().unwrap(), encode_stripe(b"x", network.membership().resilience()).unwrap().0);
     is_sent(client.get_blob(&blob, now));
     is_sent(writer.write(b"x", now));
     is_sent(writer.finish(now));

@@ -8,8 +8,8 @@ use core::time::Duration;
 use bytes::Bytes;
 use dt_dht::testing::Network;
 use dt_dht::{
-    Client, Key, Neighbours, Parcel, Record, Refusal, Reply, ReplyBody, Request, RequestBody,
-    Resilience, Site, Slot, Transport, TransportError, Validator, request_digest,
+    Client, Key, Neighbours, Parcel, Record, Refusal, Reply, ReplyBody, Request, RequestBody, Resilience,
+    Site, Slot, Transport, TransportError, Validator, request_digest,
 };
 use dt_feed::{BatchPolicy, Entry, EpochKey, Manifest, Publisher, SignedHead, SignedSegment, validators};
 use dt_model::testing::{SeedRng, identity};
