@@ -79,6 +79,7 @@ mod equivocation;
 mod membership;
 mod message;
 mod owned;
+mod parcel;
 mod quorum;
 mod record;
 #[cfg(feature = "redb")]
@@ -112,6 +113,7 @@ pub use message::{
     Lock, MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Reply, ReplyBody, Request, RequestBody, request_digest,
 };
 pub use owned::OwnedRecords;
+pub use parcel::{Carries, Parcel, Shard};
 pub use quorum::{Check, GetQuorum, PutQuorum, WriteBack};
 pub use record::{Address, Key, Kind, MAX_RECORD_BYTES, Record, Slot};
 #[cfg(feature = "redb")]

@@ -14,11 +14,11 @@ use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use super::fetch::{Conduct, StripeGet};
 use super::reader::BlobReader;
 use super::reference::BlobRef;
-use super::store::StripePut;
+use super::store::{StripePut, places};
 use super::timer::Timer;
 use super::writer::{BlobWriter, Checkpoint};
 use crate::client::Answered;
-use crate::{Client, GetError, Membership, PutError, RequestBody};
+use crate::{Client, GetError, Membership, PutError, RequestBody, Shard};
 
 /// How many stripes a replica may lag behind before it is spared: further ones are sent to the others only, as long as those are
 /// enough. What it lacks, it gets by repair.
@@ -101,7 +101,7 @@ impl Client {
     pub(super) async fn store_stripe(
         &self,
         blob: BlobRef,
-        shards: Vec<Bytes>,
+        mut shards: Vec<Bytes>,
         probing: bool,
         backlog: BTreeMap<PartyId, usize>,
         now: Timestamp,
@@ -114,8 +114,14 @@ impl Client {
         let mut replies = Requests::new();
         loop {
             for (node, index) in quorum.wanted() {
-                let Some(bytes) = shards.get(usize::from(index)).cloned() else { continue };
-                let put = RequestBody::PutShard { blob: blob.clone(), index, bytes };
+                let number = usize::from(index);
+                let Some((digest, shard)) = blob.shards().get(number).zip(shards.get_mut(number)) else {
+                    continue;
+                };
+                // Taken out, so that it is freed when it has been encoded as a message; while nodes hand over, two may need it.
+                let bytes = if membership.is_changing() { shard.clone() } else { core::mem::take(shard) };
+                let shard = Shard::known(*digest, bytes);
+                let put = RequestBody::PutShard { blob: blob.clone(), index, shard };
                 let probe = probing.then(|| RequestBody::RenewShard { blob: blob.address(), index });
                 let sent = self.send_shard(membership.clone(), node, probe, put, now);
                 replies.push(sent.map(move |answered| (node, answered)).boxed());
@@ -155,11 +161,11 @@ impl Client {
         now: Timestamp,
     ) -> Result<Vec<(u16, Bytes)>, GetError> {
         let (membership, address) = (self.membership(), blob.address());
-        let mut candidates: Vec<_> = membership.replicas(&address).into_iter().zip(0u16..).collect();
-        if candidates.len() != blob.shards().len() {
-            let (shards, replicas) = (blob.shards().len(), candidates.len());
+        let (shards, replicas) = (blob.shards().len(), membership.resilience().replicas());
+        if shards != replicas {
             return Err(GetError::OtherResilience { shards, replicas });
         }
+        let mut candidates = places(&membership, &address);
         self.peers.rank(&mut candidates, blob.data_shards());
         let timer = self.timer.as_deref();
         let mut get = StripeGet::new(&membership, blob, candidates);
@@ -176,16 +182,20 @@ impl Client {
             }
             for (node, index) in wanted {
                 let body = RequestBody::GetShard { blob: address, index };
-                replies.push(timed(timer, self.exchange(self.call(&membership, node, body, now)?)));
+                let exchange = self.exchange(self.call(&membership, node, body, now)?);
+                replies.push(timed(timer, exchange).map(move |answered| (index, answered)));
             }
             match first_of(&mut replies, &mut sleep).await {
                 Either::Left(None) => break,
-                Either::Left(Some(((node, reply), time))) => match (get.answer(node, reply), time) {
-                    (Conduct::Lied, _) => self.peers.lied(node),
-                    (Conduct::Proper, Some(time)) => self.peers.answered(node, time),
-                    (Conduct::Failed, Some(time)) => self.peers.failed(node, time),
-                    (_, None) => {}
-                },
+                Either::Left(Some((index, ((node, reply), time)))) => {
+                    match (get.answer(node, index, reply), time) {
+                        (Conduct::Lied, _) => self.peers.lied(node),
+                        (Conduct::Proper, Some(time)) => self.peers.answered(node, time),
+                        (Conduct::Useless, Some(time)) => self.peers.useless(node, time),
+                        (Conduct::Failed, Some(time)) => self.peers.failed(node, time),
+                        (_, None) => {}
+                    }
+                }
                 Either::Right(()) => {
                     sleep = None;
                     get.late().into_iter().for_each(|node| self.peers.failed(node, patience));

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::code::StripeCoder;
 use super::index::{DIGEST_BYTES, IndexBuilder};
-use crate::{Address, Resilience, seal};
+use crate::{Address, Resilience, Shard, seal};
 
 /// Sealed chunks in a stripe. Measured: a stripe's cost per byte is the same from 4 chunks to 64, but every stripe costs n signed
 /// requests, which are below a tenth of its cost only from 16 on; and more would be fetched in vain for a short range.
@@ -185,6 +185,13 @@ impl BlobRef {
             && self.shards.get(usize::from(index)).is_some_and(|digest| *digest == shard_digest(bytes))
     }
 
+    /// Whether `shard` is the shard `index`. Nothing is hashed: a shard has its digest.
+    #[must_use]
+    pub fn names(&self, index: u16, shard: &Shard) -> bool {
+        shard.bytes().len() == self.shard_bytes()
+            && self.shards.get(usize::from(index)) == Some(&shard.digest())
+    }
+
     /// Whether the blob is cut as `resilience` says.
     #[must_use]
     pub fn fits(&self, resilience: Resilience) -> bool {
@@ -212,7 +219,7 @@ impl BorshDeserialize for BlobRef {
 
 /// The domain is put before the shard's hash, and not before the shard: so that the shard is hashed from its first byte in whole blocks,
 /// which is quicker by a tenth.
-pub(super) fn shard_digest(bytes: &[u8]) -> Digest {
+pub(crate) fn shard_digest(bytes: &[u8]) -> Digest {
     SHARD.blake3(&[blake3::hash(bytes).as_bytes()])
 }
 

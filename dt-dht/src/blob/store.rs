@@ -1,6 +1,6 @@
 //! The decision of storing one stripe: who is sent a shard, who is spared, and when enough replicas hold theirs. Sans-IO.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use dt_model::PartyId;
 
@@ -15,8 +15,8 @@ pub(super) struct StripePut {
     replicas: Vec<(PartyId, u16)>,
     /// Those that lag behind with earlier stripes: sent to only if the others are not enough. The least behind first.
     spared: VecDeque<(PartyId, u16)>,
-    /// Those that were sent a shard and have not answered.
-    awaited: BTreeSet<PartyId>,
+    /// Those that were sent shards and have not answered, with how many. While nodes hand over, one may hold two shards.
+    awaited: BTreeMap<PartyId, usize>,
     tally: Tally,
 }
 
@@ -30,12 +30,14 @@ impl StripePut {
         most: usize,
     ) -> Self {
         let behind = |node: &PartyId| backlog.get(node).copied().unwrap_or(0);
-        let replicas: Vec<(PartyId, u16)> = membership.replicas(address).into_iter().zip(0..).collect();
+        let replicas = places(membership, address);
         let tally = Tally::new(membership, replicas.iter().map(|(node, _)| *node));
+        // Two quorums at once spare nobody.
+        let spare = |node: &PartyId| behind(node) >= most && !membership.is_changing();
         let (mut spared, replicas): (Vec<_>, Vec<_>) =
-            replicas.into_iter().partition(|(node, _)| behind(node) >= most);
+            replicas.into_iter().partition(|(node, _)| spare(node));
         spared.sort_by_key(|(node, _)| behind(node));
-        Self { replicas, spared: spared.into(), awaited: BTreeSet::new(), tally }
+        Self { replicas, spared: spared.into(), awaited: BTreeMap::new(), tally }
     }
 
     /// Who is to be sent which shard now.
@@ -45,7 +47,7 @@ impl StripePut {
             let Some(next) = self.spared.pop_front() else { break };
             wanted.push(next);
         }
-        self.awaited.extend(wanted.iter().map(|(node, _)| *node));
+        wanted.iter().for_each(|(node, _)| *self.awaited.entry(*node).or_default() += 1);
         wanted
     }
 
@@ -56,13 +58,21 @@ impl StripePut {
             Some(ReplyBody::Refused { refusal }) => Answer::Refused(*refusal),
             _ => Answer::Failed,
         };
-        self.awaited.remove(&node);
-        self.tally.answer(node, answer);
+        let left = self.awaited.get(&node).copied().unwrap_or(0).saturating_sub(1);
+        if left > 0 {
+            self.awaited.insert(node, left);
+        } else {
+            self.awaited.remove(&node);
+        }
+        // It holds its part when it holds all its shards.
+        if left == 0 || !matches!(answer, Answer::Good) {
+            self.tally.answer(node, answer);
+        }
     }
 
-    /// Those that were sent a shard and have not answered.
+    /// Those that were sent a shard and have not answered, once for each shard.
     pub(super) fn awaited(&self) -> Vec<PartyId> {
-        self.awaited.iter().copied().collect()
+        self.awaited.iter().flat_map(|(node, count)| core::iter::repeat_n(*node, *count)).collect()
     }
 
     /// The outcome, as soon as there is one.
@@ -79,4 +89,17 @@ impl StripePut {
     pub(super) fn unfinished(&self) -> PutError {
         PutError::no_quorum(&self.tally)
     }
+}
+
+/// Which shard of a stripe at `address` is for which node: one each, but in the old and in the new order while nodes hand over.
+pub(super) fn places(membership: &Membership, address: &Address) -> Vec<(PartyId, u16)> {
+    let mut places: Vec<(PartyId, u16)> = Vec::new();
+    for group in membership.groups(address).into_iter().rev() {
+        for place in group.into_iter().zip(0..) {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+    }
+    places
 }

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dt_model::{Envelope, Signed, Signer, codec};
+use dt_model::{Envelope, Signed, Signer};
 
 use super::Fault;
-use crate::{
-    Key, MAX_MESSAGE_BYTES, Receipt, Record, Reply, ReplyBody, Request, RequestBody, request_digest,
-};
+use crate::{Key, Parcel, Receipt, Record, Reply, ReplyBody, Request, RequestBody, request_digest};
 
 /// A node with a fault.
 #[derive(Clone)]
@@ -80,10 +78,10 @@ impl Liar {
             Fault::Zeros => vec![0; reply.len()].into(),
             Fault::Replay => past.first_reply.clone().unwrap_or(reply),
             Fault::CorruptShards => match (read_request(request), read_reply(&reply)) {
-                (Some(content), Some(ReplyBody::Shard { bytes: Some(bytes) })) if !bytes.is_empty() => {
-                    let mut bytes = bytes.to_vec();
-                    bytes[0] ^= 1;
-                    let body = ReplyBody::Shard { bytes: Some(bytes.into()) };
+                (Some(content), Some(ReplyBody::Shard { shard: Some(shard) })) => {
+                    let mut bytes = shard.into_bytes().to_vec();
+                    bytes.first_mut().into_iter().for_each(|byte| *byte ^= 1);
+                    let body = ReplyBody::Shard { shard: Some(Bytes::from(bytes).into()) };
                     sign_reply(&*self.signer, &content, request, body)
                 }
                 _ => reply,
@@ -110,7 +108,7 @@ impl Liar {
                 Some(ReplyBody::Record { record: past.first_put.get(key).cloned() })
             }
             (Fault::WithheldShards | Fault::Pretend, RequestBody::GetShard { .. }) => {
-                Some(ReplyBody::Shard { bytes: None })
+                Some(ReplyBody::Shard { shard: None })
             }
             (Fault::Pretend, RequestBody::PutShard { .. } | RequestBody::RenewShard { .. }) => {
                 Some(ReplyBody::ShardStored)
@@ -138,19 +136,17 @@ impl Liar {
 
 /// The content of a request, if it is one.
 pub(super) fn read_request(bytes: &[u8]) -> Option<Request> {
-    let request: Envelope<Request> = codec::decode(bytes, MAX_MESSAGE_BYTES).ok()?;
-    Some(request.open().ok()?.into_value())
+    Parcel::decode(bytes).ok()?.open().ok()
 }
 
 /// The content of a reply, if it is one.
 pub(super) fn read_reply(bytes: &[u8]) -> Option<ReplyBody> {
-    let reply: Envelope<Reply> = codec::decode(bytes, MAX_MESSAGE_BYTES).ok()?;
-    Some(reply.open().ok()?.into_value().body)
+    Some(Parcel::<Reply>::decode(bytes).ok()?.open().ok()?.body)
 }
 
 /// A reply that is sound in every way but its content.
 pub(super) fn sign_reply(signer: &dyn Signer, request: &Request, bytes: &[u8], body: ReplyBody) -> Bytes {
     let reply =
         Reply { network: request.network, epoch: request.epoch, request: request_digest(bytes), body };
-    Signed::new(reply, signer).map_or_else(|_| Bytes::new(), |reply| codec::encode(reply.envelope()).into())
+    Parcel::new(reply, signer).map(|reply| reply.encode()).unwrap_or_default()
 }

@@ -60,7 +60,7 @@ pub fn blob() -> impl Strategy<Value = (BlobRef, Vec<Bytes>)> {
 pub fn request() -> impl Strategy<Value = Request> {
     let put = signed_record().prop_map(|record| RequestBody::Put { record: record.into_envelope() });
     let put_shard = (blob(), any::<u16>(), body())
-        .prop_map(|((blob, _), index, bytes)| RequestBody::PutShard { blob, index, bytes });
+        .prop_map(|((blob, _), index, bytes)| RequestBody::PutShard { blob, index, shard: bytes.into() });
     let body = prop_oneof![
         put,
         key().prop_map(|key| RequestBody::Get { key }),
@@ -82,7 +82,7 @@ pub fn reply() -> impl Strategy<Value = Reply> {
         signed(receipt()).prop_map(|receipt| ReplyBody::Stored { receipt: receipt.into_envelope() }),
         prop::option::of(record()).prop_map(|record| ReplyBody::Record { record }),
         Just(ReplyBody::ShardStored),
-        prop::option::of(body()).prop_map(|bytes| ReplyBody::Shard { bytes }),
+        prop::option::of(body()).prop_map(|bytes| ReplyBody::Shard { shard: bytes.map(Into::into) }),
         prop::option::of(evidence).prop_map(|evidence| ReplyBody::Evidence { evidence }),
         refusal().prop_map(|refusal| ReplyBody::Refused { refusal }),
     ];

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use dt_dht::testing::Fault;
 use dt_dht::{
-    BlobError, BlobRef, GetError, MAX_BLOB_BYTES, PutError, Refusal, ReplyBody, RequestBody, Resilience,
-    decode_stripe, encode_stripe,
+    BlobError, BlobRef, GetError, MAX_BLOB_BYTES, Parcel, PutError, Refusal, Reply, ReplyBody, RequestBody,
+    Resilience, decode_stripe, encode_stripe, request_digest,
 };
 use dt_model::{Digest, Domain, Signer, codec};
 use proptest::prelude::*;
@@ -164,7 +164,8 @@ async fn replicas_check_shards() {
     let (blob, shards) = encode_stripe(&content(100), resilience).unwrap();
     let replicas = network.replicas(&blob.address());
     let put = |node: usize, blob: &BlobRef, index: u16, shard: &[u8]| {
-        let body = RequestBody::PutShard { blob: blob.clone(), index, bytes: shard.to_vec().into() };
+        let body =
+            RequestBody::PutShard { blob: blob.clone(), index, shard: Bytes::copy_from_slice(shard).into() };
         ask(&network, WRITER, &replicas[node], body)
     };
     assert_eq!(put(0, &blob, 0, &shards[1]), refused(Refusal::Inconsistent));
@@ -173,10 +174,10 @@ async fn replicas_check_shards() {
     let other = encode_stripe(&content(100), Resilience::tolerating(2).unwrap()).unwrap();
     assert_eq!(put(0, &other.0, 0, &other.1[0]), refused(Refusal::Malformed));
     let get = RequestBody::GetShard { blob: blob.address(), index: 0 };
-    assert_eq!(ask(&network, READER, &replicas[0], get.clone()), ReplyBody::Shard { bytes: None });
+    assert_eq!(ask(&network, READER, &replicas[0], get.clone()), ReplyBody::Shard { shard: None });
     assert_eq!(put(0, &blob, 0, &shards[0]), ReplyBody::ShardStored);
     assert_eq!(put(0, &blob, 0, &shards[0]), ReplyBody::ShardStored);
-    let stored = ReplyBody::Shard { bytes: Some(shards[0].clone()) };
+    let stored = ReplyBody::Shard { shard: Some(shards[0].clone().into()) };
     assert_eq!(ask(&network, READER, &replicas[0], get), stored);
     assert_eq!(report(&network, &replicas[0]).shards, 1);
 }
@@ -217,4 +218,79 @@ proptest! {
         let given = given.map(|at| (u16::try_from(at).unwrap(), &shards[at][..]));
         prop_assert_eq!(decode_stripe(&blob, given).unwrap(), whole);
     }
+}
+
+/// What travels behind the signature is bound to it: a shard that was altered, cut, added or exchanged on the way is nobody's.
+#[test]
+fn a_shard_travels_unaltered_or_not_at_all() {
+    let network = network(1);
+    let resilience = network.membership().resilience();
+    let (blob, shards) = encode_stripe(&content(100), resilience).unwrap();
+    let node = network.replicas(&blob.address())[0].clone();
+    let replica = network.replica(&node.party());
+    let body = RequestBody::PutShard { blob: blob.clone(), index: 0, shard: shards[0].clone().into() };
+    let put = call(&network, WRITER, &node, body);
+    let get = call(&network, READER, &node, RequestBody::GetShard { blob: blob.address(), index: 0 });
+    let length = shards[0].len();
+    let altered = |whole: &[u8]| {
+        let at = whole.len() - length;
+        let mut forms =
+            vec![whole[..at].to_vec(), [whole, &[0]].concat(), [&whole[..at], &shards[1]].concat()];
+        forms.extend((at * 8..whole.len() * 8).map(|bit| {
+            let mut flipped = whole.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            flipped
+        }));
+        // A parcel that is well-formed, but has no shard, or a longer one.
+        let parcel = |shard: &[u8]| [&whole[..at - 4], &codec::encode(&shard.to_vec())].concat();
+        forms.extend([parcel(&[]), parcel(&[&shards[0][..], &[0]].concat()), parcel(&shards[1])]);
+        forms
+    };
+    for form in altered(put.bytes()) {
+        let reply = put_reply(&form, replica.handle(&form, network.now()));
+        assert_eq!(reply, refused(Refusal::Malformed));
+    }
+    assert_eq!(report(&network, &node).shards, 0);
+    assert_eq!(put.read(&replica.handle(put.bytes(), network.now())), Ok(ReplyBody::ShardStored));
+
+    let reply = replica.handle(get.bytes(), network.now());
+    for form in altered(&reply) {
+        assert!(get.read(&form).is_err());
+    }
+    assert_eq!(get.read(&reply), Ok(ReplyBody::Shard { shard: Some(shards[0].clone().into()) }));
+    // Nothing may hide behind a message that has no shard.
+    let hidden = [&get.bytes()[..get.bytes().len() - 4], &codec::encode(&b"hidden".to_vec())].concat();
+    assert_eq!(put_reply(&hidden, replica.handle(&hidden, network.now())), refused(Refusal::Malformed));
+}
+
+/// A node's answer to bytes that nobody signed as they are.
+fn put_reply(request: &[u8], reply: Bytes) -> ReplyBody {
+    let reply = Parcel::<Reply>::decode(&reply).unwrap().open().unwrap();
+    assert_eq!(reply.request, request_digest(request));
+    reply.body
+}
+
+#[test]
+fn a_lease_is_renewed_without_the_shard() {
+    let network = network(1);
+    let (blob, shards) = encode_stripe(&content(100), network.membership().resilience()).unwrap();
+    let replicas = network.replicas(&blob.address());
+    let renew = |node: usize, index| {
+        let body = RequestBody::RenewShard { blob: blob.address(), index };
+        ask(&network, WRITER, &replicas[node], body)
+    };
+    assert_eq!(renew(0, 0), ReplyBody::Shard { shard: None });
+    let body = RequestBody::PutShard { blob: blob.clone(), index: 0, shard: shards[0].clone().into() };
+    assert_eq!(ask(&network, WRITER, &replicas[0], body), ReplyBody::ShardStored);
+    let rows =
+        |node: &dt_model::Identity| network.replica(&node.party()).store().scan(b"s", None, 9).unwrap();
+    let before = rows(&replicas[0]);
+    assert_eq!(renew(0, 0), ReplyBody::ShardStored);
+    assert_eq!(rows(&replicas[0]), before, "the clock stood still");
+    network.advance(core::time::Duration::from_secs(60));
+    assert_eq!(renew(0, 0), ReplyBody::ShardStored);
+    assert_ne!(rows(&replicas[0]), before);
+    assert_eq!(renew(0, 1), refused(Refusal::NotAReplica));
+    assert_eq!(renew(1, 0), refused(Refusal::NotAReplica));
+    assert_eq!(report(&network, &replicas[0]).shards, 1);
 }

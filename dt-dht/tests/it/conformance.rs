@@ -316,7 +316,7 @@ impl Transport for BrokenTransport {
                 let text = String::from_utf8_lossy(&request).into_owned();
                 self.inner.request(node, text.into()).await
             }
-            TransportFault::RefusesLongMessages if request.len() > 1 << 20 => {
+            TransportFault::RefusesLongMessages if request.len() > 200_000 => {
                 Err(TransportError::TooLarge(*node))
             }
             TransportFault::DropsWhatIsNotWaitedFor => {

@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use dt_dht::testing::{Fault, Network};
 use dt_dht::{
-    Call, GetQuorum, Membership, MemoryStore, OwnedRecords, PutError, QuorumCertificate, Record, RecordStore,
-    Refusal, Reply, ReplyBody, RequestBody, Resilience,
+    Call, GetQuorum, Membership, MemoryStore, OwnedRecords, Parcel, PutError, QuorumCertificate, Record,
+    RecordStore, Refusal, Reply, ReplyBody, RequestBody, Resilience,
 };
 use dt_model::testing::identity;
-use dt_model::{Envelope, Signed, Signer, codec};
+use dt_model::{Envelope, Signed, Signer};
 
 use crate::support::*;
 
 /// What a node says to bytes, whoever sent them.
 fn said(network: &Network, node: &dt_model::Identity, request: &[u8]) -> ReplyBody {
     let reply = network.replica(&node.party()).handle(request, network.now());
-    let reply: Envelope<Reply> = codec::decode(&reply, 1 << 20).unwrap();
-    reply.open().unwrap().into_value().body
+    Parcel::<Reply>::decode(&reply).unwrap().open().unwrap().body
 }
 
 fn next_epoch(network: &Network, epoch: u64) -> Membership {

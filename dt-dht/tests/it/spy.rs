@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dt_dht::testing::Network;
-use dt_dht::{Address, Client, MAX_MESSAGE_BYTES, Request, RequestBody, Transport, TransportError};
+use dt_dht::{Address, Client, Parcel, Request, RequestBody, Transport, TransportError};
+use dt_model::PartyId;
 use dt_model::testing::{SeedRng, identity};
-use dt_model::{Envelope, PartyId, codec};
 
 /// What was asked of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,8 +54,7 @@ impl Transport for Spy {
         if left.is_err() {
             return Err(TransportError::Unreachable(*node));
         }
-        let envelope: Envelope<Request> = codec::decode(&request, MAX_MESSAGE_BYTES).unwrap();
-        let asked = match envelope.open().unwrap().into_value().body {
+        let asked = match Parcel::<Request>::decode(&request).unwrap().open().unwrap().body {
             RequestBody::PutShard { blob, index, .. } => Asked::PutShard(blob.address(), index),
             RequestBody::RenewShard { blob, index } => Asked::RenewShard(blob, index),
             RequestBody::GetShard { blob, index } => Asked::GetShard(blob, index),

@@ -235,8 +235,8 @@ async fn checkpoints_are_of_one_resilience() {
 /// Puts shards made by hand at their replicas.
 fn plant(network: &Network, blob: &BlobRef, shards: &[impl AsRef<[u8]>]) {
     for ((node, shard), index) in network.replicas(&blob.address()).iter().zip(shards).zip(0..) {
-        let bytes = bytes::Bytes::copy_from_slice(shard.as_ref());
-        let body = RequestBody::PutShard { blob: blob.clone(), index, bytes };
+        let shard = bytes::Bytes::copy_from_slice(shard.as_ref()).into();
+        let body = RequestBody::PutShard { blob: blob.clone(), index, shard };
         assert_eq!(ask(network, WRITER, node, body), dt_dht::ReplyBody::ShardStored);
     }
 }
@@ -329,7 +329,7 @@ async fn lengths_that_disagree_hide_nothing() {
     for length in [STRIPE, 2 * STRIPE + 1] {
         let blob = forge(length, &index);
         let replicas = network.replicas(&blob.address());
-        let body = RequestBody::PutShard { blob: blob.clone(), index: 0, bytes: index[0].clone() };
+        let body = RequestBody::PutShard { blob: blob.clone(), index: 0, shard: index[0].clone().into() };
         assert_eq!(ask(&network, WRITER, &replicas[0], body), refused(dt_dht::Refusal::Inconsistent));
         let given = index.iter().zip(0..).map(|(shard, at)| (at, &shard[..]));
         assert_eq!(decode_stripe(&blob, given), Err(BlobError::TooFewShards { found: 0, needed: 2 }));
@@ -424,5 +424,54 @@ fn storage_per_byte_written() {
         );
         let least = 1000 * replicas / data;
         assert!((least..least + least / 100).contains(&thousandths), "within a hundredth of n / (k + 1)");
+    }
+}
+
+/// While nodes hand over, a blob is stored for the old and for the new order of replicas, and read from either.
+#[tokio::test]
+async fn a_blob_outlives_a_change_of_nodes() {
+    let network = with_nodes(Resilience::tolerating(1).unwrap(), 6, &[]);
+    let old = network.membership().clone();
+    let leaving = network.nodes()[0].party();
+    let staying = old.nodes().iter().filter(|node| node.party != leaving).cloned().collect();
+    let joint = old.successor(staying, old.parties().clone()).unwrap();
+    let new = joint.complete().unwrap();
+    let client = client(&network, WRITER).with_timer(std::sync::Arc::new(Instant));
+    let enter = |membership: &dt_dht::Membership| {
+        client.update_membership(membership.clone());
+        network.nodes().iter().for_each(|node| {
+            network.replica(&node.party()).update_membership(membership.clone());
+        });
+    };
+    let now = network.now();
+    for number in 0..20u64 {
+        let whole = number.to_be_bytes();
+        enter(&old);
+        let before = client.put_blob(&whole, now).await.unwrap();
+        enter(&joint);
+        assert_eq!(client.get_blob(&before, now).await.unwrap(), &whole[..]);
+        let blob = client.put_blob(&whole[1..], now).await.unwrap();
+        for membership in [&old, &joint, &new] {
+            enter(membership);
+            for down in network.nodes() {
+                network.in_process().stop(&down.party());
+                assert_eq!(client.get_blob(&blob, now).await.unwrap(), &whole[1..]);
+                network.in_process().start(&down.party());
+            }
+        }
+    }
+}
+
+/// Time that does not pass.
+struct Instant;
+
+#[async_trait::async_trait]
+impl dt_dht::Timer for Instant {
+    fn elapsed(&self) -> core::time::Duration {
+        core::time::Duration::ZERO
+    }
+
+    async fn sleep(&self, _: core::time::Duration) {
+        core::future::pending().await
     }
 }

@@ -6,15 +6,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dt_model::{Envelope, PartyId, Signed, Signer, Timestamp, codec};
+use dt_model::{PartyId, Signed, Signer, Timestamp};
 
 use super::Dice;
 use super::disk::{Disk, Image};
 use crate::testing::Fault;
 use crate::testing::liar::{Conduct, Liar, Past, read_reply, read_request, sign_reply};
 use crate::{
-    Kind, MAX_MESSAGE_BYTES, Membership, Order, Record, RecordStore, Refusal, Replica, ReplyBody, Request,
-    RequestBody, Site, Validator,
+    Kind, Membership, Order, Parcel, Record, RecordStore, Refusal, Replica, ReplyBody, Request, RequestBody,
+    Site, Validator,
 };
 
 /// How a node misbehaves.
@@ -202,8 +202,7 @@ impl Mask {
 
 /// Whether the sender of `request` sees the second face.
 fn shows_mask(request: &[u8]) -> bool {
-    let envelope: Result<Envelope<Request>, _> = codec::decode(request, MAX_MESSAGE_BYTES);
-    envelope.is_ok_and(|envelope| envelope.signer().as_bytes()[0] & 1 == 1)
+    Parcel::<Request>::decode(request).is_ok_and(|parcel| parcel.signer().as_bytes()[0] & 1 == 1)
 }
 
 /// A validator of the same kind that allows everything.

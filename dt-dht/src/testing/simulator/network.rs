@@ -166,6 +166,12 @@ impl World {
 
     /// Sends a reply back, unless it gets lost.
     pub(super) fn send_back(&mut self, to: PartyId, node: PartyId, bytes: Bytes, reply: Arc<Slot<Replied>>) {
+        let known = self.replies.entry(node).or_default();
+        let is_replaced = self.dice.permille(self.conditions.replayed_permille) && !known.is_empty();
+        if known.len() < RECORDED {
+            known.push(bytes.clone());
+        }
+        let bytes = if is_replaced { self.dice.choose(known).clone() } else { bytes };
         if let Some(delay) = self.delay() {
             self.schedule(delay, Event::Reply { to, node, bytes, reply });
         }
