@@ -134,7 +134,6 @@ impl Validator for Counts {
 }
 
 #[test]
-#[ignore = "waits for the agreement"]
 fn agreed() {
     for_seeds("-p dt-dht --test it -- simulation::agreed", 40, |seed| {
         let setup = Setup::draw(&mut Dice::new(seed), setup);
@@ -147,7 +146,6 @@ fn agreed() {
 
 /// With one malicious node too many, the guarantees end, and the check notices.
 #[test]
-#[ignore = "waits for the agreement"]
 fn beyond_k() {
     let caught = (0..300).any(|seed| {
         let setup = Setup { byzantine: 2, ..setup(Resilience::tolerating(1).unwrap()) };
@@ -160,7 +158,6 @@ fn beyond_k() {
 
 /// Stores that lose what they had promised are as bad as malice.
 #[test]
-#[ignore = "waits for the agreement"]
 fn stores_that_sync_late() {
     let caught = (0..300).any(|seed| {
         let conditions = Conditions { trouble: Some(100..=300), outage: 50..=200, ..Conditions::calm() };
