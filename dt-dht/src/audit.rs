@@ -10,6 +10,7 @@ use crate::rows::{
     CHECKSUM_BYTES, EVIDENCE, RECORDS, RecordRow, SHARDS, ShardRow, TOTALS, Totals, open_row, record_key,
     shard_key,
 };
+use crate::upkeep::BooksAudit;
 use crate::{Equivocation, RecordStore, StoreError};
 
 /// What an intact store holds.
@@ -88,6 +89,9 @@ pub enum StoreDamage {
         /// Rows that there are.
         found: u64,
     },
+    /// What is booked for addresses and parties is not what lies there.
+    #[error("the books of addresses and parties do not agree with the rows")]
+    Books,
 }
 
 /// How many rows are read at once: shards are long.
@@ -129,15 +133,17 @@ const PAGE_ROWS: usize = 16;
 pub fn verify_store(store: &dyn RecordStore) -> Result<StoreReport, StoreDamage> {
     let mut report = StoreReport::default();
     let (mut found, mut expected) = (Totals::default(), Totals::default());
+    let mut books = BooksAudit::default();
     let mut after: Option<Bytes> = None;
     loop {
         let page = store.scan(&[], after.as_deref(), PAGE_ROWS)?;
-        for (key, value) in &page {
+        // An empty value is what is left of a removed row until it is gone.
+        for (key, value) in page.iter().filter(|(key, value)| !value.is_empty() || key.len() <= 1) {
             let row = || RowKey(key.clone());
             let checked = if key.as_ref() == [TOTALS] {
                 content::<Totals>(key, value).map(|(totals, _)| expected = totals)
             } else {
-                check_row(key, value, &mut report).map(|checksum| found.add(&checksum))
+                check_row(key, value, &mut report, &mut books).map(|checksum| found.add(&checksum))
             };
             checked.map_err(|damage| StoreDamage::Row { row: row(), damage })?;
             report.bytes = report.bytes.saturating_add((key.len() + value.len()) as u64);
@@ -147,20 +153,25 @@ pub fn verify_store(store: &dyn RecordStore) -> Result<StoreReport, StoreDamage>
             None => break,
         }
     }
-    if found == expected {
-        Ok(report)
-    } else {
-        Err(StoreDamage::Totals { expected: expected.rows, found: found.rows })
+    if found != expected {
+        return Err(StoreDamage::Totals { expected: expected.rows, found: found.rows });
     }
+    if books.holds() { Ok(report) } else { Err(StoreDamage::Books) }
 }
 
 /// Checks one row, counts it, and gives its checksum.
-fn check_row(key: &Bytes, value: &[u8], report: &mut StoreReport) -> Result<[u8; CHECKSUM_BYTES], RowDamage> {
+fn check_row(
+    key: &Bytes,
+    value: &[u8],
+    report: &mut StoreReport,
+    books: &mut BooksAudit,
+) -> Result<[u8; CHECKSUM_BYTES], RowDamage> {
     match key.first() {
         Some(&RECORDS) => {
             let (row, checksum) = content::<RecordRow>(key, value)?;
-            let record = row.record.open().map_err(|_| RowDamage::Record)?;
+            let record = row.record.clone().open().map_err(|_| RowDamage::Record)?;
             require(*key == record_key(RECORDS, &record.key), RowDamage::Misplaced)?;
+            books.take(key, value, &row);
             report.records += 1;
             Ok(checksum)
         }
@@ -168,6 +179,7 @@ fn check_row(key: &Bytes, value: &[u8], report: &mut StoreReport) -> Result<[u8;
             let (row, checksum) = content::<Equivocation>(key, value)?;
             let culprit = row.verify().map_err(|_| RowDamage::Evidence)?;
             require(*key == record_key(EVIDENCE, &culprit.key), RowDamage::Misplaced)?;
+            books.take(key, value, &row);
             report.evidence += 1;
             Ok(checksum)
         }
@@ -175,10 +187,11 @@ fn check_row(key: &Bytes, value: &[u8], report: &mut StoreReport) -> Result<[u8;
             let (row, checksum) = content::<ShardRow>(key, value)?;
             require(row.blob.has_shard(row.index, &row.bytes), RowDamage::Shard)?;
             require(*key == shard_key(&row.blob.address(), row.index), RowDamage::Misplaced)?;
+            books.take(key, value, &row);
             report.shards += 1;
             Ok(checksum)
         }
-        _ => Err(RowDamage::Foreign),
+        _ => books.check(key, value),
     }
 }
 

@@ -4,7 +4,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp};
 
-use crate::{Address, BlobRef, Equivocation, Key, MAX_BLOB_BYTES, Receipt, Record, Refusal};
+use crate::{
+    Address, BlobRef, Equivocation, Key, MAX_BLOB_BYTES, Receipt, Record, Refusal, UpkeepReply, UpkeepRequest,
+};
 
 /// What a party asks of one node. It travels as an [`Envelope`] of the party.
 ///
@@ -61,6 +63,11 @@ pub enum RequestBody {
         /// The key.
         key: Key,
     },
+    /// Of one node to another, to keep what both hold alive and complete.
+    Upkeep {
+        /// What it asks.
+        request: UpkeepRequest,
+    },
 }
 
 /// What a node answers. It travels as an [`Envelope`] of the node.
@@ -105,6 +112,11 @@ pub enum ReplyBody {
     Refused {
         /// Why not.
         refusal: Refusal,
+    },
+    /// To [`RequestBody::Upkeep`].
+    Upkeep {
+        /// The answer.
+        reply: UpkeepReply,
     },
 }
 

@@ -10,6 +10,7 @@ use dt_model::{Digest, Envelope, OpenError, PartyId, Signed, Signer, Timestamp, 
 use crate::equivocation::contradict;
 use crate::message::request_digest;
 use crate::rows::{EVIDENCE, RECORDS, RecordRow, Rows, RowsError, ShardRow, record_key, shard_key};
+use crate::upkeep::{Gate, Pass, Policy};
 use crate::{
     Address, BlobRef, Equivocation, Key, Kind, MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Membership, Neighbours,
     Receipt, Record, RecordStore, Refusal, Reply, ReplyBody, Request, RequestBody, Site, Slot, Validator,
@@ -31,6 +32,8 @@ pub struct Replica {
     /// One lock per group of addresses: a record is judged and stored before the next one at its address is.
     locks: [Mutex<()>; LOCKS],
     totals: Mutex<()>,
+    policy: Policy,
+    gate: Gate,
 }
 
 /// Enough that requests for different addresses seldom wait for each other.
@@ -38,12 +41,26 @@ const LOCKS: usize = 64;
 
 impl Replica {
     /// The node of `signer`, which keeps its rows in `store`. Of several validators for a kind, the last one judges.
+    ///
+    /// It limits nothing ([`Policy::open`]): on a network, use [`Replica::with_policy`].
     #[must_use]
     pub fn new(
         signer: Arc<dyn Signer>,
         store: Arc<dyn RecordStore>,
         membership: Membership,
         validators: Vec<Arc<dyn Validator>>,
+    ) -> Self {
+        Self::with_policy(signer, store, membership, validators, Policy::open())
+    }
+
+    /// [`Replica::new`] for a node that is run by `policy`.
+    #[must_use]
+    pub fn with_policy(
+        signer: Arc<dyn Signer>,
+        store: Arc<dyn RecordStore>,
+        membership: Membership,
+        validators: Vec<Arc<dyn Validator>>,
+        policy: Policy,
     ) -> Self {
         let validators = validators.into_iter().map(|validator| (validator.kind(), validator)).collect();
         Self {
@@ -54,7 +71,20 @@ impl Replica {
             validators,
             locks: [const { Mutex::new(()) }; LOCKS],
             totals: Mutex::new(()),
+            gate: Gate::new(policy.limits),
+            policy,
         }
+    }
+
+    /// How it is run.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// What signs its replies.
+    pub(crate) fn signer(&self) -> &dyn Signer {
+        &*self.signer
     }
 
     /// Whose node it is.
@@ -77,6 +107,7 @@ impl Replica {
 
     /// Judges further requests under `membership`.
     pub fn update_membership(&self, membership: Membership) {
+        self.gate.retain(|party| membership.is_registered(party));
         *self.membership.write().unwrap_or_else(PoisonError::into_inner) = membership;
     }
 
@@ -88,30 +119,36 @@ impl Replica {
         let membership = self.membership();
         let body = self
             .admit(&membership, request, now)
-            .and_then(|request| self.answer(&membership, request, now))
+            .and_then(|(request, _pass)| self.answer(&membership, request, now))
             .unwrap_or_else(|refusal| ReplyBody::Refused { refusal });
         let digest = if request.len() > MAX_MESSAGE_BYTES { Digest::ZERO } else { request_digest(request) };
         let reply = Reply { network: membership.network(), epoch: membership.epoch(), request: digest, body };
         Signed::new(reply, &*self.signer).map_or_else(|_| Vec::new(), |reply| codec::encode(reply.envelope()))
     }
 
-    /// The request, if it is one that this node answers.
+    /// The request, if it is one that this node answers, and its place among those that are worked on.
     fn admit(
         &self,
         membership: &Membership,
         request: &[u8],
         now: Timestamp,
-    ) -> Result<Signed<Request>, Refusal> {
+    ) -> Result<(Signed<Request>, Pass<'_>), Refusal> {
+        let bytes = request.len();
         let envelope: Envelope<Request> =
             codec::decode(request, MAX_MESSAGE_BYTES).map_err(|_| Refusal::Malformed)?;
         // Who is unknown is refused before his signature costs anything.
         if !membership.is_registered(&envelope.signer()) {
             return Err(Refusal::UnknownParty);
         }
+        let mut pass = self.gate.enter(envelope.signer(), bytes, now)?;
         let request = envelope.open().map_err(|error| match error {
-            OpenError::Signature(_) => Refusal::NotPermitted,
+            OpenError::Signature(_) => {
+                pass.forged(now);
+                Refusal::NotPermitted
+            }
             _ => Refusal::Malformed,
         })?;
+        pass.prove(now)?;
         if request.network != membership.network() || request.node != self.party {
             return Err(Refusal::WrongAddress);
         }
@@ -119,7 +156,7 @@ impl Replica {
         if request.epoch != membership.epoch() || age > MAX_REQUEST_AGE {
             return Err(Refusal::Outdated);
         }
-        Ok(request)
+        Ok((request, pass))
     }
 
     fn answer(
@@ -137,8 +174,9 @@ impl Replica {
                 Ok(ReplyBody::Evidence { evidence: self.rows().evidence(&key).map_err(unavailable)? })
             }
             RequestBody::PutShard { blob, index, bytes } => {
-                self.put_shard(membership, blob, index, bytes, now)
+                self.put_shard(membership, &sender, (blob, index, bytes), now)
             }
+            RequestBody::Upkeep { request } => self.answer_upkeep(membership, &sender, request, now),
             RequestBody::GetShard { blob, index } => self.get_shard(membership, &blob, index),
         }
     }
@@ -154,23 +192,44 @@ impl Replica {
             _ => Refusal::Malformed,
         })?;
         self.require_replica(membership, &offered.key.address)?;
+        self.store_record(&offered, now, now)?;
+        self.receipt(membership, &offered, now)
+    }
+
+    /// Judges and stores a record, and leases its address from `leased` on.
+    pub(crate) fn store_record(
+        &self,
+        offered: &Signed<Record>,
+        leased: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         let validator = self.validators.get(&offered.key.slot.kind).ok_or(Refusal::UnknownKind)?;
         if offered.version == 0 {
             return Err(Refusal::Malformed);
         }
-        let _held = self.lock(&offered.key.address);
+        let _held = self.lock(&offered.key.address)?;
         let stored = self.load(&offered.key)?;
-        let leased = match &stored {
-            Some((stored, leased)) if stored.digest() == offered.digest() => now.max(*leased),
-            _ => {
-                let stored = stored.as_ref().map(|(stored, _)| stored);
-                self.judge(&**validator, stored, &offered, now)?;
-                now
+        if stored.as_ref().is_some_and(|stored| stored.digest() == offered.digest()) {
+            return self.renew_held(&offered.key.address, leased);
+        }
+        self.judge(&**validator, stored.as_ref(), offered, now)?;
+        self.write_record(offered, leased)
+    }
+
+    /// Stores a newer record that honest replicas have judged.
+    pub(crate) fn store_judged(&self, record: &Signed<Record>, leased: Timestamp) -> Result<(), Refusal> {
+        let _held = self.lock(&record.key.address)?;
+        match self.load(&record.key)? {
+            Some(stored) if stored.version >= record.version => {
+                Err(Refusal::Stale { stored: stored.version })
             }
-        };
-        let row = RecordRow { record: offered.envelope().clone(), leased };
-        self.rows().write(record_key(RECORDS, &offered.key), &row).map_err(unavailable)?;
-        self.receipt(membership, &offered, now)
+            _ => self.write_record(record, leased),
+        }
+    }
+
+    fn write_record(&self, record: &Signed<Record>, leased: Timestamp) -> Result<(), Refusal> {
+        let row = RecordRow { record: record.envelope().clone() };
+        self.rows().write(record_key(RECORDS, &record.key), &row, leased).map_err(unavailable)
     }
 
     /// Whether `offered` may take the place of `stored`; evidence against its writer is kept.
@@ -199,11 +258,17 @@ impl Replica {
     }
 
     /// Keeps the first evidence at a key; one is enough.
-    fn keep(&self, key: &Key, evidence: &Equivocation) -> Result<(), Refusal> {
-        if self.rows().evidence(key).map_err(unavailable)?.is_none() {
-            self.rows().write(record_key(EVIDENCE, key), evidence).map_err(unavailable)?;
+    ///
+    /// Of whom there is enough evidence, no more is kept.
+    pub(crate) fn keep(&self, key: &Key, evidence: &Equivocation) -> Result<(), Refusal> {
+        if self.rows().evidence(key).map_err(unavailable)?.is_some() {
+            return Ok(());
         }
-        Ok(())
+        let kept = self.rows().change(|batch| batch.put(record_key(EVIDENCE, key), evidence));
+        match kept {
+            Ok(()) | Err(RowsError::Quota) => Ok(()),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     fn receipt(
@@ -233,8 +298,8 @@ impl Replica {
     ) -> Result<ReplyBody, Refusal> {
         self.require_replica(membership, &key.address)?;
         let validator = self.validators.get(&key.slot.kind).ok_or(Refusal::UnknownKind)?;
-        let _held = self.lock(&key.address);
-        let Some((stored, _)) = self.load(key)? else {
+        let _held = self.lock(&key.address)?;
+        let Some(stored) = self.load(key)? else {
             return Ok(ReplyBody::Record { record: None });
         };
         let neighbours = StoredNeighbours::new(self, key.address);
@@ -248,9 +313,8 @@ impl Replica {
     fn put_shard(
         &self,
         membership: &Membership,
-        blob: BlobRef,
-        index: u16,
-        bytes: Bytes,
+        sender: &PartyId,
+        (blob, index, bytes): (BlobRef, u16, Bytes),
         now: Timestamp,
     ) -> Result<ReplyBody, Refusal> {
         if !blob.fits(membership.resilience()) {
@@ -263,9 +327,7 @@ impl Replica {
         if !blob.has_shard(index, &bytes) {
             return Err(Refusal::Inconsistent);
         }
-        let _held = self.lock(&address);
-        let row = ShardRow { blob, index, leased: now, bytes };
-        self.rows().write(shard_key(&address, index), &row).map_err(unavailable)?;
+        self.keep_shard(&blob, index, bytes, *sender, now)?;
         Ok(ReplyBody::ShardStored)
     }
 
@@ -282,29 +344,35 @@ impl Replica {
         if is_replica { Ok(()) } else { Err(Refusal::NotAReplica) }
     }
 
-    /// What is stored at `key`, and since when it is leased.
-    fn load(&self, key: &Key) -> Result<Option<(Signed<Record>, Timestamp)>, Refusal> {
+    /// What is stored at `key`.
+    fn load(&self, key: &Key) -> Result<Option<Signed<Record>>, Refusal> {
         let Some(row) = self.rows().read::<RecordRow>(&record_key(RECORDS, key)).map_err(unavailable)? else {
             return Ok(None);
         };
         let record = row.record.open().map_err(|_| Refusal::Unavailable)?;
-        if record.key == *key { Ok(Some((record, row.leased))) } else { Err(Refusal::Unavailable) }
+        if record.key == *key { Ok(Some(record)) } else { Err(Refusal::Unavailable) }
     }
 
-    fn rows(&self) -> Rows<'_> {
-        Rows::new(&*self.store, &self.totals)
+    pub(crate) fn rows(&self) -> Rows<'_> {
+        Rows::new(&*self.store, &self.totals, &self.policy.quotas)
     }
 
-    fn lock(&self, address: &Address) -> MutexGuard<'_, ()> {
+    /// Holds `address`, and finishes its removal if that was begun.
+    pub(crate) fn lock(&self, address: &Address) -> Result<MutexGuard<'_, ()>, Refusal> {
+        let held = self.lock_only(address);
+        self.finish_removal(address)?;
+        Ok(held)
+    }
+
+    pub(crate) fn lock_only(&self, address: &Address) -> MutexGuard<'_, ()> {
         let group = usize::from(address.as_bytes()[0]) % LOCKS;
         // A lock guards no data of its own, so one that a panicking validator poisoned is as good as before.
         self.locks[group].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A row that cannot be read or written is the operator's concern; a sender only learns that this node cannot help.
-fn unavailable(_: RowsError) -> Refusal {
-    Refusal::Unavailable
+fn unavailable(error: RowsError) -> Refusal {
+    error.refusal()
 }
 
 /// The other slots of an address, read when a validator asks for them.
@@ -328,7 +396,7 @@ impl<'a> StoredNeighbours<'a> {
 impl Neighbours for StoredNeighbours<'_> {
     fn record(&self, slot: Slot) -> Option<Signed<Record>> {
         match self.replica.load(&Key { address: self.address, slot }) {
-            Ok(stored) => stored.map(|(record, _)| record),
+            Ok(stored) => stored,
             Err(_) => {
                 self.failed.set(true);
                 None

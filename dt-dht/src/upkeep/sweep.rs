@@ -1,0 +1,144 @@
+//! Removing what has expired, or is no longer the node's own: a bounded number of rows at a time, and whole addresses only.
+//!
+//! An address that is begun to be removed is marked first: nothing there counts any more, so that nobody sees half of it, also not after
+//! a crash. Who puts something there meanwhile finishes the removal, or is told to come again.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use dt_model::Timestamp;
+
+use super::books::{AddressRow, Booked};
+use super::local::{BAD_BLOBS, BadBlob};
+use super::{Batch, address_key, limits};
+use crate::rows::{EVIDENCE, RECORDS, RecordRow, RowsError, SHARDS, ShardRow};
+use crate::{Address, Equivocation, Refusal, Replica};
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Addresses looked at.
+    pub looked: usize,
+    /// Rows removed.
+    pub removed: usize,
+    /// Where to go on; `None`: the sweep is over.
+    pub next: Option<Address>,
+}
+
+/// How many rows are removed in one batch.
+const BATCH_ROWS: usize = 64;
+/// How long to wait for the rest of a removal.
+const REMOVAL_WAIT: Duration = Duration::from_millis(200);
+
+impl Replica {
+    /// Removes what has expired, at addresses after `after`: about `budget` addresses are looked at and rows removed.
+    ///
+    /// To be called again with [`Swept::next`] until that is `None`, and then from the beginning, say once a day. Nothing is lost if it is
+    /// not: what has expired and is not removed is served, and renewed by whoever puts it.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] if the store fails.
+    pub fn sweep(&self, after: Option<Address>, budget: usize, now: Timestamp) -> Result<Swept, Refusal> {
+        let mut swept = Swept { next: after, ..Swept::default() };
+        while swept.looked + swept.removed < budget {
+            let page = self.addresses(swept.next, 1)?;
+            let Some((address, row)) = page.first() else { return Ok(Swept { next: None, ..swept }) };
+            swept.looked += 1;
+            if row.expiring || row.rows == 0 || self.policy().ends(row.leased) <= now {
+                let _held = self.lock_only(address);
+                // Somebody may have renewed it meanwhile.
+                let row = self.address_row(address)?.unwrap_or_default();
+                if row.expiring || row.rows == 0 || self.policy().ends(row.leased) <= now {
+                    let room = budget.saturating_sub(swept.looked + swept.removed).max(1);
+                    let (removed, done) = self.remove_address(address, &row, room)?;
+                    swept.removed += removed;
+                    if !done {
+                        return Ok(swept);
+                    }
+                }
+            }
+            swept.next = Some(*address);
+        }
+        Ok(swept)
+    }
+
+    /// Drops an address that other nodes hold now: it is marked, and the next sweeps remove it.
+    pub(crate) fn drop_address(&self, address: &Address) -> Result<(), Refusal> {
+        let _held = self.lock_only(address);
+        self.rows().change(|batch| batch.expire(*address)).map_err(|error| error.refusal())
+    }
+
+    /// Finishes the removal of an address that is being removed. Its lock is held.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] if there is more of it than can be removed at once.
+    pub(crate) fn finish_removal(&self, address: &Address) -> Result<(), Refusal> {
+        match self.address_row(address)? {
+            Some(row) if row.expiring => match self.remove_address(address, &row, BATCH_ROWS)? {
+                (_, true) => Ok(()),
+                (_, false) => Err(limits::busy(REMOVAL_WAIT)),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes up to `most` rows of an address whose lock is held: how many, and whether none is left.
+    fn remove_address(
+        &self,
+        address: &Address,
+        row: &AddressRow,
+        most: usize,
+    ) -> Result<(usize, bool), Refusal> {
+        let rows = self.rows();
+        let fails = |error: RowsError| error.refusal();
+        let mut removed = 0;
+        if row.rows == 0 {
+            // What a crash may have left of a removal.
+            self.store().remove(&[address_key(address)]).map_err(|_| Refusal::Unavailable)?;
+        }
+        if !row.expiring && row.rows > BATCH_ROWS.min(most) as u64 {
+            rows.change(|batch| batch.expire(*address)).map_err(fails)?;
+        }
+        loop {
+            let limit = BATCH_ROWS.min(most.saturating_sub(removed).max(1));
+            let keys = self.keys_at(address, limit)?;
+            if keys.is_empty() {
+                return Ok((removed, true));
+            }
+            if removed >= most && removed > 0 {
+                return Ok((removed, false));
+            }
+            removed += keys.len();
+            rows.change(|batch| keys.into_iter().try_for_each(|key| remove_row(batch, key)))
+                .map_err(fails)?;
+        }
+    }
+
+    /// The keys of some rows at an address, tombstones too.
+    fn keys_at(&self, address: &Address, limit: usize) -> Result<Vec<Bytes>, Refusal> {
+        let mut keys = Vec::new();
+        for prefix in [RECORDS, EVIDENCE, SHARDS, BAD_BLOBS] {
+            let prefix = [&[prefix], &address.as_bytes()[..]].concat();
+            let rows = self.store().scan(&prefix, None, limit - keys.len());
+            keys.extend(rows.map_err(|_| Refusal::Unavailable)?.into_iter().map(|(key, _)| key));
+            if keys.len() >= limit {
+                break;
+            }
+        }
+        Ok(keys)
+    }
+}
+
+/// Removes a row of whatever sort.
+fn remove_row(batch: &mut Batch<'_>, key: Bytes) -> Result<(), RowsError> {
+    fn remove<T: Booked>(batch: &mut Batch<'_>, key: Bytes) -> Result<(), RowsError> {
+        batch.remove::<T>(key)
+    }
+    match key.first() {
+        Some(&RECORDS) => remove::<RecordRow>(batch, key),
+        Some(&EVIDENCE) => remove::<Equivocation>(batch, key),
+        Some(&SHARDS) => remove::<ShardRow>(batch, key),
+        Some(&BAD_BLOBS) => remove::<BadBlob>(batch, key),
+        _ => Ok(()),
+    }
+}
