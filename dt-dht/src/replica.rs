@@ -210,7 +210,7 @@ impl Replica {
         let _held = self.lock(&offered.key.address)?;
         let stored = self.load(&offered.key)?;
         if stored.as_ref().is_some_and(|stored| stored.digest() == offered.digest()) {
-            return self.renew_held(&offered.key.address, leased);
+            return self.renew_held(&offered.key.address, leased).map(drop);
         }
         self.judge(&**validator, stored.as_ref(), offered, now)?;
         self.write_record(offered, leased)

@@ -273,20 +273,21 @@ impl Replica {
         self.rows().read(&address_key(address)).map_err(unavailable)
     }
 
-    /// Extends the lease of an address to what another node has, if anything lies there.
-    pub(crate) fn renew(&self, address: &Address, leased: Timestamp) -> Result<(), Refusal> {
+    /// Extends the lease of an address to what another node has, if anything lies there: whether that was later.
+    pub(crate) fn renew(&self, address: &Address, leased: Timestamp) -> Result<bool, Refusal> {
         let _held = self.lock(address)?;
         self.renew_held(address, leased)
     }
 
     /// [`Replica::renew`] of an address that is held. Within the period of the present lease nothing is written: so renewing again and
     /// again costs the node no writes.
-    pub(crate) fn renew_held(&self, address: &Address, leased: Timestamp) -> Result<(), Refusal> {
+    pub(crate) fn renew_held(&self, address: &Address, leased: Timestamp) -> Result<bool, Refusal> {
         match self.address_row(address)? {
             Some(row) if self.policy().period(leased) > self.policy().period(row.leased) => {
-                self.rows().change(|batch| batch.renew(*address, leased)).map_err(unavailable)
+                self.rows().change(|batch| batch.renew(*address, leased)).map_err(unavailable)?;
+                Ok(true)
             }
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
 
@@ -318,7 +319,7 @@ impl Replica {
         let _held = self.lock(&address)?;
         let stored = self.rows().read::<ShardRow>(&shard_key(&address, index)).map_err(unavailable)?;
         if stored.is_some_and(|stored| stored.payer == payer) {
-            return self.renew_held(&address, leased);
+            return self.renew_held(&address, leased).map(drop);
         }
         let row = ShardRow { blob: blob.clone(), index, payer, bytes };
         self.rows().write(shard_key(&address, index), &row, leased).map_err(unavailable)

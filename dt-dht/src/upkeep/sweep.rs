@@ -21,8 +21,10 @@ pub struct Swept {
     pub looked: usize,
     /// Rows removed.
     pub removed: usize,
-    /// Where to go on; `None`: the sweep is over.
+    /// Where to go on.
     pub next: Option<Address>,
+    /// Whether there is nothing after that.
+    pub is_over: bool,
 }
 
 /// How many rows are removed in one batch.
@@ -33,7 +35,7 @@ const REMOVAL_WAIT: Duration = Duration::from_millis(200);
 impl Replica {
     /// Removes what has expired, at addresses after `after`: about `budget` addresses are looked at and rows removed.
     ///
-    /// To be called again with [`Swept::next`] until that is `None`, and then from the beginning, say once a day. Nothing is lost if it is
+    /// To be called again with [`Swept::next`] until [`Swept::is_over`], and then from the beginning, say once a day. Nothing is lost if it is
     /// not: what has expired and is not removed is served, and renewed by whoever puts it.
     ///
     /// # Errors
@@ -42,7 +44,7 @@ impl Replica {
         let mut swept = Swept { next: after, ..Swept::default() };
         while swept.looked + swept.removed < budget {
             let page = self.addresses(swept.next, 1)?;
-            let Some((address, row)) = page.first() else { return Ok(Swept { next: None, ..swept }) };
+            let Some((address, row)) = page.first() else { return Ok(Swept { is_over: true, ..swept }) };
             swept.looked += 1;
             if row.expiring || row.rows == 0 || self.policy().ends(row.leased) <= now {
                 let _held = self.lock_only(address);
@@ -92,10 +94,6 @@ impl Replica {
         let rows = self.rows();
         let fails = |error: RowsError| error.refusal();
         let mut removed = 0;
-        if row.rows == 0 {
-            // What a crash may have left of a removal.
-            self.store().remove(&[address_key(address)]).map_err(|_| Refusal::Unavailable)?;
-        }
         if !row.expiring && row.rows > BATCH_ROWS.min(most) as u64 {
             rows.change(|batch| batch.expire(*address)).map_err(fails)?;
         }
@@ -103,6 +101,10 @@ impl Replica {
             let limit = BATCH_ROWS.min(most.saturating_sub(removed).max(1));
             let keys = self.keys_at(address, limit)?;
             if keys.is_empty() {
+                if row.rows == 0 {
+                    // The last that a crash may have left of a removal.
+                    self.store().remove(&[address_key(address)]).map_err(|_| Refusal::Unavailable)?;
+                }
                 return Ok((removed, true));
             }
             if removed >= most && removed > 0 {

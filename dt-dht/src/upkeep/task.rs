@@ -300,19 +300,24 @@ impl Upkeep {
             }
             let (address, place) = spot(their);
             let own = self.replica.holding(&address, place)?;
-            let their = Holding { leased, ..*their };
-            let Some(want) = want(own.as_ref(), &their, |leased| policy.period(leased)) else { continue };
-            if self.is_settled(&own, &want)? || visit.wants.back().is_some_and(|(last, _)| *last == want) {
-                continue;
+            let Some(want) = self.wanted(own.as_ref(), &Holding { leased, ..*their })? else { continue };
+            if visit.wants.back().is_none_or(|(last, _)| *last != want) {
+                visit.wants.push_back((want, 0));
             }
-            visit.wants.push_back((want, 0));
         }
         Ok(())
     }
 
+    /// What is to be done about a holding of another node.
+    fn wanted(&self, own: Option<&Holding>, their: &Holding) -> Result<Option<Want>, Refusal> {
+        let policy = self.replica.policy();
+        let want = want(own, their, |leased| policy.period(leased));
+        Ok(if self.is_settled(own, want)? { None } else { want })
+    }
+
     /// Whether two records of one version, of which this node has one, are known as evidence already.
-    fn is_settled(&self, own: &Option<Holding>, want: &Want) -> Result<bool, Refusal> {
-        let (Some(own), Want::Fetch(their)) = (own, want) else { return Ok(false) };
+    fn is_settled(&self, own: Option<&Holding>, want: Option<Want>) -> Result<bool, Refusal> {
+        let (Some(own), Some(Want::Fetch(their))) = (own, want) else { return Ok(false) };
         let Place::Record(slot) = their.place else { return Ok(false) };
         Ok(own.version == their.version
             && self.replica.holding(&their.address, Place::Evidence(slot))?.is_some())
@@ -329,12 +334,17 @@ impl Upkeep {
     ) -> Result<(), Refusal> {
         let holding = match want {
             Want::Renew(address, leased) => {
-                self.replica.renew(&address, leased)?;
-                self.report.renewed += 1;
+                self.report.renewed += u64::from(self.replica.renew(&address, leased)?);
                 return Ok(());
             }
             Want::Fetch(holding) => holding,
         };
+        // Another node's listing may have brought it meanwhile.
+        let own = self.replica.holding(&holding.address, holding.place)?;
+        let is_wanted = self.wanted(own.as_ref(), &holding)?.is_some();
+        if !is_wanted && !self.lacks_shard(membership, &holding.address)? {
+            return Ok(());
+        }
         let mut fetcher = Fetcher::new(&self.replica, &self.link, membership, now);
         let fetched = fetcher.fetch(node, &holding, put_off >= PUT_OFF).await?;
         let (requests, bytes) = (fetcher.requests, fetcher.bytes);

@@ -10,4 +10,5 @@ mod model;
 mod quorum;
 mod sealing;
 mod support;
+mod upkeep;
 mod vectors;
