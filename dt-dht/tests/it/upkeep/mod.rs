@@ -1,6 +1,7 @@
 //! Leases, quotas, limits, repair and hand-over, tried from outside.
 
 mod leases;
+mod liars;
 mod limits;
 mod quotas;
 mod repair;

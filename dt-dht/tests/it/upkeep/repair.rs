@@ -18,8 +18,11 @@ const FAST: Pace = Pace {
 };
 
 fn upkeep(network: &Network, node: &Identity) -> Upkeep {
-    let replica = network.replica(&node.party()).clone();
-    Upkeep::new(replica, network.faulty().clone() as Arc<dyn Transport>, SeedRng::new(9), FAST)
+    upkeep_through(network, node, network.faulty().clone())
+}
+
+pub(super) fn upkeep_through(network: &Network, node: &Identity, transport: Arc<dyn Transport>) -> Upkeep {
+    Upkeep::new(network.replica(&node.party()).clone(), transport, SeedRng::new(9), FAST)
 }
 
 /// Steps until there is nothing to do for now.
@@ -33,15 +36,15 @@ async fn run(upkeep: &mut Upkeep, network: &Network) -> usize {
 }
 
 /// The rows that say what lies at addresses.
-fn address_rows(network: &Network, node: &Identity) -> Vec<dt_dht::Row> {
+pub(super) fn address_rows(network: &Network, node: &Identity) -> Vec<dt_dht::Row> {
     network.replica(&node.party()).store().scan(b"l", None, 100_000).unwrap()
 }
 
-fn stop(network: &Network, at: usize) {
+pub(super) fn stop(network: &Network, at: usize) {
     network.in_process().stop(&network.nodes()[at].party());
 }
 
-fn start(network: &Network, at: usize) {
+pub(super) fn start(network: &Network, at: usize) {
     network.in_process().start(&network.nodes()[at].party());
 }
 
