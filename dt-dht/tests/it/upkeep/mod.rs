@@ -3,6 +3,7 @@
 mod leases;
 mod liars;
 mod limits;
+mod placement;
 mod quotas;
 mod repair;
 
