@@ -109,6 +109,34 @@ fn books_hold_after_a_crash_at_every_write() {
     }
 }
 
+/// A long address is removed in parts, of which nobody sees some and not the others, and a write in the middle comes after all of it.
+#[tokio::test]
+async fn half_an_address_is_never_seen() {
+    let validators: [Arc<dyn dt_dht::Validator>; 1] = [Arc::new(Private)];
+    let network = with_nodes(Resilience::tolerating(1).unwrap(), 4, &validators);
+    let writer = client(&network, WRITER);
+    let record = |index: u64| {
+        let key = dt_dht::Key::new([9; 32].into(), Private::KIND, index);
+        Signed::new(Record { key, version: 1, body: "x".into() }, &identity(WRITER)).unwrap()
+    };
+    for index in 0..200 {
+        writer.put(&record(index), network.now()).await.unwrap();
+    }
+    network.advance(LEASE);
+    let replica = network.replica(&network.nodes()[0].party()).clone();
+    let swept = replica.sweep(None, 10, network.now()).unwrap();
+    assert!(!swept.is_over && swept.removed <= 11, "{swept:?}");
+    verify_store(&**replica.store()).unwrap();
+    let ask = |body| ask(&network, WRITER, &network.nodes()[0], body);
+    let answers: Vec<_> = (0..6).map(|_| ask(RequestBody::Get { key: record(199).key })).collect();
+    let gone = answers.iter().filter(|answer| **answer == ReplyBody::Record { record: None }).count();
+    let busy = |answer: &&ReplyBody| matches!(answer, ReplyBody::Refused { refusal: Refusal::Busy { .. } });
+    assert_eq!(gone + answers.iter().filter(busy).count(), 6, "never the record: {answers:?}");
+    assert!(gone > 0, "those who ask finish the removal");
+    assert!(matches!(ask(put(&record(3))), ReplyBody::Stored { .. }));
+    assert_eq!(verify_store(&**replica.store()).unwrap().records, 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

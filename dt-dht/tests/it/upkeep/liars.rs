@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use dt_dht::{
     Address, Holding, Listing, MAX_MESSAGE_BYTES, Place, Refusal, Reply, Request, Slot, Summary, Transport,
-    TransportError, UpkeepReply, UpkeepRequest, request_digest,
+    TransportError, UpkeepReply, UpkeepReport, UpkeepRequest, request_digest,
 };
 use dt_model::{Envelope, PartyId, codec};
 
@@ -46,7 +46,7 @@ impl Transport for Lying {
 
 /// Node 2 misses some records and repairs itself while node 0 tells `lie`s: it MUST end with what the honest nodes have, in about as
 /// many steps as it takes without the liar, times the share of one node.
-async fn repairs_beside(lie: Box<Lie>) -> u64 {
+async fn repairs_beside(lie: Box<Lie>) -> (u64, UpkeepReport) {
     let network = network(1);
     let writer = client(&network, WRITER);
     stop(&network, 2);
@@ -73,7 +73,7 @@ async fn repairs_beside(lie: Box<Lie>) -> u64 {
     );
     assert!(task.has_taken_over().unwrap());
     audit(&network);
-    transport.asked.load(Ordering::SeqCst)
+    (transport.asked.load(Ordering::SeqCst), task.report())
 }
 
 fn holding(number: u64, place: Place) -> Holding {
@@ -89,7 +89,7 @@ fn slot(index: u64) -> Slot {
 
 #[tokio::test]
 async fn a_listing_that_never_ends() {
-    let asked = repairs_beside(Box::new(|request, number| match request {
+    let (asked, _) = repairs_beside(Box::new(|request, number| match request {
         UpkeepRequest::Summarise { .. } => {
             UpkeepReply::Summary(Summary { until: None, digest: Digest::ZERO })
         }
@@ -113,16 +113,17 @@ async fn a_listing_that_never_ends() {
 
 #[tokio::test]
 async fn listings_that_no_honest_node_gives() {
-    let listings: [fn(u64) -> Listing; 5] = [
+    let listings: [fn(u64) -> Listing; 6] = [
         // Nothing, and more of it.
         |_| Listing { holdings: Vec::new(), more: true },
         // The same again and again.
         |_| Listing { holdings: vec![holding(7, Place::Record(slot(0)))], more: true },
-        // Out of order.
+        // Out of order, and one thing twice.
         |_| Listing {
             holdings: vec![holding(9, Place::Record(slot(0))), holding(7, Place::Record(slot(0)))],
             more: false,
         },
+        |_| Listing { holdings: vec![holding(7, Place::Record(slot(0))); 2], more: false },
         // More than a page.
         |_| Listing { holdings: (0..600).map(|at| holding(at, Place::Shard)).collect(), more: false },
         // Things that do not exist, of every sort.
@@ -134,13 +135,14 @@ async fn listings_that_no_honest_node_gives() {
         },
     ];
     for listing in listings {
-        repairs_beside(Box::new(move |request, number| match request {
+        let (_, report) = repairs_beside(Box::new(move |request, number| match request {
             UpkeepRequest::Summarise { .. } => {
                 UpkeepReply::Summary(Summary { until: None, digest: Digest::ZERO })
             }
             _ => UpkeepReply::Listing(listing(number)),
         }))
         .await;
+        assert!(report.garbage + report.unresolved > 0, "{report:?}");
     }
 }
 
@@ -153,10 +155,14 @@ async fn nothing_held_and_ranges_that_go_back() {
         _ => UpkeepReply::Listing(Listing { holdings: Vec::new(), more: false }),
     }))
     .await;
-    repairs_beside(Box::new(|_, _| {
-        UpkeepReply::Summary(Summary { until: Some(Address::from([0; 32])), digest: Digest::ZERO })
+    let (_, report) = repairs_beside(Box::new(|request, _| match request {
+        UpkeepRequest::Summarise { .. } => {
+            UpkeepReply::Summary(Summary { until: Some(Address::from([1; 32])), digest: Digest::ZERO })
+        }
+        _ => UpkeepReply::Listing(Listing { holdings: Vec::new(), more: false }),
     }))
     .await;
+    assert!(report.garbage > 0);
 }
 
 /// What a node holds is shown to nodes that hold the same, and to nobody else.
