@@ -35,6 +35,13 @@ pub enum PutError {
         /// Who refused, and why. The others did not answer, or nothing that counts.
         refusals: Vec<(PartyId, Refusal)>,
     },
+    /// Others propose here all the time, or left a proposal that stands for a while yet: the record may be settled still, or not. To try
+    /// again is safe.
+    #[error("others contend for sequence {sequence}")]
+    Contended {
+        /// The sequence that could not be settled.
+        sequence: u64,
+    },
     /// The blob is too long. (A record that is too long cannot be signed.)
     #[error("{size} bytes are more than the limit of {limit}")]
     TooLarge {
@@ -81,6 +88,12 @@ pub enum GetError {
         first: Box<Signed<Record>>,
         /// The other.
         second: Box<Signed<Record>>,
+    },
+    /// A record may have been settled that cannot be finished now: others contend for it. To try again is safe.
+    #[error("others contend for sequence {sequence}")]
+    Contended {
+        /// The sequence whose record is not known yet.
+        sequence: u64,
     },
     /// The blob cannot be restored: too few shards, or a bad encoding.
     #[error(transparent)]

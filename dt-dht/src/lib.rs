@@ -69,6 +69,7 @@
 //! # }).unwrap().unwrap();
 //! ```
 
+mod agreement;
 mod audit;
 mod blob;
 mod call;
@@ -94,6 +95,10 @@ mod transport;
 mod upkeep;
 mod validator;
 
+pub use agreement::{
+    AddressState, Ballot, LockCertificate, MAX_AGREED_SLOTS, MAX_ROUND_STEP, Phase, Promise, Settled,
+    SettlementCertificate, StateEntry, Vote,
+};
 pub use audit::{RowDamage, RowKey, StoreDamage, StoreReport, verify_store};
 pub use blob::{BlobError, BlobRef, MAX_BLOB_BYTES, decode_blob, encode_blob};
 pub use call::{Call, ReplyError};
@@ -102,7 +107,7 @@ pub use client::{Client, GetError, PutError};
 pub use equivocation::{Culprit, Equivocation, EquivocationError};
 pub use membership::{Endpoint, Membership, MembershipError, Node};
 pub use message::{
-    MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Reply, ReplyBody, Request, RequestBody, request_digest,
+    Lock, MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Reply, ReplyBody, Request, RequestBody, request_digest,
 };
 pub use owned::OwnedRecords;
 pub use quorum::{Check, GetQuorum, PutQuorum, WriteBack};
@@ -118,4 +123,4 @@ pub use upkeep::{
     Listing, Pace, Place, Policy, Quotas, ROW_BYTES, Rate, RequestLimits, Step, Summary, Swept, Upkeep,
     UpkeepReply, UpkeepReport, UpkeepRequest, Usage,
 };
-pub use validator::{Neighbours, Refusal, Site, Validator};
+pub use validator::{Neighbours, Order, Refusal, Site, Validator};

@@ -69,7 +69,7 @@ impl HandOverCertificate {
     /// How many statements are needed: of all nodes that `membership` will have, but *k*.
     #[must_use]
     pub fn needed(membership: &Membership) -> usize {
-        membership.nodes().len().saturating_sub(membership.resilience().max_faulty())
+        membership.next_nodes().len().saturating_sub(membership.resilience().max_faulty())
     }
 
     /// Checks that the nodes of `membership`, which is joint, have taken over.
@@ -84,7 +84,7 @@ impl HandOverCertificate {
         let mut nodes = BTreeSet::new();
         for statement in &self.statements {
             let node = statement.signer();
-            if membership.node(&node).is_none() {
+            if membership.next_nodes().iter().all(|next| next.party != node) {
                 return Err(HandOverError::NotANode(node));
             }
             if !nodes.insert(node) {

@@ -38,11 +38,6 @@ impl Booked for BadBlob {
     }
 }
 
-/// Whether `party` is to hold what lies at `address`.
-pub(crate) fn is_holder(membership: &Membership, address: &Address, party: &PartyId) -> bool {
-    membership.groups(address).iter().any(|group| group.contains(party))
-}
-
 /// Which shards of a blob are `party`'s own: one for each group that it is in.
 pub(crate) fn own_indexes(membership: &Membership, blob: &Address, party: &PartyId) -> Vec<u16> {
     let index =
@@ -62,7 +57,7 @@ impl Replica {
         request: UpkeepRequest,
         now: Timestamp,
     ) -> Result<ReplyBody, Refusal> {
-        let is_node = membership.is_node(sender);
+        let is_node = membership.node(sender).is_some();
         let reply = match request {
             UpkeepRequest::HandOver => UpkeepReply::HandOver(self.statement(membership, now)?),
             _ if !is_node => return Err(Refusal::NotPermitted),
@@ -111,7 +106,7 @@ impl Replica {
                     return Ok(Summary { until: until.flatten(), digest: Digest::ZERO });
                 }
                 let both =
-                    is_holder(membership, &address, peer) && is_holder(membership, &address, &self.party());
+                    membership.is_replica(peer, &address) && membership.is_replica(&self.party(), &address);
                 if both && !row.expiring {
                     digest.take(&address, &row.marks, self.policy().period(row.leased));
                 }
@@ -131,7 +126,7 @@ impl Replica {
         // The address where the last page ended may have more.
         if let Some((address, place)) = after
             && let Some(row) = self.address_row(&address)?.filter(|row| !row.expiring)
-            && is_holder(membership, &address, peer)
+            && membership.is_replica(peer, &address)
         {
             self.list_address(&address, &row, Some(place), &mut page)?;
         }
@@ -147,7 +142,7 @@ impl Replica {
                 }
                 looked += 1;
                 let both =
-                    is_holder(membership, &address, peer) && is_holder(membership, &address, &self.party());
+                    membership.is_replica(peer, &address) && membership.is_replica(&self.party(), &address);
                 if both && !row.expiring {
                     self.list_address(&address, &row, None, &mut page)?;
                 }

@@ -22,7 +22,6 @@ mod audit;
 mod books;
 mod bucket;
 mod fetch;
-mod groups;
 mod handover;
 mod limits;
 mod link;

@@ -12,7 +12,7 @@ use super::bucket::{Rate, TokenBucket};
 use super::fetch::{Fetched, Fetcher};
 use super::link::{Link, upkeep, upkeep_reply};
 use super::listing::{Want, is_sorted, spot, want};
-use super::local::{is_holder, own_indexes};
+use super::local::own_indexes;
 use super::visit::{CursorRow, Reading, SILENCE, Visit};
 use super::{HandOverCertificate, Holding, Listing, Place, Summary, UpkeepReply, UpkeepRequest};
 use crate::{Address, Membership, Refusal, Replica, Transport};
@@ -183,7 +183,7 @@ impl Upkeep {
     /// Starts over with the nodes of `membership`, from where a former run left off in the same epoch.
     fn begin(&mut self, membership: &Membership) -> Result<(), Refusal> {
         self.visits.clear();
-        for node in membership.every_node() {
+        for node in membership.nodes().iter().map(|node| node.party) {
             let stored = self.replica.cursor(&node)?.filter(|row| row.epoch == membership.epoch());
             let cursor = stored.unwrap_or(CursorRow { epoch: membership.epoch(), ..CursorRow::default() });
             // What a pass had left open is not stored: it is found again by the next.
@@ -273,8 +273,8 @@ impl Upkeep {
         let sound = is_sorted(&listing.holdings, reading.after, reading.until)
             && (!listing.more || !listing.holdings.is_empty())
             && listing.holdings.iter().all(|holding| {
-                is_holder(membership, &holding.address, &self.replica.party())
-                    && is_holder(membership, &holding.address, &node)
+                membership.is_replica(&self.replica.party(), &holding.address)
+                    && membership.is_replica(&node, &holding.address)
             });
         if !sound {
             self.report.garbage += 1;
@@ -378,8 +378,8 @@ impl Upkeep {
             if row.expiring || row.rows == 0 {
                 continue;
             }
-            if !is_holder(membership, address, &me) {
-                if !membership.is_joint() {
+            if !membership.is_replica(&me, address) {
+                if !membership.is_changing() {
                     self.replica.drop_address(address)?;
                     self.report.dropped += 1;
                 }
@@ -430,18 +430,15 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Whether all nodes but *k* have been compared with to the end, and the own shards are in place.
+    /// Whether all nodes but *k* that had everything before have been compared with to the end, and the own shards are in place.
     fn is_complete(&self, membership: &Membership, own: &CursorRow) -> bool {
         let me = self.replica.party();
         let compared = |node: &PartyId| {
             *node == me || self.visits.get(node).is_some_and(|visit| visit.cursor.passes > 0)
         };
         let tolerated = membership.resilience().max_faulty();
-        let enough = |nodes: Vec<PartyId>| {
-            let missing = nodes.iter().filter(|node| !compared(node)).count();
-            missing <= tolerated
-        };
-        own.passes > 0 && membership.node_groups().into_iter().all(enough)
+        let enough = |nodes: &[PartyId]| nodes.iter().filter(|node| !compared(node)).count() <= tolerated;
+        own.passes > 0 && membership.node_groups().take(1).all(enough)
     }
 
     /// Whether the pace has room for another step; if not, in how much time.

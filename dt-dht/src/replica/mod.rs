@@ -1,0 +1,219 @@
+//! A node's side: bytes of a request in, bytes of a signed reply out. Sans-IO but for the store.
+//!
+//! Here stand admission and dispatch; what is done about a request stands in the module of what it is about.
+
+mod agreed;
+mod neighbours;
+mod records;
+mod shards;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use dt_model::{Digest, Envelope, OpenError, PartyId, Signed, Signer, Timestamp, codec};
+
+use crate::message::request_digest;
+use crate::rows::{Rows, RowsError};
+use crate::upkeep::{Gate, Pass, Policy};
+use crate::{
+    Address, Kind, MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Membership, RecordStore, Refusal, Reply, ReplyBody,
+    Request, RequestBody, Validator,
+};
+
+/// Stores records and shards for others, as one node.
+///
+/// # Invariants
+/// - A receipt is signed only after the record is durable, and the version at a key never goes down: the two promises that quorums
+///   build on. So a replica MUST NOT be started on a store that lost writes.
+/// - Of one version, the record that came first stays. Another one of that version by the same writer is kept as evidence.
+/// - Whatever arrives, there is a reply and no panic, and an unregistered sender costs at most one signature check and one signature.
+pub struct Replica {
+    signer: Arc<dyn Signer>,
+    party: PartyId,
+    store: Arc<dyn RecordStore>,
+    membership: RwLock<Membership>,
+    validators: BTreeMap<Kind, Arc<dyn Validator>>,
+    /// One lock per group of addresses: a record is judged and stored before the next one at its address is.
+    locks: [Mutex<()>; LOCKS],
+    totals: Mutex<()>,
+    policy: Policy,
+    gate: Gate,
+}
+
+/// Enough that requests for different addresses seldom wait for each other.
+const LOCKS: usize = 64;
+
+impl Replica {
+    /// The node of `signer`, which keeps its rows in `store`. Of several validators for a kind, the last one judges.
+    ///
+    /// It limits nothing ([`Policy::open`]): on a network, use [`Replica::with_policy`].
+    #[must_use]
+    pub fn new(
+        signer: Arc<dyn Signer>,
+        store: Arc<dyn RecordStore>,
+        membership: Membership,
+        validators: Vec<Arc<dyn Validator>>,
+    ) -> Self {
+        Self::with_policy(signer, store, membership, validators, Policy::open())
+    }
+
+    /// [`Replica::new`] for a node that is run by `policy`.
+    #[must_use]
+    pub fn with_policy(
+        signer: Arc<dyn Signer>,
+        store: Arc<dyn RecordStore>,
+        membership: Membership,
+        validators: Vec<Arc<dyn Validator>>,
+        policy: Policy,
+    ) -> Self {
+        let validators = validators.into_iter().map(|validator| (validator.kind(), validator)).collect();
+        Self {
+            party: signer.party(),
+            signer,
+            store,
+            membership: RwLock::new(membership),
+            validators,
+            locks: [const { Mutex::new(()) }; LOCKS],
+            totals: Mutex::new(()),
+            gate: Gate::new(policy.limits),
+            policy,
+        }
+    }
+
+    /// How it is run.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// What signs its replies.
+    pub(crate) fn signer(&self) -> &dyn Signer {
+        &*self.signer
+    }
+
+    /// Whose node it is.
+    #[must_use]
+    pub const fn party(&self) -> PartyId {
+        self.party
+    }
+
+    /// Where its rows are.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn RecordStore> {
+        &self.store
+    }
+
+    /// The membership that requests are judged under now.
+    #[must_use]
+    pub fn membership(&self) -> Membership {
+        self.membership.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Judges further requests under `membership`.
+    pub fn update_membership(&self, membership: Membership) {
+        self.gate.retain(|party| membership.is_registered(party));
+        *self.membership.write().unwrap_or_else(PoisonError::into_inner) = membership;
+    }
+
+    /// Carries out a request, and gives the signed reply. It is empty only if the node's signer fails.
+    ///
+    /// Bytes that are no request, too, get a signed refusal, which names them by their digest.
+    #[must_use]
+    pub fn handle(&self, request: &[u8], now: Timestamp) -> Vec<u8> {
+        let membership = self.membership();
+        let body = self
+            .admit(&membership, request, now)
+            .and_then(|(request, _pass)| self.answer(&membership, request, now))
+            .unwrap_or_else(|refusal| ReplyBody::Refused { refusal });
+        let digest = if request.len() > MAX_MESSAGE_BYTES { Digest::ZERO } else { request_digest(request) };
+        let reply = Reply { network: membership.network(), epoch: membership.epoch(), request: digest, body };
+        Signed::new(reply, &*self.signer).map_or_else(|_| Vec::new(), |reply| codec::encode(reply.envelope()))
+    }
+
+    /// The request, if it is one that this node answers, and its place among those that are worked on.
+    fn admit(
+        &self,
+        membership: &Membership,
+        request: &[u8],
+        now: Timestamp,
+    ) -> Result<(Signed<Request>, Pass<'_>), Refusal> {
+        let bytes = request.len();
+        let envelope: Envelope<Request> =
+            codec::decode(request, MAX_MESSAGE_BYTES).map_err(|_| Refusal::Malformed)?;
+        // Who is unknown is refused before his signature costs anything.
+        if !membership.is_registered(&envelope.signer()) {
+            return Err(Refusal::UnknownParty);
+        }
+        let mut pass = self.gate.enter(envelope.signer(), bytes, now)?;
+        let request = envelope.open().map_err(|error| match error {
+            OpenError::Signature(_) => {
+                pass.forged(now);
+                Refusal::NotPermitted
+            }
+            _ => Refusal::Malformed,
+        })?;
+        pass.prove(now)?;
+        if request.network != membership.network() || request.node != self.party {
+            return Err(Refusal::WrongAddress);
+        }
+        let age = now.since(request.time).max(request.time.since(now));
+        if request.epoch != membership.epoch() || age > MAX_REQUEST_AGE {
+            return Err(Refusal::Outdated);
+        }
+        Ok((request, pass))
+    }
+
+    fn answer(
+        &self,
+        membership: &Membership,
+        request: Signed<Request>,
+        now: Timestamp,
+    ) -> Result<ReplyBody, Refusal> {
+        let sender = request.signer();
+        match request.into_value().body {
+            RequestBody::Put { record } => self.put(membership, record, now),
+            RequestBody::Get { key } => self.get(membership, &key, &sender, now),
+            RequestBody::GetEvidence { key } => {
+                self.require_replica(membership, &key.address)?;
+                Ok(ReplyBody::Evidence { evidence: self.rows().evidence(&key).map_err(unavailable)? })
+            }
+            RequestBody::PutShard { blob, index, bytes } => {
+                self.put_shard(membership, &sender, (blob, index, bytes), now)
+            }
+            RequestBody::Upkeep { request } => self.answer_upkeep(membership, &sender, request, now),
+            RequestBody::GetShard { blob, index } => self.get_shard(membership, &blob, index),
+            RequestBody::GetState { .. }
+            | RequestBody::Propose { .. }
+            | RequestBody::Commit { .. }
+            | RequestBody::Adopt { .. }
+            | RequestBody::Promise { .. }
+            | RequestBody::GetPast { .. } => Err(Refusal::Unavailable),
+        }
+    }
+
+    fn require_replica(&self, membership: &Membership, address: &Address) -> Result<(), Refusal> {
+        let is_replica = membership.is_replica(&self.party, address);
+        if is_replica { Ok(()) } else { Err(Refusal::NotAReplica) }
+    }
+
+    pub(crate) fn rows(&self) -> Rows<'_> {
+        Rows::new(&*self.store, &self.totals, &self.policy.quotas)
+    }
+
+    /// Holds `address`, and finishes its removal if that was begun.
+    pub(crate) fn lock(&self, address: &Address) -> Result<MutexGuard<'_, ()>, Refusal> {
+        let held = self.lock_only(address);
+        self.finish_removal(address)?;
+        Ok(held)
+    }
+
+    pub(crate) fn lock_only(&self, address: &Address) -> MutexGuard<'_, ()> {
+        let group = usize::from(address.as_bytes()[0]) % LOCKS;
+        // A lock guards no data of its own, so one that a panicking validator poisoned is as good as before.
+        self.locks[group].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unavailable(error: RowsError) -> Refusal {
+    error.refusal()
+}
