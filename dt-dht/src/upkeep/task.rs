@@ -162,7 +162,7 @@ impl Upkeep {
     pub async fn hand_over(&self, now: Timestamp) -> Option<HandOverCertificate> {
         let membership = self.replica.membership();
         let mut certificate = HandOverCertificate { statements: Vec::new() };
-        for node in membership.nodes() {
+        for node in membership.next_nodes() {
             let body = upkeep(UpkeepRequest::HandOver);
             let answer = self.link.ask(&membership, node.party, body, now).await;
             let Some(UpkeepReply::HandOver(Some(statement))) = upkeep_reply(answer.as_ref()) else {
@@ -183,7 +183,10 @@ impl Upkeep {
     /// Starts over with the nodes of `membership`, from where a former run left off in the same epoch.
     fn begin(&mut self, membership: &Membership) -> Result<(), Refusal> {
         self.visits.clear();
-        for node in membership.nodes().iter().map(|node| node.party) {
+        let me = self.replica.party();
+        // One that has left has nobody to ask, but things to drop.
+        let others = membership.nodes().iter().filter(|_| membership.node(&me).is_some());
+        for node in others.map(|node| node.party).filter(|node| *node != me).chain([me]) {
             let stored = self.replica.cursor(&node)?.filter(|row| row.epoch == membership.epoch());
             let cursor = stored.unwrap_or(CursorRow { epoch: membership.epoch(), ..CursorRow::default() });
             // What a pass had left open is not stored: it is found again by the next.
