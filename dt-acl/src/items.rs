@@ -178,7 +178,7 @@ impl Items {
         now: Timestamp,
         rng: &mut (impl CryptoRng + Send + ?Sized),
     ) -> Result<Written, AclError> {
-        let size = seal::sealed_bytes(content.len());
+        let size = seal::sealed_bytes(content.len() as u64);
         if size > MAX_BLOB_BYTES {
             return Err(PutError::TooLarge { size, limit: MAX_BLOB_BYTES }.into());
         }

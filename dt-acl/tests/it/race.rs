@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dt_acl::{AclError, AclState, DATA_KIND, History, Items, Revocation, Rights};
 use dt_dht::testing::Network;
-use dt_dht::{Client, MAX_MESSAGE_BYTES, Request, RequestBody, Transport, TransportError};
+use dt_dht::{Client, Parcel, Request, RequestBody, Transport, TransportError};
 use dt_model::testing::{SeedRng, identity};
-use dt_model::{Envelope, PartyId, Signer as _, codec};
+use dt_model::{PartyId, Signer as _};
 
 use crate::common::{grantee, items, network};
 
@@ -25,9 +25,8 @@ struct Meddler {
 #[async_trait]
 impl Transport for Meddler {
     async fn request(&self, node: &PartyId, request: Bytes) -> Result<Bytes, TransportError> {
-        let opened: Envelope<Request> = codec::decode(&request, MAX_MESSAGE_BYTES).unwrap();
-        let is_data =
-            matches!(opened.open().unwrap().body, RequestBody::Get { key } if key.slot.kind == DATA_KIND);
+        let opened = Parcel::<Request>::decode(&request).unwrap().open().unwrap();
+        let is_data = matches!(opened.body, RequestBody::Get { key } if key.slot.kind == DATA_KIND);
         let deed = if is_data { self.deed.lock().unwrap().take() } else { None };
         if let Some(deed) = deed {
             deed.await;

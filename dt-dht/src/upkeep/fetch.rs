@@ -8,9 +8,9 @@ use dt_model::{Envelope, PartyId, Signed, Timestamp};
 use super::link::{Answer, Link, upkeep, upkeep_reply};
 use super::local::own_indexes;
 use super::{Holding, Place, UpkeepReply, UpkeepRequest};
-use crate::blob::{BlobError, decode_blob, encode_blob};
 use crate::{
-    Address, BlobRef, Key, Membership, Record, Refusal, Replica, ReplyBody, RequestBody, Resilience, Slot,
+    Address, BlobError, BlobRef, Key, Membership, Record, Refusal, Replica, ReplyBody, RequestBody,
+    Resilience, Slot, decode_stripe, encode_stripe,
 };
 
 /// What came of fetching something.
@@ -160,8 +160,7 @@ impl<'a> Fetcher<'a> {
                 let payer = found.payer(self.membership, self.replica.party());
                 for index in own {
                     let Some(shard) = shards.get(usize::from(index)) else { return Ok(Fetched::Refused) };
-                    let bytes = Bytes::copy_from_slice(shard);
-                    match self.replica.keep_shard(&found.blob, index, bytes, payer, holding.leased) {
+                    match self.replica.keep_shard(&found.blob, index, shard.clone(), payer, holding.leased) {
                         Ok(()) => {}
                         Err(Refusal::QuotaExceeded) => return Ok(Fetched::Unresolved),
                         Err(refusal) => return Err(refusal),
@@ -195,13 +194,13 @@ impl<'a> Fetcher<'a> {
                 let request = UpkeepRequest::FetchShard { blob: *address, index };
                 let answer = self.ask(node, upkeep(request)).await;
                 let Some(UpkeepReply::Shard(Some(found))) = upkeep_reply(answer.as_ref()) else { continue };
-                if found.blob.address() != *address || !found.blob.has_shard(index, &found.bytes) {
+                if found.blob.address() != *address || !found.blob.names(index, &found.shard) {
                     continue;
                 }
                 match &mut gathered {
-                    Some(gathered) => gathered.add(index, found.bytes.clone(), found.payer),
+                    Some(gathered) => gathered.add(index, found.shard.bytes().clone(), found.payer),
                     None => {
-                        let (blob, bytes) = (found.blob.clone(), found.bytes.clone());
+                        let (blob, bytes) = (found.blob.clone(), found.shard.bytes().clone());
                         gathered = Some(Gathered::new(blob, index, bytes, found.payer));
                     }
                 }
@@ -235,14 +234,14 @@ impl Gathered {
     }
 
     /// All shards, if the blob was encoded as it should be.
-    fn encode_again(&self) -> Result<Vec<Vec<u8>>, BlobError> {
+    fn encode_again(&self) -> Result<Vec<Bytes>, BlobError> {
         let shards = self.shards.iter().map(|(index, bytes)| (*index, bytes.as_ref()));
-        let content = decode_blob(&self.blob, shards)?;
+        let content = decode_stripe(&self.blob, shards)?;
         let count = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
         let (total, data) = (count(self.blob.shards().len()), count(self.blob.data_shards()));
         let resilience =
             Resilience::new(total, data.saturating_sub(1)).map_err(|_| BlobError::BadEncoding)?;
-        Ok(encode_blob(&content, resilience)?.1)
+        Ok(encode_stripe(&content, resilience)?.1)
     }
 
     /// Whom more nodes name than can lie; else the node itself pays, so that nobody is charged on a liar's word.

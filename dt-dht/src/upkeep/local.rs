@@ -13,7 +13,7 @@ use crate::rows::{
 };
 use crate::{
     Address, BlobRef, Equivocation, Key, MAX_RECORD_BYTES, Membership, Record, Refusal, Replica, ReplyBody,
-    Slot,
+    Shard, Slot,
 };
 
 /// How many bytes of rows are read for one page of a listing, before it ends.
@@ -298,7 +298,11 @@ impl Replica {
 
     fn find_shard(&self, blob: &Address, index: u16) -> Result<Option<FoundShard>, Refusal> {
         let row: Option<ShardRow> = self.rows().read(&shard_key(blob, index)).map_err(unavailable)?;
-        Ok(row.map(|row| FoundShard { blob: row.blob, payer: row.payer, bytes: row.bytes }))
+        Ok(row.and_then(|row| {
+            let digest = row.blob.shards().get(usize::from(row.index))?;
+            let shard = Shard::known(*digest, row.bytes);
+            Some(FoundShard { payer: row.payer, shard, blob: row.blob })
+        }))
     }
 
     /// Keeps a sound shard of this node's. One that is there already, charged to the same party, is leased anew.

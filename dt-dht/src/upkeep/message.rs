@@ -1,11 +1,10 @@
 //! What nodes ask each other to keep what they hold alive and complete. These are ordinary signed requests; only nodes may make them.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use bytes::Bytes;
 use dt_model::{Envelope, PartyId};
 
 use super::{HandOver, Listing, Place, Summary};
-use crate::{Address, BlobRef};
+use crate::{Address, BlobRef, Shard};
 
 /// The requests of upkeep. What is listed is what both nodes are replicas of, in the order of addresses.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -54,5 +53,5 @@ pub struct FoundShard {
     /// Who is charged for it.
     pub payer: PartyId,
     /// The shard.
-    pub bytes: Bytes,
+    pub shard: Shard,
 }

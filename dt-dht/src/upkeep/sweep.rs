@@ -11,7 +11,7 @@ use dt_model::Timestamp;
 use super::books::{AddressRow, Booked};
 use super::local::{BAD_BLOBS, BadBlob};
 use super::{Batch, address_key, limits};
-use crate::rows::{EVIDENCE, RECORDS, RecordRow, RowsError, SHARDS, ShardRow};
+use crate::rows::{EVIDENCE, RECORDS, RecordRow, RowsError, SHARDS, ShardRow, shard_key};
 use crate::{Address, Equivocation, Refusal, Replica};
 
 /// What a sweep did.
@@ -68,6 +68,20 @@ impl Replica {
     pub(crate) fn drop_address(&self, address: &Address) -> Result<(), Refusal> {
         let _held = self.lock_only(address);
         self.rows().change(|batch| batch.expire(*address)).map_err(|error| error.refusal())
+    }
+
+    /// Removes the shards at an address that are not the node's `own` any more, since its place among the replicas has changed.
+    pub(crate) fn drop_shards(&self, blob: &Address, own: &[u16]) -> Result<(), Refusal> {
+        let prefix = [&[SHARDS], &blob.as_bytes()[..]].concat();
+        let _held = self.lock_only(blob);
+        let rows = self.store().scan(&prefix, None, BATCH_ROWS).map_err(|_| Refusal::Unavailable)?;
+        let is_own = |key: &Bytes| own.iter().any(|index| *key == shard_key(blob, *index));
+        let others: Vec<Bytes> = rows.into_iter().map(|(key, _)| key).filter(|key| !is_own(key)).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let change = |batch: &mut Batch<'_>| others.into_iter().try_for_each(|key| remove_row(batch, key));
+        self.rows().change(change).map_err(|error| error.refusal())
     }
 
     /// Finishes the removal of an address that is being removed. Its lock is held.

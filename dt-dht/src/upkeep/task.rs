@@ -377,20 +377,19 @@ impl Upkeep {
     ) -> Result<(), Refusal> {
         let me = self.replica.party();
         let page = self.replica.addresses(visit.cursor.after, OWN_ADDRESSES)?;
-        for (address, row) in &page {
-            if row.expiring || row.rows == 0 {
-                continue;
-            }
-            if !membership.is_replica(&me, address) {
-                if !membership.is_changing() {
-                    self.replica.drop_address(address)?;
-                    self.report.dropped += 1;
-                }
-            } else if self.lacks_shard(membership, address)? {
-                let leased = row.leased;
-                let digest = dt_model::Digest::ZERO;
+        for (address, row) in page.iter().filter(|(_, row)| !row.expiring && row.rows > 0) {
+            let is_own = membership.is_replica(&me, address);
+            if is_own && self.lacks_shard(membership, address)? {
+                let (leased, digest) = (row.leased, dt_model::Digest::ZERO);
                 let holding = Holding { address: *address, place: Place::Shard, version: 0, digest, leased };
                 visit.wants.push_back((Want::Fetch(holding), 0));
+            } else if membership.is_changing() {
+                // Nothing is dropped before it is handed over.
+            } else if is_own {
+                self.replica.drop_shards(address, &own_indexes(membership, address, &me))?;
+            } else {
+                self.replica.drop_address(address)?;
+                self.report.dropped += 1;
             }
         }
         visit.until = page.last().map(|(address, _)| *address).filter(|_| page.len() == OWN_ADDRESSES);

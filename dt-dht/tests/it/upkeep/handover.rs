@@ -150,7 +150,7 @@ impl Cluster {
         for name in 0..12 {
             self.use_it(name).await;
         }
-        for length in [0usize; 0] {
+        for length in [10usize, 5_000] {
             self.blobs.push(self.writer.put_blob(&vec![7; length], self.now).await.unwrap());
         }
     }
@@ -181,8 +181,19 @@ impl Cluster {
                 }
             }
         }
-        for store in &self.stores {
+        for (node, store) in self.nodes.iter().zip(&self.stores) {
             verify_store(&**store).unwrap();
+            // Of each blob a node keeps its own shard, and no other.
+            for blob in &self.blobs {
+                let group = self.membership.replicas(&blob.address());
+                let held = store.scan(&[b"s", &blob.address().as_bytes()[..]].concat(), None, 9).unwrap();
+                let expected = (0u16..).zip(&group).find(|(_, party)| **party == node.party());
+                let index = held.first().map(|(key, _)| u16::from_be_bytes([key[33], key[34]]));
+                let is_new =
+                    expected.is_some() && !but.iter().any(|at| self.nodes[*at].party() == node.party());
+                assert!(held.len() <= 1 || !is_new, "{} shards", held.len());
+                assert!(!is_new || index == expected.map(|(index, _)| index), "{index:?} of {expected:?}");
+            }
         }
     }
 }
@@ -285,6 +296,7 @@ async fn crashes_in_the_middle() {
     cluster.finish(&[0, 1, 2, 3, 4, 5]).await;
     let after = cluster.membership.complete().unwrap();
     cluster.enter(after);
+    cluster.finish(&[0, 1, 2, 3, 4, 5]).await;
     cluster.assert_complete(&[]);
     cluster.check().await;
 }
@@ -314,6 +326,7 @@ async fn liars_among_the_old_and_a_new_one_that_is_down() {
         handed_over.unwrap_or_else(|| panic!("{fault:?}: {:?}", cluster.tasks[4].report()));
         let after = cluster.membership.complete().unwrap();
         cluster.enter(after);
+        cluster.finish(&[4, 5, 6]).await;
         cluster.assert_complete(&[7]);
         for at in 0..4 {
             cluster.in_process.stop(&cluster.nodes[at].party());

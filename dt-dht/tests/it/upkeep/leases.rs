@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use dt_dht::{LEASE, Refusal, encode_blob, verify_store};
+use dt_dht::{LEASE, Refusal, encode_stripe, verify_store};
 use proptest::prelude::*;
 
 use super::*;
@@ -58,11 +58,11 @@ fn shards_and_evidence_expire_and_nothing_is_left() {
     let mut single = Single::new(Policy::open());
     single.put(&owned("a", 1, "x")).unwrap();
     assert_eq!(single.put(&owned("a", 1, "y")), Err(Refusal::Conflict));
-    let (blob, shards) = encode_blob(b"sealed", single.membership.resilience()).unwrap();
+    let (blob, shards) = encode_stripe(b"sealed", single.membership.resilience()).unwrap();
     let party = single.replica.party();
     let index = single.membership.replicas(&blob.address()).iter().position(|node| *node == party).unwrap();
     let body =
-        RequestBody::PutShard { blob, index: index.try_into().unwrap(), bytes: shards[index].clone().into() };
+        RequestBody::PutShard { blob, index: index.try_into().unwrap(), shard: shards[index].clone().into() };
     assert_eq!(single.ask(WRITER, body), ReplyBody::ShardStored);
     let report = verify_store(&*single.store).unwrap();
     assert_eq!((report.records, report.evidence, report.shards), (1, 1, 1));

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use dt_dht::{
-    Address, Holding, Listing, MAX_MESSAGE_BYTES, Place, Refusal, Reply, Request, Slot, Summary, Transport,
+    Address, Holding, Listing, Parcel, Place, Refusal, Reply, Request, Slot, Summary, Transport,
     TransportError, UpkeepReply, UpkeepReport, UpkeepRequest, request_digest,
 };
-use dt_model::{Envelope, PartyId, codec};
+use dt_model::PartyId;
 
 use super::repair::{address_rows, start, stop, upkeep_through};
 use super::*;
@@ -26,8 +26,7 @@ struct Lying {
 impl Transport for Lying {
     async fn request(&self, node: &PartyId, bytes: Bytes) -> Result<Bytes, TransportError> {
         if *node == self.liar.party() {
-            let request: Envelope<Request> = codec::decode(&bytes, MAX_MESSAGE_BYTES).unwrap();
-            let request = request.open().unwrap().into_value();
+            let request = Parcel::<Request>::decode(&bytes).unwrap().open().unwrap();
             if let RequestBody::Upkeep { request: asked } = request.body {
                 let reply = (self.lie)(&asked, self.asked.fetch_add(1, Ordering::SeqCst));
                 let reply = Reply {
@@ -36,8 +35,7 @@ impl Transport for Lying {
                     request: request_digest(&bytes),
                     body: ReplyBody::Upkeep { reply },
                 };
-                let reply = Signed::new(reply, &*self.liar).unwrap();
-                return Ok(codec::encode(reply.envelope()).into());
+                return Ok(Parcel::new(reply, &*self.liar).unwrap().encode());
             }
         }
         self.inner.request(node, bytes).await

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dt_dht::{Amount, Quotas, ROW_BYTES, Refusal, Usage, encode_blob, verify_store};
+use dt_dht::{Amount, Quotas, ROW_BYTES, Refusal, Usage, encode_stripe, verify_store};
 use proptest::prelude::*;
 
 use super::*;
@@ -58,12 +58,12 @@ fn there_is_no_way_around() {
 fn who_renews_a_shard_pays_for_it() {
     let mut single = Single::new(policy(1, u64::MAX));
     let shard = |single: &Single, content: &[u8]| {
-        let (blob, shards) = encode_blob(content, single.membership.resilience()).unwrap();
+        let (blob, shards) = encode_stripe(content, single.membership.resilience()).unwrap();
         let party = single.replica.party();
         let replicas = single.membership.replicas(&blob.address());
         let index = replicas.iter().position(|node| *node == party).unwrap();
-        let bytes = shards[index].clone().into();
-        RequestBody::PutShard { blob, index: index.try_into().unwrap(), bytes }
+        let shard = shards[index].clone().into();
+        RequestBody::PutShard { blob, index: index.try_into().unwrap(), shard }
     };
     let (first, second) = (shard(&single, b"first"), shard(&single, b"second"));
     assert_eq!(single.ask(WRITER, first.clone()), ReplyBody::ShardStored);

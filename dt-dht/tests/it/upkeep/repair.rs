@@ -157,16 +157,16 @@ async fn a_bad_encoding_is_remembered() {
 /// Puts shards of which no content has all, at the first three replicas.
 fn bad_blob(network: &Network) -> BlobRef {
     let resilience = network.membership().resilience();
-    let (good, mut shards) = dt_dht::encode_blob(&[3; 1000], resilience).unwrap();
-    let (other, others) = dt_dht::encode_blob(&[4; 1000], resilience).unwrap();
+    let (good, mut shards) = dt_dht::encode_stripe(&[3; 1000], resilience).unwrap();
+    let (other, others) = dt_dht::encode_stripe(&[4; 1000], resilience).unwrap();
     shards[2].clone_from(&others[2]);
     let mut digests = good.shards().to_vec();
     digests[2] = other.shards()[2];
     let bytes = borsh::to_vec(&(1000u64, 2u16, digests)).unwrap();
     let blob: BlobRef = borsh::from_slice(&bytes).unwrap();
     for (index, node) in (0u16..3).zip(network.replicas(&blob.address())) {
-        let bytes = shards[usize::from(index)].clone().into();
-        let body = RequestBody::PutShard { blob: blob.clone(), index, bytes };
+        let shard = shards[usize::from(index)].clone().into();
+        let body = RequestBody::PutShard { blob: blob.clone(), index, shard };
         assert_eq!(ask(network, WRITER, &node, body), ReplyBody::ShardStored);
     }
     blob
