@@ -171,7 +171,7 @@ fn check_row(
             let (row, checksum) = content::<RecordRow>(key, value)?;
             let record = row.record.clone().open().map_err(|_| RowDamage::Record)?;
             require(*key == record_key(RECORDS, &record.key), RowDamage::Misplaced)?;
-            books.take(key, value, &row);
+            books.take(key, value)?;
             report.records += 1;
             Ok(checksum)
         }
@@ -179,7 +179,7 @@ fn check_row(
             let (row, checksum) = content::<Equivocation>(key, value)?;
             let culprit = row.verify().map_err(|_| RowDamage::Evidence)?;
             require(*key == record_key(EVIDENCE, &culprit.key), RowDamage::Misplaced)?;
-            books.take(key, value, &row);
+            books.take(key, value)?;
             report.evidence += 1;
             Ok(checksum)
         }
@@ -187,7 +187,7 @@ fn check_row(
             let (row, checksum) = content::<ShardRow>(key, value)?;
             require(row.blob.has_shard(row.index, &row.bytes), RowDamage::Shard)?;
             require(*key == shard_key(&row.blob.address(), row.index), RowDamage::Misplaced)?;
-            books.take(key, value, &row);
+            books.take(key, value)?;
             report.shards += 1;
             Ok(checksum)
         }

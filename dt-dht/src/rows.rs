@@ -5,7 +5,7 @@
 //!   'r' address kind index (big-endian)      checksum ‖ RecordRow     a record
 //!   'e' address kind index                   checksum ‖ Equivocation  evidence against the writer at that key
 //!   's' blob address, shard (big-endian)     checksum ‖ ShardRow      a shard
-//!   'b' blob address                         checksum ‖ BadBlob       that it was encoded inconsistently
+//!   'b' blob address                         checksum                 that it was encoded inconsistently
 //!   'l' address                              checksum ‖ AddressRow    its lease, and what lies there in sum
 //!   'u' party                                checksum ‖ Usage         what is stored for it
 //!   'c' node                                 checksum ‖ CursorRow     how far this node has compared itself with that one
@@ -23,7 +23,8 @@ use bytes::Bytes;
 use dt_model::{Domain, Envelope, PartyId, Timestamp, codec};
 use thiserror::Error;
 
-use crate::upkeep::{self, Batch, Booked, Quotas, address_in};
+use crate::store::Row;
+use crate::upkeep::{self, Batch, Quotas, address_in};
 use crate::{
     Address, BlobRef, Equivocation, Key, MAX_MESSAGE_BYTES, Record, RecordStore, Refusal, StoreError,
 };
@@ -133,16 +134,20 @@ pub(crate) fn seal_row<T: BorshSerialize>(key: &[u8], content: &T) -> Bytes {
     value.into()
 }
 
+/// The checksum of a row, if it holds.
+pub(crate) fn check_row(key: &[u8], value: &[u8]) -> Result<[u8; CHECKSUM_BYTES], DamagedRow> {
+    let (sum, content) = value.split_first_chunk::<CHECKSUM_BYTES>().ok_or(DamagedRow)?;
+    if *sum == checksum(key, content) { Ok(*sum) } else { Err(DamagedRow) }
+}
+
 /// The content of a row, if the checksum holds, and the checksum.
 pub(crate) fn open_row<T: BorshSerialize + BorshDeserialize>(
     key: &[u8],
     value: &[u8],
 ) -> Result<(T, [u8; CHECKSUM_BYTES]), DamagedRow> {
-    let (sum, content) = value.split_first_chunk::<CHECKSUM_BYTES>().ok_or(DamagedRow)?;
-    if *sum != checksum(key, content) {
-        return Err(DamagedRow);
-    }
-    Ok((codec::decode(content, MAX_MESSAGE_BYTES).map_err(|_| DamagedRow)?, *sum))
+    let sum = check_row(key, value)?;
+    let content = &value[CHECKSUM_BYTES..];
+    Ok((codec::decode(content, MAX_MESSAGE_BYTES).map_err(|_| DamagedRow)?, sum))
 }
 
 /// A store, seen as rows.
@@ -178,16 +183,25 @@ impl<'a> Rows<'a> {
     }
 
     /// Writes `content` at `key`, and leases the address of which it is.
-    pub(crate) fn write<T: Booked>(
+    pub(crate) fn write<T: BorshSerialize>(
         &self,
         key: Bytes,
         content: &T,
         leased: Timestamp,
     ) -> Result<(), RowsError> {
+        let value = seal_row(&key, content);
+        self.write_all(vec![(key, value)], leased)
+    }
+
+    /// Writes rows that [`seal_row`] made, and leases the addresses of which they are: all or none.
+    pub(crate) fn write_all(&self, rows: Vec<Row>, leased: Timestamp) -> Result<(), RowsError> {
         self.change(|batch| {
-            let address = address_in(&key)?;
-            batch.put(key, content)?;
-            batch.renew(address, leased)
+            for (key, value) in rows {
+                let address = address_in(&key)?;
+                batch.put(key, value)?;
+                batch.renew(address, leased)?;
+            }
+            Ok(())
         })
     }
 

@@ -5,7 +5,7 @@ use dt_model::{Envelope, OpenError, PartyId, Signed, Timestamp};
 use super::neighbours::StoredNeighbours;
 use super::{Replica, unavailable};
 use crate::equivocation::contradict;
-use crate::rows::{EVIDENCE, RECORDS, RecordRow, RowsError, record_key};
+use crate::rows::{EVIDENCE, RECORDS, RecordRow, RowsError, record_key, seal_row};
 use crate::{Equivocation, Key, Membership, Order, Receipt, Record, Refusal, ReplyBody, Site, Validator};
 
 impl Replica {
@@ -96,7 +96,8 @@ impl Replica {
         if self.rows().evidence(key).map_err(unavailable)?.is_some() {
             return Ok(());
         }
-        let kept = self.rows().change(|batch| batch.put(record_key(EVIDENCE, key), evidence));
+        let (key, rows) = (record_key(EVIDENCE, key), self.rows());
+        let kept = rows.change(|batch| batch.put(key.clone(), seal_row(&key, evidence)));
         match kept {
             Ok(()) | Err(RowsError::Quota) => Ok(()),
             Err(error) => Err(unavailable(error)),

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use dt_model::PartyId;
 
 use super::Usage;
-use super::books::{ADDRESSES, AddressRow, Booked, USAGES, address_in, address_key, toggle, usage_key};
-use super::local::{BAD_BLOBS, BadBlob, bad_key};
+use super::books::{
+    ADDRESSES, AddressRow, BAD_BLOBS, Entry, USAGES, address_in, address_key, toggle, usage_key,
+};
+use super::local::bad_key;
 use super::visit::{CURSORS, CursorRow, cursor_key};
 use crate::RowDamage;
 use crate::rows::{CHECKSUM_BYTES, open_row};
@@ -29,12 +31,14 @@ struct Sum {
 
 impl BooksAudit {
     /// Takes a row that lies at an address.
-    pub(crate) fn take<T: Booked>(&mut self, key: &[u8], value: &[u8], content: &T) {
+    pub(crate) fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), RowDamage> {
+        let entry = Entry::of(key, value).map_err(|_| RowDamage::Altered)?;
         self.found.rows += 1;
-        toggle(&mut self.found.marks, &content.mark(key));
-        for (party, class, amount) in content.charges((key.len() + value.len()) as u64) {
+        toggle(&mut self.found.marks, &entry.mark);
+        if let Some((party, class, amount)) = entry.charge {
             self.found.usages.entry(party).or_default().add(class, amount);
         }
+        Ok(())
     }
 
     /// Checks and takes a row of the books themselves, if it is one, and gives its checksum.
@@ -63,10 +67,10 @@ impl BooksAudit {
                 Ok(checksum)
             }
             Some(&BAD_BLOBS) => {
-                let (row, checksum) = content::<BadBlob>(key, value)?;
+                let ((), checksum) = content(key, value)?;
                 let address = address_in(key).map_err(|_| RowDamage::Misplaced)?;
                 require(*key == bad_key(&address))?;
-                self.take(key, value, &row);
+                self.take(key, value)?;
                 Ok(checksum)
             }
             _ => Err(RowDamage::Foreign),

@@ -10,17 +10,23 @@ use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
-use dt_model::{Domain, PartyId, Timestamp};
+use dt_model::{Domain, PartyId, Timestamp, codec};
 
 use super::quota::{Amount, Class};
 use super::{Quotas, Usage};
 use crate::equivocation::Equivocation;
-use crate::rows::{DamagedRow, RecordRow, RowsError, ShardRow, TOTALS, Totals, open_row, seal_row};
+use crate::rows::{
+    CHECKSUM_BYTES, DamagedRow, EVIDENCE, RECORDS, RecordRow, RowsError, SHARDS, ShardRow, TOTALS, Totals,
+    check_row, open_row, seal_row,
+};
 use crate::store::Row;
-use crate::{Address, RecordStore};
+use crate::{Address, MAX_MESSAGE_BYTES, RecordStore};
 
 /// Prefix of the row of an address: `'l' address`.
 pub(crate) const ADDRESSES: u8 = b'l';
+/// Prefix of the row that remembers that a blob was encoded inconsistently: `'b' address`. There is nothing in it, and it goes when the
+/// address expires.
+pub(crate) const BAD_BLOBS: u8 = b'b';
 /// Prefix of the row of a party: `'u' party`.
 pub(crate) const USAGES: u8 = b'u';
 
@@ -37,50 +43,56 @@ pub(crate) struct AddressRow {
     pub(crate) expiring: bool,
 }
 
-/// A row that lies at an address. Its key MUST be a prefix byte and the address, then what tells it from the others there.
-pub(crate) trait Booked: BorshSerialize + BorshDeserialize {
-    /// Who pays for it, and how much, when it has `bytes` with its key.
-    fn charges(&self, bytes: u64) -> Vec<(PartyId, Class, Amount)>;
-
+/// What a row adds to the books.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    /// Who pays for it, as what, and how much.
+    pub(crate) charge: Option<(PartyId, Class, Amount)>,
     /// What nodes compare to find whether they hold the same. Zeros: it is not compared.
-    fn mark(&self, key: &[u8]) -> [u8; 32];
+    pub(crate) mark: [u8; 32],
 }
 
-/// The mark of a row at `key` whose content has the digest `content`.
-pub(crate) fn mark_of(key: &[u8], content: &[u8]) -> [u8; 32] {
+impl Entry {
+    /// Of the row at `key`, an address's, with `value`, whose checksum holds.
+    ///
+    /// # Errors
+    /// [`DamagedRow`]: no replica writes such a row at an address.
+    pub(crate) fn of(key: &[u8], value: &[u8]) -> Result<Self, DamagedRow> {
+        let amount = Amount::row((key.len() + value.len()) as u64);
+        match key.first() {
+            Some(&RECORDS) => {
+                let row: RecordRow = content(value)?;
+                let mark = mark_of(key, row.record.digest().as_bytes());
+                Ok(Self { charge: Some((row.record.signer(), Class::Record, amount)), mark })
+            }
+            // Nodes may hold different evidence of one fault: it is as good.
+            Some(&EVIDENCE) => {
+                let row: Equivocation = content(value)?;
+                let charge = Some((row.first.signer(), Class::Evidence, amount));
+                Ok(Self { charge, mark: mark_of(key, &[]) })
+            }
+            // Every replica has another shard. The row of the address alone shows that there is one.
+            Some(&SHARDS) => {
+                let row: ShardRow = content(value)?;
+                Ok(Self { charge: Some((row.payer, Class::Shard, amount)), ..Self::default() })
+            }
+            Some(&BAD_BLOBS) => Ok(Self::default()),
+            _ => Err(DamagedRow),
+        }
+    }
+}
+
+/// The prefixes of the rows that lie at addresses.
+pub(crate) const AT_ADDRESSES: [u8; 4] = [RECORDS, EVIDENCE, SHARDS, BAD_BLOBS];
+
+fn mark_of(key: &[u8], content: &[u8]) -> [u8; 32] {
     *Domain::new("dt/dht/mark/v1").blake3(&[&(key.len() as u64).to_le_bytes(), key, content]).as_bytes()
 }
 
-impl Booked for RecordRow {
-    fn charges(&self, bytes: u64) -> Vec<(PartyId, Class, Amount)> {
-        vec![(self.record.signer(), Class::Record, Amount::row(bytes))]
-    }
-
-    fn mark(&self, key: &[u8]) -> [u8; 32] {
-        mark_of(key, self.record.digest().as_bytes())
-    }
-}
-
-impl Booked for Equivocation {
-    fn charges(&self, bytes: u64) -> Vec<(PartyId, Class, Amount)> {
-        vec![(self.first.signer(), Class::Evidence, Amount::row(bytes))]
-    }
-
-    /// Nodes may hold different evidence of one fault: it is as good.
-    fn mark(&self, key: &[u8]) -> [u8; 32] {
-        mark_of(key, &[])
-    }
-}
-
-impl Booked for ShardRow {
-    fn charges(&self, bytes: u64) -> Vec<(PartyId, Class, Amount)> {
-        vec![(self.payer, Class::Shard, Amount::row(bytes))]
-    }
-
-    /// Every replica has another shard. The row of the address alone shows that there is one.
-    fn mark(&self, _: &[u8]) -> [u8; 32] {
-        [0; 32]
-    }
+/// What a sealed row holds.
+fn content<T: BorshSerialize + BorshDeserialize>(value: &[u8]) -> Result<T, DamagedRow> {
+    let content = value.get(CHECKSUM_BYTES..).ok_or(DamagedRow)?;
+    codec::decode(content, MAX_MESSAGE_BYTES).map_err(|_| DamagedRow)
 }
 
 /// The row key of an address.
@@ -115,24 +127,24 @@ impl<'a> Batch<'a> {
         Ok(Self { store, totals, rows, usages, addresses })
     }
 
-    /// Writes `content` at `key`.
-    pub(crate) fn put<T: Booked>(&mut self, key: Bytes, content: &T) -> Result<(), RowsError> {
-        self.take_out::<T>(&key)?;
-        let value = seal_row(&key, content);
+    /// Writes a sealed row of an address.
+    pub(crate) fn put(&mut self, key: Bytes, value: Bytes) -> Result<(), RowsError> {
+        self.take_out(&key)?;
         self.totals.add(value.first_chunk().ok_or(DamagedRow)?);
-        for (party, class, amount) in content.charges((key.len() + value.len()) as u64) {
+        let entry = Entry::of(&key, &value)?;
+        if let Some((party, class, amount)) = entry.charge {
             self.usage(party)?.add(class, amount);
         }
         let address = self.address(address_in(&key)?)?.get_or_insert_default();
         address.rows = address.rows.saturating_add(1);
-        toggle(&mut address.marks, &content.mark(&key));
+        toggle(&mut address.marks, &entry.mark);
         self.rows.insert(key, value);
         Ok(())
     }
 
-    /// Removes the row at `key`, if there is one.
-    pub(crate) fn remove<T: Booked>(&mut self, key: Bytes) -> Result<(), RowsError> {
-        self.take_out::<T>(&key)?;
+    /// Removes the row of an address at `key`, if there is one.
+    pub(crate) fn remove(&mut self, key: Bytes) -> Result<(), RowsError> {
+        self.take_out(&key)?;
         self.rows.insert(key, Bytes::new());
         Ok(())
     }
@@ -209,20 +221,20 @@ impl<'a> Batch<'a> {
     }
 
     /// Takes the row at `key`, as this batch leaves it, out of the books.
-    fn take_out<T: Booked>(&mut self, key: &Bytes) -> Result<(), RowsError> {
+    fn take_out(&mut self, key: &Bytes) -> Result<(), RowsError> {
         let stored = match self.rows.remove(key) {
             Some(value) => Some(value),
             None => self.store.get(key)?,
         };
         let Some(value) = stored.filter(|value| !value.is_empty()) else { return Ok(()) };
-        let (content, checksum) = open_row::<T>(key, &value)?;
-        self.totals.subtract(&checksum);
-        for (party, class, amount) in content.charges((key.len() + value.len()) as u64) {
+        self.totals.subtract(&check_row(key, &value)?);
+        let entry = Entry::of(key, &value)?;
+        if let Some((party, class, amount)) = entry.charge {
             self.usage(party)?.subtract(class, amount);
         }
         let address = self.address(address_in(key)?)?.get_or_insert_default();
         address.rows = address.rows.saturating_sub(1);
-        toggle(&mut address.marks, &content.mark(key));
+        toggle(&mut address.marks, &entry.mark);
         Ok(())
     }
 

@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use dt_model::{Digest, PartyId, Signed, Timestamp, codec};
 
-use super::books::{ADDRESSES, AddressRow, Booked, address_in, address_key};
+use super::books::{ADDRESSES, AddressRow, BAD_BLOBS, address_in, address_key};
 use super::listing::{LISTING_HOLDINGS, RangeDigest, page_addresses};
-use super::quota::{Amount, Class};
 use super::visit::{CursorRow, cursor_key};
 use super::{FoundShard, HandOver, Holding, Listing, Place, Summary, UpkeepReply, UpkeepRequest};
 use crate::rows::{
@@ -20,23 +19,6 @@ use crate::{
 const LISTING_BYTES: usize = 8 << 20;
 /// How many rows are read at once.
 const SCAN_ROWS: usize = 16;
-
-/// Prefix of the row that remembers that a blob was encoded inconsistently: `'b' address`.
-pub(crate) const BAD_BLOBS: u8 = b'b';
-
-/// What is remembered of a blob that cannot be restored: nothing further. It goes when the address expires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
-pub(crate) struct BadBlob;
-
-impl Booked for BadBlob {
-    fn charges(&self, _: u64) -> Vec<(PartyId, Class, Amount)> {
-        Vec::new()
-    }
-
-    fn mark(&self, _: &[u8]) -> [u8; 32] {
-        [0; 32]
-    }
-}
 
 /// Which shards of a blob are `party`'s own: one for each group that it is in.
 pub(crate) fn own_indexes(membership: &Membership, blob: &Address, party: &PartyId) -> Vec<u16> {
@@ -327,11 +309,11 @@ impl Replica {
     /// Remembers that a blob cannot be restored.
     pub(crate) fn remember_bad(&self, blob: &Address, leased: Timestamp) -> Result<(), Refusal> {
         let _held = self.lock(blob)?;
-        self.rows().write(bad_key(blob), &BadBlob, leased).map_err(unavailable)
+        self.rows().write(bad_key(blob), &(), leased).map_err(unavailable)
     }
 
     pub(crate) fn is_bad(&self, blob: &Address) -> Result<bool, Refusal> {
-        Ok(self.rows().read::<BadBlob>(&bad_key(blob)).map_err(unavailable)?.is_some())
+        Ok(self.rows().read::<()>(&bad_key(blob)).map_err(unavailable)?.is_some())
     }
 
     /// Keeps evidence that another node has, if it convicts somebody at this key.

@@ -35,7 +35,7 @@ mod task;
 mod visit;
 
 pub(crate) use audit::BooksAudit;
-pub(crate) use books::{Batch, Booked, address_in, address_key, read};
+pub(crate) use books::{Batch, address_in, address_key, read};
 pub use bucket::Rate;
 pub use handover::{HandOver, HandOverCertificate, HandOverError};
 pub use limits::RequestLimits;

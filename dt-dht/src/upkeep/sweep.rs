@@ -8,11 +8,10 @@ use core::time::Duration;
 use bytes::Bytes;
 use dt_model::Timestamp;
 
-use super::books::{AddressRow, Booked};
-use super::local::{BAD_BLOBS, BadBlob};
+use super::books::{AT_ADDRESSES, AddressRow};
 use super::{Batch, address_key, limits};
-use crate::rows::{EVIDENCE, RECORDS, RecordRow, RowsError, SHARDS, ShardRow, shard_key};
-use crate::{Address, Equivocation, Refusal, Replica};
+use crate::rows::{RowsError, SHARDS, shard_key};
+use crate::{Address, Refusal, Replica};
 
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,7 +79,7 @@ impl Replica {
         if others.is_empty() {
             return Ok(());
         }
-        let change = |batch: &mut Batch<'_>| others.into_iter().try_for_each(|key| remove_row(batch, key));
+        let change = |batch: &mut Batch<'_>| others.into_iter().try_for_each(|key| batch.remove(key));
         self.rows().change(change).map_err(|error| error.refusal())
     }
 
@@ -125,15 +124,14 @@ impl Replica {
                 return Ok((removed, false));
             }
             removed += keys.len();
-            rows.change(|batch| keys.into_iter().try_for_each(|key| remove_row(batch, key)))
-                .map_err(fails)?;
+            rows.change(|batch| keys.into_iter().try_for_each(|key| batch.remove(key))).map_err(fails)?;
         }
     }
 
     /// The keys of some rows at an address, tombstones too.
     fn keys_at(&self, address: &Address, limit: usize) -> Result<Vec<Bytes>, Refusal> {
         let mut keys = Vec::new();
-        for prefix in [RECORDS, EVIDENCE, SHARDS, BAD_BLOBS] {
+        for prefix in AT_ADDRESSES {
             let prefix = [&[prefix], &address.as_bytes()[..]].concat();
             let rows = self.store().scan(&prefix, None, limit - keys.len());
             keys.extend(rows.map_err(|_| Refusal::Unavailable)?.into_iter().map(|(key, _)| key));
@@ -142,19 +140,5 @@ impl Replica {
             }
         }
         Ok(keys)
-    }
-}
-
-/// Removes a row of whatever sort.
-fn remove_row(batch: &mut Batch<'_>, key: Bytes) -> Result<(), RowsError> {
-    fn remove<T: Booked>(batch: &mut Batch<'_>, key: Bytes) -> Result<(), RowsError> {
-        batch.remove::<T>(key)
-    }
-    match key.first() {
-        Some(&RECORDS) => remove::<RecordRow>(batch, key),
-        Some(&EVIDENCE) => remove::<Equivocation>(batch, key),
-        Some(&SHARDS) => remove::<ShardRow>(batch, key),
-        Some(&BAD_BLOBS) => remove::<BadBlob>(batch, key),
-        _ => Ok(()),
     }
 }
