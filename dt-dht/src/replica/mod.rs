@@ -87,6 +87,10 @@ impl Replica {
         &self.policy
     }
 
+    pub(crate) fn shared_signer(&self) -> Arc<dyn Signer> {
+        self.signer.clone()
+    }
+
     /// What signs its replies.
     pub(crate) fn signer(&self) -> &dyn Signer {
         &*self.signer

@@ -1,6 +1,7 @@
 //! Request limits: who is refused, who pays, and what claiming another's name gains.
 
 use core::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use dt_dht::{Parcel, Rate, Refusal, RequestLimits};
 use proptest::prelude::*;
@@ -135,4 +136,80 @@ proptest! {
         }
         prop_assert!(served >= 1);
     }
+}
+
+/// A store whose reads wait until it is opened.
+struct Closed {
+    inner: MemoryStore,
+    open: AtomicBool,
+    waiting: AtomicUsize,
+}
+
+impl RecordStore for Closed {
+    fn get(&self, key: &[u8]) -> Result<Option<bytes::Bytes>, dt_dht::StoreError> {
+        self.waiting.fetch_add(1, SeqCst);
+        while !self.open.load(SeqCst) {
+            std::thread::yield_now();
+        }
+        self.inner.get(key)
+    }
+
+    fn put(&self, rows: &[dt_dht::Row]) -> Result<(), dt_dht::StoreError> {
+        self.inner.put(rows)
+    }
+
+    fn remove(&self, keys: &[bytes::Bytes]) -> Result<(), dt_dht::StoreError> {
+        self.inner.remove(keys)
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<dt_dht::Row>, dt_dht::StoreError> {
+        self.inner.scan(prefix, after, limit)
+    }
+}
+
+/// Slow work takes up a party's places, and then all places, and gives them back.
+#[test]
+fn work_at_the_same_time_is_limited() {
+    let closed =
+        Arc::new(Closed { inner: MemoryStore::new(), open: false.into(), waiting: AtomicUsize::new(0) });
+    let limits = RequestLimits {
+        requests: Rate { per_second: 1000, burst: 1000 },
+        concurrent: 6,
+        concurrent_per_party: 4,
+        ..LIMITS
+    };
+    let mut single = Single::on(closed.clone(), Policy { limits: Some(limits), ..Policy::open() });
+    // At different addresses, so that none waits for another's lock.
+    let body = |at: u64| {
+        let (blob, _) = dt_dht::encode_stripe(&at.to_le_bytes(), Resilience::tolerating(1).unwrap()).unwrap();
+        RequestBody::GetShard { blob: blob.address(), index: 0 }
+    };
+    let calls: Vec<_> =
+        (0..6).map(|at| single.request(if at < 4 { WRITER } else { READER }, body(at))).collect();
+    let another: Vec<_> = [WRITER, READER].map(|seed| single.request(seed, body(9))).into();
+    let single = &single;
+    std::thread::scope(|scope| {
+        let ask = |call: Call| move || call.read(&single.replica.handle(call.bytes(), single.now)).unwrap();
+        let (writers, readers) = calls.split_at(4);
+        let mut threads: Vec<_> = writers.iter().cloned().map(|call| scope.spawn(ask(call))).collect();
+        while closed.waiting.load(SeqCst) < 4 {
+            std::thread::yield_now();
+        }
+        assert_eq!(busy(&ask(another[0].clone())()), Some(50), "the party has its four places");
+        threads.extend(readers.iter().cloned().map(|call| scope.spawn(ask(call))));
+        while closed.waiting.load(SeqCst) < 6 {
+            std::thread::yield_now();
+        }
+        assert_eq!(busy(&ask(another[1].clone())()), Some(50), "all places are taken");
+        closed.open.store(true, SeqCst);
+        for thread in threads {
+            assert_eq!(busy(&thread.join().unwrap()), None);
+        }
+        assert_eq!(busy(&ask(another[0].clone())()), None);
+    });
 }
