@@ -37,6 +37,8 @@ pub(crate) struct AddressRow {
     pub(crate) leased: Timestamp,
     /// How many rows lie there, of all sorts.
     pub(crate) rows: u64,
+    /// How many of them are shards.
+    pub(crate) shards: u64,
     /// The XOR of their marks.
     pub(crate) marks: [u8; 32],
     /// Whether it is being removed: nothing there counts any more.
@@ -137,6 +139,7 @@ impl<'a> Batch<'a> {
         }
         let address = self.address(address_in(&key)?)?.get_or_insert_default();
         address.rows = address.rows.saturating_add(1);
+        address.shards = address.shards.saturating_add(u64::from(key.first() == Some(&SHARDS)));
         toggle(&mut address.marks, &entry.mark);
         self.rows.insert(key, value);
         Ok(())
@@ -234,6 +237,7 @@ impl<'a> Batch<'a> {
         }
         let address = self.address(address_in(key)?)?.get_or_insert_default();
         address.rows = address.rows.saturating_sub(1);
+        address.shards = address.shards.saturating_sub(u64::from(key.first() == Some(&SHARDS)));
         toggle(&mut address.marks, &entry.mark);
         Ok(())
     }

@@ -1,24 +1,16 @@
-//! What a replica answers other nodes about its holdings, and what it takes in when it repairs itself.
+//! What a replica takes in when it repairs itself, and what it remembers of that.
 
 use bytes::Bytes;
-use dt_model::{Digest, PartyId, Signed, Timestamp, codec};
+use dt_model::{PartyId, Signed, Timestamp};
 
-use super::books::{ADDRESSES, AddressRow, BAD_BLOBS, address_in, address_key};
-use super::listing::{LISTING_HOLDINGS, RangeDigest, page_addresses};
+use super::books::{AddressRow, BAD_BLOBS, address_key};
 use super::visit::{CursorRow, cursor_key};
-use super::{FoundShard, HandOver, Holding, Listing, Place, Summary, UpkeepReply, UpkeepRequest};
-use crate::rows::{
-    EVIDENCE, RECORDS, RecordRow, RowsError, SHARDS, ShardRow, open_row, record_key, shard_key,
-};
-use crate::{
-    Address, BlobRef, Equivocation, Key, MAX_RECORD_BYTES, Membership, Record, Refusal, Replica, ReplyBody,
-    Shard, Slot,
-};
+use super::{FoundShard, HandOver};
+use crate::rows::{RowsError, SHARDS, ShardRow, open_row, shard_key};
+use crate::{Address, BlobRef, Equivocation, Key, Membership, Record, Refusal, Replica, Shard};
 
-/// How many bytes of rows are read for one page of a listing, before it ends.
-const LISTING_BYTES: usize = 8 << 20;
-/// How many rows are read at once.
-const SCAN_ROWS: usize = 16;
+/// How many rows are read to find one that is no tombstone.
+const ANY_ROWS: usize = 4;
 
 /// Which shards of a blob are `party`'s own: one for each group that it is in.
 pub(crate) fn own_indexes(membership: &Membership, blob: &Address, party: &PartyId) -> Vec<u16> {
@@ -31,221 +23,6 @@ pub(crate) fn own_indexes(membership: &Membership, blob: &Address, party: &Party
 }
 
 impl Replica {
-    /// Answers a request of upkeep.
-    pub(crate) fn answer_upkeep(
-        &self,
-        membership: &Membership,
-        sender: &PartyId,
-        request: UpkeepRequest,
-        now: Timestamp,
-    ) -> Result<ReplyBody, Refusal> {
-        let is_node = membership.node(sender).is_some();
-        let reply = match request {
-            UpkeepRequest::HandOver => UpkeepReply::HandOver(self.statement(membership, now)?),
-            _ if !is_node => return Err(Refusal::NotPermitted),
-            UpkeepRequest::Summarise { after } => {
-                UpkeepReply::Summary(self.summarise(membership, sender, after, None)?)
-            }
-            UpkeepRequest::List { after, until } => {
-                UpkeepReply::Listing(self.list(membership, sender, after, until)?)
-            }
-            UpkeepRequest::FetchShard { blob, index } => UpkeepReply::Shard(self.find_shard(&blob, index)?),
-        };
-        Ok(ReplyBody::Upkeep { reply })
-    }
-
-    /// The digest of what both this node and `peer` are to hold, and this one does, at the next addresses: up to `until`, or as many as
-    /// one digest covers.
-    pub(crate) fn summarise(
-        &self,
-        membership: &Membership,
-        peer: &PartyId,
-        after: Option<Address>,
-        until: Option<Option<Address>>,
-    ) -> Result<Summary, Refusal> {
-        let mut digest = RangeDigest::default();
-        let most = page_addresses(membership.nodes().len());
-        let mut last = None;
-        let mut looked = 0;
-        let mut start = after;
-        loop {
-            let page = self.addresses(start, SCAN_ROWS)?;
-            let Some((end, _)) = page.last() else {
-                return Ok(Summary { until: None, digest: digest.finish() });
-            };
-            start = Some(*end);
-            for (address, row) in page {
-                if until.flatten().is_some_and(|until| address > until) {
-                    return Ok(Summary { until: until.flatten(), digest: digest.finish() });
-                }
-                if until.is_none() && looked == most {
-                    return Ok(Summary { until: last, digest: digest.finish() });
-                }
-                looked += 1;
-                last = Some(address);
-                if looked > 4 * most {
-                    // Far more than the other has: whatever its digest is, it differs.
-                    return Ok(Summary { until: until.flatten(), digest: Digest::ZERO });
-                }
-                let both =
-                    membership.is_replica(peer, &address) && membership.is_replica(&self.party(), &address);
-                if both && !row.expiring {
-                    digest.take(&address, &row.marks, self.policy().period(row.leased));
-                }
-            }
-        }
-    }
-
-    /// The next holdings in a range that both nodes are to hold.
-    fn list(
-        &self,
-        membership: &Membership,
-        peer: &PartyId,
-        after: Option<(Address, Place)>,
-        until: Option<Address>,
-    ) -> Result<Listing, Refusal> {
-        let mut page = Page::default();
-        // The address where the last page ended may have more.
-        if let Some((address, place)) = after
-            && let Some(row) = self.address_row(&address)?.filter(|row| !row.expiring)
-            && membership.is_replica(peer, &address)
-        {
-            self.list_address(&address, &row, Some(place), &mut page)?;
-        }
-        let mut start = after.map(|(address, _)| address);
-        let mut looked = 0;
-        while !page.is_full() {
-            let addresses = self.addresses(start, SCAN_ROWS)?;
-            let Some((end, _)) = addresses.last() else { return Ok(page.listing(false)) };
-            start = Some(*end);
-            for (address, row) in addresses {
-                if until.is_some_and(|until| address > until) {
-                    return Ok(page.listing(false));
-                }
-                looked += 1;
-                let both =
-                    membership.is_replica(peer, &address) && membership.is_replica(&self.party(), &address);
-                if both && !row.expiring {
-                    self.list_address(&address, &row, None, &mut page)?;
-                }
-                if page.is_full() {
-                    break;
-                }
-            }
-            if looked > 2 * page_addresses(membership.nodes().len()) {
-                // More than one digest covers: nobody who asks as he should gets here.
-                return Ok(page.listing(false));
-            }
-        }
-        Ok(page.listing(true))
-    }
-
-    /// What lies at one address after `after`.
-    fn list_address(
-        &self,
-        address: &Address,
-        row: &AddressRow,
-        after: Option<Place>,
-        page: &mut Page,
-    ) -> Result<(), Refusal> {
-        let holding = |place, version, digest| Holding {
-            address: *address,
-            place,
-            version,
-            digest,
-            leased: row.leased,
-        };
-        for (prefix, first) in [(RECORDS, Place::Record(LAST)), (EVIDENCE, Place::Evidence(LAST))] {
-            if after.is_some_and(|after| after > first) {
-                continue;
-            }
-            let slots = [&[prefix], &address.as_bytes()[..]].concat();
-            let mut from = match after {
-                Some(Place::Record(slot)) if prefix == RECORDS => {
-                    Some(record_key(prefix, &key(address, slot)))
-                }
-                Some(Place::Evidence(slot)) if prefix == EVIDENCE => {
-                    Some(record_key(prefix, &key(address, slot)))
-                }
-                _ => None,
-            };
-            loop {
-                let rows = self
-                    .store()
-                    .scan(&slots, from.as_deref(), SCAN_ROWS)
-                    .map_err(|_| Refusal::Unavailable)?;
-                let Some((last, _)) = rows.last() else { break };
-                from = Some(last.clone());
-                for (key, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
-                    if page.is_full() {
-                        return Ok(());
-                    }
-                    let slot = slot_in(key)?;
-                    page.bytes += value.len();
-                    page.holdings.push(if prefix == RECORDS {
-                        let (version, digest) = record_in(key, value)?;
-                        holding(Place::Record(slot), version, digest)
-                    } else {
-                        holding(Place::Evidence(slot), 0, Digest::ZERO)
-                    });
-                }
-            }
-        }
-        let has_shard = after.is_none_or(|after| after < Place::Shard) && self.any_shard(address)?.is_some();
-        if has_shard && !page.is_full() {
-            page.holdings.push(holding(Place::Shard, 0, Digest::ZERO));
-        }
-        Ok(())
-    }
-
-    /// What this node holds in one place.
-    pub(crate) fn holding(&self, address: &Address, place: Place) -> Result<Option<Holding>, Refusal> {
-        let Some(row) = self.address_row(address)?.filter(|row| !row.expiring) else { return Ok(None) };
-        let found = match place {
-            Place::Agreed => None,
-            Place::Record(slot) => {
-                let row_key = record_key(RECORDS, &key(address, slot));
-                match self.rows().read::<RecordRow>(&row_key).map_err(unavailable)? {
-                    Some(row) => Some((version_of(&row)?, row.record.digest())),
-                    None => None,
-                }
-            }
-            Place::Evidence(slot) => {
-                let evidence = self.rows().evidence(&key(address, slot)).map_err(unavailable)?;
-                evidence.map(|_| (0, Digest::ZERO))
-            }
-            Place::Shard => {
-                let known = self.is_bad(address)? || self.any_shard(address)?.is_some();
-                known.then_some((0, Digest::ZERO))
-            }
-        };
-        Ok(found.map(|(version, digest)| Holding {
-            address: *address,
-            place,
-            version,
-            digest,
-            leased: row.leased,
-        }))
-    }
-
-    /// The next addresses, with what lies there.
-    pub(crate) fn addresses(
-        &self,
-        after: Option<Address>,
-        limit: usize,
-    ) -> Result<Vec<(Address, AddressRow)>, Refusal> {
-        let after = after.map(|address| address_key(&address));
-        let rows =
-            self.store().scan(&[ADDRESSES], after.as_deref(), limit).map_err(|_| Refusal::Unavailable)?;
-        let open = |(key, value): &(Bytes, Bytes)| {
-            let address = address_in(key)?;
-            // A tombstone: nothing lies there.
-            let row = if value.is_empty() { AddressRow::default() } else { open_row(key, value)?.0 };
-            Ok::<_, RowsError>((address, row))
-        };
-        rows.iter().map(open).collect::<Result<_, _>>().map_err(unavailable)
-    }
-
     pub(crate) fn address_row(&self, address: &Address) -> Result<Option<AddressRow>, Refusal> {
         self.rows().read(&address_key(address)).map_err(unavailable)
     }
@@ -271,14 +48,14 @@ impl Replica {
     /// The first shard that is stored of a blob.
     pub(crate) fn any_shard(&self, blob: &Address) -> Result<Option<ShardRow>, Refusal> {
         let prefix = [&[SHARDS], &blob.as_bytes()[..]].concat();
-        let rows = self.store().scan(&prefix, None, SCAN_ROWS).map_err(|_| Refusal::Unavailable)?;
+        let rows = self.store().scan(&prefix, None, ANY_ROWS).map_err(|_| Refusal::Unavailable)?;
         match rows.iter().find(|(_, value)| !value.is_empty()) {
             Some((key, value)) => Ok(Some(open_row(key, value).map_err(|_| Refusal::Unavailable)?.0)),
             None => Ok(None),
         }
     }
 
-    fn find_shard(&self, blob: &Address, index: u16) -> Result<Option<FoundShard>, Refusal> {
+    pub(super) fn find_shard(&self, blob: &Address, index: u16) -> Result<Option<FoundShard>, Refusal> {
         let row: Option<ShardRow> = self.rows().read(&shard_key(blob, index)).map_err(unavailable)?;
         Ok(row.and_then(|row| {
             let digest = row.blob.shards().get(usize::from(row.index))?;
@@ -355,7 +132,7 @@ impl Replica {
         Ok(self.rows().read::<ShardRow>(&shard_key(blob, index)).map_err(unavailable)?.is_some())
     }
 
-    fn statement(
+    pub(super) fn statement(
         &self,
         membership: &Membership,
         now: Timestamp,
@@ -367,53 +144,6 @@ impl Replica {
         let statement = Signed::new(statement, self.signer()).map_err(|_| Refusal::Unavailable)?;
         Ok(Some(statement.into_envelope()))
     }
-}
-
-/// After every slot.
-const LAST: Slot = Slot { kind: crate::Kind::new([u8::MAX; 4]), index: u64::MAX };
-
-#[derive(Default)]
-struct Page {
-    holdings: Vec<Holding>,
-    bytes: usize,
-}
-
-impl Page {
-    fn is_full(&self) -> bool {
-        self.holdings.len() >= LISTING_HOLDINGS || self.bytes >= LISTING_BYTES
-    }
-
-    fn listing(self, more: bool) -> Listing {
-        Listing { holdings: self.holdings, more }
-    }
-}
-
-fn key(address: &Address, slot: Slot) -> Key {
-    Key { address: *address, slot }
-}
-
-/// The slot in the row key of a record or of evidence.
-fn slot_in(key: &[u8]) -> Result<Slot, Refusal> {
-    let kind: Option<[u8; 4]> = key.get(33..37).and_then(|bytes| bytes.try_into().ok());
-    let index: Option<[u8; 8]> = key.get(37..45).and_then(|bytes| bytes.try_into().ok());
-    match (kind, index) {
-        (Some(kind), Some(index)) => {
-            Ok(Slot { kind: crate::Kind::new(kind), index: u64::from_be_bytes(index) })
-        }
-        _ => Err(Refusal::Unavailable),
-    }
-}
-
-fn record_in(key: &[u8], value: &[u8]) -> Result<(u64, Digest), Refusal> {
-    let (row, _) = open_row::<RecordRow>(key, value).map_err(|_| Refusal::Unavailable)?;
-    Ok((version_of(&row)?, row.record.digest()))
-}
-
-/// The version of a stored record. Its signature was checked when it was stored, and the row's checksum holds.
-fn version_of(row: &RecordRow) -> Result<u64, Refusal> {
-    let record: Record =
-        codec::decode(row.record.body(), MAX_RECORD_BYTES).map_err(|_| Refusal::Unavailable)?;
-    Ok(record.version)
 }
 
 pub(crate) fn bad_key(blob: &Address) -> Bytes {

@@ -18,6 +18,7 @@
 //!
 //! Anybody registered can renew anything by putting it again. So nodes believe each other's leases: a liar gains nothing by it.
 
+mod answer;
 mod audit;
 mod books;
 mod bucket;
@@ -28,6 +29,7 @@ mod link;
 mod listing;
 mod local;
 mod message;
+mod own;
 mod policy;
 mod quota;
 mod sweep;

@@ -12,10 +12,9 @@ use super::bucket::{Rate, TokenBucket};
 use super::fetch::{Fetched, Fetcher};
 use super::link::{Link, upkeep, upkeep_reply};
 use super::listing::{Want, is_sorted, spot, want};
-use super::local::own_indexes;
 use super::visit::{CursorRow, Reading, SILENCE, Visit};
-use super::{HandOverCertificate, Holding, Listing, Place, Summary, UpkeepReply, UpkeepRequest};
-use crate::{Address, Membership, Refusal, Replica, Transport};
+use super::{Holding, Listing, Place, Summary, UpkeepReply, UpkeepRequest};
+use crate::{Membership, Refusal, Replica, Transport};
 
 /// How fast a node repairs itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,24 +87,21 @@ pub struct UpkeepReport {
 /// # }
 /// ```
 pub struct Upkeep {
-    replica: Arc<Replica>,
-    link: Link,
+    pub(super) replica: Arc<Replica>,
+    pub(super) link: Link,
     pace: Pace,
     requests: Option<TokenBucket>,
     bytes: Option<TokenBucket>,
     epoch: Option<u64>,
-    visits: BTreeMap<PartyId, Visit>,
+    pub(super) visits: BTreeMap<PartyId, Visit>,
     last: Option<PartyId>,
-    report: UpkeepReport,
+    pub(super) report: UpkeepReport,
 }
 
 /// How often something is put off that may only have come before what it needs.
 const PUT_OFF: u8 = 3;
 /// How much may be put off in one range; what is more is left to the next pass.
 const MOST_LATE: usize = 4 * super::LISTING_HOLDINGS;
-/// How many of its own addresses a node looks at in one step.
-const OWN_ADDRESSES: usize = 64;
-
 impl Upkeep {
     /// The upkeep of `replica`, whose node sends through `transport` and draws its nonces from `rng`.
     pub fn new(
@@ -123,14 +119,6 @@ impl Upkeep {
     #[must_use]
     pub const fn report(&self) -> UpkeepReport {
         self.report
-    }
-
-    /// Whether the node holds everything that is its own in the present epoch, and so has signed that it does.
-    ///
-    /// # Errors
-    /// [`Refusal::Unavailable`] if the store fails.
-    pub fn has_taken_over(&self) -> Result<bool, Refusal> {
-        self.replica.has_taken_over(&self.replica.membership())
     }
 
     /// Does the next piece of work.
@@ -156,28 +144,6 @@ impl Upkeep {
         done?;
         self.note_completion(&membership)?;
         Ok(Step::Worked)
-    }
-
-    /// Asks all nodes for their statements that they have taken over: a certificate, if enough have.
-    pub async fn hand_over(&self, now: Timestamp) -> Option<HandOverCertificate> {
-        let membership = self.replica.membership();
-        let mut certificate = HandOverCertificate { statements: Vec::new() };
-        for node in membership.next_nodes() {
-            let body = upkeep(UpkeepRequest::HandOver);
-            let answer = self.link.ask(&membership, node.party, body, now).await;
-            let Some(UpkeepReply::HandOver(Some(statement))) = upkeep_reply(answer.as_ref()) else {
-                continue;
-            };
-            let opened = statement.clone().open();
-            let counts = opened.is_ok_and(|opened| {
-                opened.signer() == node.party
-                    && (opened.network, opened.epoch) == (membership.network(), membership.epoch())
-            });
-            if counts {
-                certificate.statements.push(statement.clone());
-            }
-        }
-        certificate.verify(&membership).is_ok().then_some(certificate)
     }
 
     /// Starts over with the nodes of `membership`, from where a former run left off in the same epoch.
@@ -368,79 +334,22 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Looks at some of the node's own addresses: what is no longer its own is dropped, and shards that it lacks are wanted.
-    fn look_at_own(
+    /// The range is done: progress is stored, and after the last one the node rests.
+    pub(super) fn finish_range(
         &mut self,
-        membership: &Membership,
+        node: PartyId,
         visit: &mut Visit,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let me = self.replica.party();
-        let page = self.replica.addresses(visit.cursor.after, OWN_ADDRESSES)?;
-        for (address, row) in page.iter().filter(|(_, row)| !row.expiring && row.rows > 0) {
-            let is_own = membership.is_replica(&me, address);
-            if is_own && self.lacks_shard(membership, address)? {
-                let (leased, digest) = (row.leased, dt_model::Digest::ZERO);
-                let holding = Holding { address: *address, place: Place::Shard, version: 0, digest, leased };
-                visit.wants.push_back((Want::Fetch(holding), 0));
-            } else if membership.is_changing() {
-                // Nothing is dropped before it is handed over.
-            } else if is_own {
-                self.replica.drop_shards(address, &own_indexes(membership, address, &me))?;
-            } else {
-                self.replica.drop_address(address)?;
-                self.report.dropped += 1;
-            }
-        }
-        visit.until = page.last().map(|(address, _)| *address).filter(|_| page.len() == OWN_ADDRESSES);
-        if visit.is_done() { self.finish_range(me, visit, now) } else { Ok(()) }
-    }
-
-    /// Whether a blob lies at the address of which the node lacks a shard that is its own: its place among the replicas has changed.
-    fn lacks_shard(&self, membership: &Membership, address: &Address) -> Result<bool, Refusal> {
-        if self.replica.any_shard(address)?.is_none() || self.replica.is_bad(address)? {
-            return Ok(false);
-        }
-        for index in own_indexes(membership, address, &self.replica.party()) {
-            if !self.replica.has_shard(address, index)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// The range is done: progress is stored, and after the last one the node rests.
-    fn finish_range(&mut self, node: PartyId, visit: &mut Visit, now: Timestamp) -> Result<(), Refusal> {
         if let Some(is_clean) = visit.advance() {
-            visit.due = now.saturating_add(if is_clean { self.pace.pause } else { SILENCE });
+            visit.due = match is_clean {
+                // Of a node's own rows nothing becomes another's, nor a shard another, before the next epoch.
+                true if node == self.replica.party() => Timestamp::MAX,
+                true => now.saturating_add(self.pace.pause),
+                false => now.saturating_add(SILENCE),
+            };
         }
         self.replica.save_cursor(&node, visit.cursor)
-    }
-
-    /// Notes in the node's own row that it holds everything, as soon as it does.
-    fn note_completion(&mut self, membership: &Membership) -> Result<(), Refusal> {
-        let me = self.replica.party();
-        let own = self.visits.get(&me).map(|visit| visit.cursor);
-        let Some(own) = own.filter(|own| !own.complete && self.is_complete(membership, own)) else {
-            return Ok(());
-        };
-        let own = CursorRow { complete: true, ..own };
-        self.replica.save_cursor(&me, own)?;
-        if let Some(visit) = self.visits.get_mut(&me) {
-            visit.cursor = own;
-        }
-        Ok(())
-    }
-
-    /// Whether all nodes but *k* that had everything before have been compared with to the end, and the own shards are in place.
-    fn is_complete(&self, membership: &Membership, own: &CursorRow) -> bool {
-        let me = self.replica.party();
-        let compared = |node: &PartyId| {
-            *node == me || self.visits.get(node).is_some_and(|visit| visit.cursor.passes > 0)
-        };
-        let tolerated = membership.resilience().max_faulty();
-        let enough = |nodes: &[PartyId]| nodes.iter().filter(|node| !compared(node)).count() <= tolerated;
-        own.passes > 0 && membership.node_groups().take(1).all(enough)
     }
 
     /// Whether the pace has room for another step; if not, in how much time.
