@@ -6,9 +6,10 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::agreement::AgreedRow;
 use crate::rows::{
-    CHECKSUM_BYTES, EVIDENCE, RECORDS, RecordRow, SHARDS, ShardRow, TOTALS, Totals, open_row, record_key,
-    shard_key,
+    AGREED, CHECKSUM_BYTES, EVIDENCE, HISTORY, PROPOSALS, ProposalRow, RECORDS, RecordRow, SHARDS, ShardRow,
+    TOTALS, Totals, agreed_key, history_key, open_row, proposal_key, record_key, shard_key,
 };
 use crate::upkeep::BooksAudit;
 use crate::{Equivocation, RecordStore, StoreError};
@@ -189,6 +190,32 @@ fn check_row(
             require(*key == shard_key(&row.blob.address(), row.index), RowDamage::Misplaced)?;
             books.take(key, value)?;
             report.shards += 1;
+            Ok(checksum)
+        }
+        Some(&AGREED) => {
+            let (row, checksum) = content::<AgreedRow>(key, value)?;
+            if let Some(settled) = &row.settled {
+                require(settled.is_sound(), RowDamage::Record)?;
+                require(*key == agreed_key(&settled.state().address()), RowDamage::Misplaced)?;
+            }
+            books.take(key, value)?;
+            Ok(checksum)
+        }
+        Some(&PROPOSALS) => {
+            let (row, checksum) = content::<ProposalRow>(key, value)?;
+            if let Some(record) = row.record {
+                let record = record.open().map_err(|_| RowDamage::Record)?;
+                let at = |place| *key == proposal_key(&record.key.address, place);
+                require(at(0) || at(1), RowDamage::Misplaced)?;
+            }
+            books.take(key, value)?;
+            Ok(checksum)
+        }
+        Some(&HISTORY) => {
+            let (row, checksum) = content::<RecordRow>(key, value)?;
+            let record = row.record.open().map_err(|_| RowDamage::Record)?;
+            require(*key == history_key(&record.key, record.version), RowDamage::Misplaced)?;
+            books.take(key, value)?;
             Ok(checksum)
         }
         _ => books.check(key, value),

@@ -39,7 +39,7 @@ pub(super) enum Conduct {
 impl StripeGet {
     /// Starts fetching the root of `blob` from `candidates`, each a replica and the number of its shard.
     pub(super) fn new(membership: &Membership, blob: BlobRef, candidates: Vec<(PartyId, u16)>) -> Self {
-        let tally = Tally::new(membership, candidates.iter().map(|(node, _)| *node));
+        let tally = Tally::new(membership, &blob.address());
         Self { blob, candidates: candidates.into(), asked: BTreeMap::new(), sound: BTreeMap::new(), tally }
     }
 

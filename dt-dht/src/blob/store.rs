@@ -31,7 +31,7 @@ impl StripePut {
     ) -> Self {
         let behind = |node: &PartyId| backlog.get(node).copied().unwrap_or(0);
         let replicas = places(membership, address);
-        let tally = Tally::new(membership, replicas.iter().map(|(node, _)| *node));
+        let tally = Tally::new(membership, address);
         // Two quorums at once spare nobody.
         let spare = |node: &PartyId| behind(node) >= most && !membership.is_changing();
         let (mut spared, replicas): (Vec<_>, Vec<_>) =

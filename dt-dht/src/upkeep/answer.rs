@@ -6,8 +6,9 @@ use dt_model::{Digest, PartyId, Timestamp, codec};
 use super::books::{ADDRESSES, AddressRow, address_in, address_key};
 use super::listing::{LISTING_HOLDINGS, RangeDigest, page_addresses};
 use super::{Holding, Listing, Place, Summary, UpkeepReply, UpkeepRequest};
-use crate::rows::{EVIDENCE, RECORDS, RecordRow, RowsError, open_row, record_key};
-use crate::{Address, Key, MAX_RECORD_BYTES, Membership, Record, Refusal, Replica, ReplyBody, Slot};
+use crate::agreement::AgreedRow;
+use crate::rows::{EVIDENCE, RECORDS, RecordRow, RowsError, agreed_key, open_row, record_key};
+use crate::{Address, Key, MAX_RECORD_BYTES, Membership, Order, Record, Refusal, Replica, ReplyBody, Slot};
 
 /// How many bytes of rows are read for one page of a listing, before it ends.
 const LISTING_BYTES: usize = 8 << 20;
@@ -142,6 +143,15 @@ impl Replica {
             digest,
             leased: row.leased,
         };
+        if let Some(agreed) = self.agreed_at(address)? {
+            let settled = agreed.settled.as_ref().map(|settled| settled.state().digest());
+            let locked = agreed.lock.as_ref().map(|lock| lock.record);
+            let sequence = agreed.sequence();
+            let settled = settled.map(|digest| holding(Place::Agreed, sequence, digest));
+            let locked = locked.map(|digest| holding(Place::Locked, sequence.saturating_add(1), digest));
+            let both = settled.into_iter().chain(locked);
+            page.holdings.extend(both.filter(|holding| after.is_none_or(|after| holding.place > after)));
+        }
         for (prefix, first) in [(RECORDS, Place::Record(LAST)), (EVIDENCE, Place::Evidence(LAST))] {
             if after.is_some_and(|after| after > first) {
                 continue;
@@ -169,6 +179,10 @@ impl Replica {
                     }
                     let slot = slot_in(key)?;
                     page.bytes += value.len();
+                    if prefix == RECORDS && self.order(&slot.kind) == Some(Order::Agreed) {
+                        // These come with their state.
+                        continue;
+                    }
                     page.holdings.push(if prefix == RECORDS {
                         let (version, digest) = record_in(key, value)?;
                         holding(Place::Record(slot), version, digest)
@@ -189,7 +203,12 @@ impl Replica {
     pub(crate) fn holding(&self, address: &Address, place: Place) -> Result<Option<Holding>, Refusal> {
         let Some(row) = self.address_row(address)?.filter(|row| !row.expiring) else { return Ok(None) };
         let found = match place {
-            Place::Agreed => None,
+            Place::Agreed => {
+                let agreed = self.agreed_at(address)?.and_then(|agreed| agreed.settled);
+                agreed.map(|settled| (settled.state().sequence(), settled.state().digest()))
+            }
+            // Whatever was locked is over when its step is settled, so that only how far this node is counts.
+            Place::Locked => self.agreed_at(address)?.map(|agreed| (agreed.sequence(), Digest::ZERO)),
             Place::Record(slot) => {
                 let row_key = record_key(RECORDS, &key(address, slot));
                 match self.rows().read::<RecordRow>(&row_key).map_err(unavailable)? {
@@ -213,6 +232,10 @@ impl Replica {
             digest,
             leased: row.leased,
         }))
+    }
+
+    fn agreed_at(&self, address: &Address) -> Result<Option<AgreedRow>, Refusal> {
+        self.rows().read(&agreed_key(address)).map_err(unavailable)
     }
 
     /// The next addresses, with what lies there.

@@ -14,10 +14,11 @@ use dt_model::{Domain, PartyId, Timestamp, codec};
 
 use super::quota::{Amount, Class};
 use super::{Quotas, Usage};
+use crate::agreement::AgreedRow;
 use crate::equivocation::Equivocation;
 use crate::rows::{
-    CHECKSUM_BYTES, DamagedRow, EVIDENCE, RECORDS, RecordRow, RowsError, SHARDS, ShardRow, TOTALS, Totals,
-    check_row, open_row, seal_row,
+    AGREED, CHECKSUM_BYTES, DamagedRow, EVIDENCE, HISTORY, PROPOSALS, ProposalRow, RECORDS, RecordRow,
+    RowsError, SHARDS, ShardRow, TOTALS, Totals, check_row, open_row, seal_row,
 };
 use crate::store::Row;
 use crate::{Address, MAX_MESSAGE_BYTES, RecordStore};
@@ -78,6 +79,25 @@ impl Entry {
                 let row: ShardRow = content(value)?;
                 Ok(Self { charge: Some((row.payer, Class::Shard, amount)), ..Self::default() })
             }
+            // History is not compared: it is kept as far as a node has seen it.
+            Some(&HISTORY) => {
+                let row: RecordRow = content(value)?;
+                Ok(Self { charge: Some((row.record.signer(), Class::Record, amount)), ..Self::default() })
+            }
+            Some(&PROPOSALS) => {
+                let row: ProposalRow = content(value)?;
+                let charge = row.record.map(|record| (record.signer(), Class::Record, amount));
+                Ok(Self { charge, ..Self::default() })
+            }
+            // Who has a promise pays for the row, or anybody could fill a store with promises. Votes differ between nodes, so the mark
+            // is of what they are for.
+            Some(&AGREED) => {
+                let row: AgreedRow = content(value)?;
+                let charge = row.promised.map(|ballot| (ballot.proposer, Class::Record, amount));
+                let settled = row.settled.map(|settled| settled.state().digest());
+                let locked = row.lock.map(|lock| lock.record);
+                Ok(Self { charge, mark: mark_of(key, &codec::encode(&(settled, locked))) })
+            }
             Some(&BAD_BLOBS) => Ok(Self::default()),
             _ => Err(DamagedRow),
         }
@@ -85,7 +105,7 @@ impl Entry {
 }
 
 /// The prefixes of the rows that lie at addresses.
-pub(crate) const AT_ADDRESSES: [u8; 4] = [RECORDS, EVIDENCE, SHARDS, BAD_BLOBS];
+pub(crate) const AT_ADDRESSES: [u8; 7] = [AGREED, PROPOSALS, RECORDS, HISTORY, EVIDENCE, SHARDS, BAD_BLOBS];
 
 fn mark_of(key: &[u8], content: &[u8]) -> [u8; 32] {
     *Domain::new("dt/dht/mark/v1").blake3(&[&(key.len() as u64).to_le_bytes(), key, content]).as_bytes()

@@ -61,7 +61,7 @@ impl<'a> Fetcher<'a> {
             Place::Record(slot) => self.fetch_record(node, holding, slot, insist).await,
             Place::Evidence(slot) => self.fetch_evidence(node, &holding.address, slot).await,
             Place::Shard => self.make_shards(holding).await,
-            Place::Agreed => Ok(Fetched::Unresolved),
+            Place::Agreed | Place::Locked => self.take_over(&holding.address).await,
         }
     }
 
@@ -125,6 +125,24 @@ impl<'a> Fetcher<'a> {
             }
         }
         Ok(Fetched::Refused)
+    }
+
+    /// Reads what is agreed at an address, by a quorum, which finishes what may be decided, and takes it over.
+    async fn take_over(&mut self, address: &Address) -> Result<Fetched, Refusal> {
+        let client = self.link.client(self.membership);
+        self.requests += self.membership.replicas(address).len() as u64;
+        let settled = match client.state(*address, self.now).await {
+            Ok(Some(settled)) => settled,
+            Ok(None) => return Ok(Fetched::Refused),
+            Err(_) => return Ok(Fetched::Unresolved),
+        };
+        let records: Vec<_> = settled.records().iter().map(|record| record.envelope().clone()).collect();
+        self.bytes += records.iter().map(|record| record.body().len() as u64).sum::<u64>();
+        match self.replica.adopt(self.membership, settled.certificate().clone(), records, self.now) {
+            Ok(_) => Ok(Fetched::Done),
+            Err(Refusal::Unavailable) => Err(Refusal::Unavailable),
+            Err(_) => Ok(Fetched::Unresolved),
+        }
     }
 
     async fn fetch_evidence(

@@ -10,6 +10,8 @@ use crate::{Address, Slot};
 pub enum Place {
     /// The state of its agreed records.
     Agreed,
+    /// What may be settled next, or is already and nobody was told.
+    Locked,
     /// The record in a slot.
     Record(Slot),
     /// Evidence against a writer of a slot.
@@ -30,9 +32,9 @@ pub struct Holding {
     pub address: Address,
     /// What.
     pub place: Place,
-    /// A record's version, an agreed state's sequence number; 0 for the rest.
+    /// A record's version, the sequence number of what is agreed or locked; 0 for the rest.
     pub version: u64,
-    /// A record's digest, an agreed state's; zero for the rest.
+    /// A record's digest, also of one that is locked, or an agreed state's; zero for the rest.
     pub digest: Digest,
     /// Since when everything at the address is leased, as the node has it.
     pub leased: Timestamp,
@@ -102,6 +104,8 @@ pub(crate) fn want(
 ) -> Option<Want> {
     match own {
         Some(own) if own.version > their.version => None,
+        // A lock at a step that is settled here is over.
+        Some(own) if own.version == their.version && their.place == Place::Locked => None,
         Some(own) if own.version == their.version && own.digest == their.digest => {
             let is_later = period(their.leased) > period(own.leased);
             is_later.then_some(Want::Renew(their.address, their.leased))

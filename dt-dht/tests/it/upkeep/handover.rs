@@ -8,39 +8,40 @@ use dt_dht::{
 };
 use dt_model::testing::SeedRng;
 
+use super::agreed::Counter;
 use super::repair::FAST;
 use super::*;
 
 /// Eight nodes, of which some take part.
-struct Cluster {
-    nodes: Vec<Arc<Identity>>,
-    stores: Vec<Arc<MemoryStore>>,
-    replicas: Vec<Arc<Replica>>,
-    tasks: Vec<Upkeep>,
-    in_process: Arc<InProcess>,
-    faulty: Arc<Faulty>,
-    membership: Membership,
-    now: Timestamp,
-    writer: Client,
-    reader: Client,
+pub(super) struct Cluster {
+    pub(super) nodes: Vec<Arc<Identity>>,
+    pub(super) stores: Vec<Arc<MemoryStore>>,
+    pub(super) replicas: Vec<Arc<Replica>>,
+    pub(super) tasks: Vec<Upkeep>,
+    pub(super) in_process: Arc<InProcess>,
+    pub(super) faulty: Arc<Faulty>,
+    pub(super) membership: Membership,
+    pub(super) now: Timestamp,
+    pub(super) writer: Client,
+    pub(super) reader: Client,
     /// The highest version of each name that was acknowledged.
-    floors: BTreeMap<u8, u64>,
-    blobs: Vec<BlobRef>,
-    seed: u64,
+    pub(super) floors: BTreeMap<u8, u64>,
+    pub(super) blobs: Vec<BlobRef>,
+    pub(super) seed: u64,
 }
 
 const NODES: usize = 8;
 
-fn registered(nodes: &[Arc<Identity>], which: &[usize]) -> Vec<Node> {
+pub(super) fn registered(nodes: &[Arc<Identity>], which: &[usize]) -> Vec<Node> {
     which.iter().map(|at| Node { party: nodes[*at].party(), endpoints: Vec::new() }).collect()
 }
 
-fn parties() -> BTreeSet<dt_model::PartyId> {
+pub(super) fn parties() -> BTreeSet<dt_model::PartyId> {
     [WRITER, READER].map(|seed| identity(seed).party()).into()
 }
 
 impl Cluster {
-    fn new(which: &[usize]) -> Self {
+    pub(super) fn new(which: &[usize]) -> Self {
         let nodes: Vec<_> = (0..NODES as u64).map(|seed| Arc::new(identity(500 + seed))).collect();
         let resilience = Resilience::tolerating(1).unwrap();
         let membership =
@@ -80,7 +81,7 @@ impl Cluster {
 
     /// Node `at` as it is after a start from its store.
     fn started(&mut self, at: usize) -> (Arc<Replica>, Upkeep) {
-        let validators = vec![Arc::new(OwnedRecords) as _];
+        let validators = vec![Arc::new(OwnedRecords) as _, Arc::new(Counter) as _];
         let store = self.stores[at].clone();
         let replica =
             Arc::new(Replica::new(self.nodes[at].clone(), store, self.membership.clone(), validators));
@@ -96,7 +97,7 @@ impl Cluster {
         self.tasks[at] = task;
     }
 
-    fn enter(&mut self, membership: Membership) {
+    pub(super) fn enter(&mut self, membership: Membership) {
         self.replicas.iter().for_each(|replica| replica.update_membership(membership.clone()));
         self.writer.update_membership(membership.clone());
         self.reader.update_membership(membership.clone());
@@ -136,7 +137,7 @@ impl Cluster {
         worked
     }
 
-    async fn finish(&mut self, which: &[usize]) {
+    pub(super) async fn finish(&mut self, which: &[usize]) {
         for _ in 0..10_000 {
             if !self.step(which).await {
                 return;

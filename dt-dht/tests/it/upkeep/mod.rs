@@ -1,5 +1,6 @@
 //! Leases, quotas, limits, repair and hand-over, tried from outside.
 
+mod agreed;
 mod handover;
 mod leases;
 mod liars;

@@ -26,7 +26,7 @@ pub(super) fn upkeep_through(network: &Network, node: &Identity, transport: Arc<
 }
 
 /// Steps until there is nothing to do for now.
-async fn run(upkeep: &mut Upkeep, network: &Network) -> usize {
+pub(super) async fn run(upkeep: &mut Upkeep, network: &Network) -> usize {
     for steps in 0..100_000 {
         if let Step::Wait(_) = upkeep.step(network.now()).await.unwrap() {
             return steps;
