@@ -236,6 +236,13 @@ impl Opener {
         self.length - self.length.div_ceil(SEALED_CHUNK_BYTES as u64) * TAG_BYTES as u64
     }
 
+    /// Goes on with chunk `number`: the next byte to be pushed is the one at `number` sealed chunks. What was pushed and not opened is
+    /// forgotten. A stream that does not start at chunk 0 says nothing of what is before.
+    pub fn seek(&mut self, number: u64) {
+        self.next = number;
+        self.pending.clear();
+    }
+
     /// Takes the next sealed bytes, and appends to `plaintext` what can be opened by now. What it appends is sound, in its place.
     ///
     /// # Errors

@@ -70,6 +70,8 @@ pub struct Pulled {
     pub anomalies: Vec<Anomaly>,
     /// Sensors that are back within it.
     pub recovered: Vec<ComponentId>,
+    /// Sensors that did not answer, and why: they are asked again by the next pull.
+    pub failed: Vec<(ComponentId, DeviceError)>,
 }
 
 /// The party that acts for a device.
@@ -141,28 +143,53 @@ impl Agent {
 
     /// Takes what the sensors have measured, holds it against the specification, and publishes the batches that are due.
     ///
+    /// One sensor that fails, or one feed that is not extended, does not keep the others back.
+    ///
     /// # Errors
-    /// [`AgentError`]; a reading that was not taken is asked for again, and what was found already is told by the next pull.
+    /// [`AgentError`]: the first of them; a reading that was not taken is asked for again, and what was found already is told by the next
+    /// pull. That a sensor did not answer is no error but told in [`Pulled::failed`].
     pub async fn pull(&mut self, now: Timestamp) -> Result<Pulled, AgentError> {
         self.follow(now).await?;
+        self.found.failed.clear();
         let specification = self.client.ledger().specification(&self.twin)?;
-        for (component, publisher) in &mut self.feeds {
-            let last = publisher.last_time();
-            for reading in self.device.samples(component, last).await? {
-                publisher.append(Entry::new(reading.time, codec::encode(&reading)), now)?;
-                self.found.readings += 1;
-                match anomaly::check(&specification, component, &reading) {
-                    Some(anomaly) if self.anomalous.insert(component.clone()) => {
-                        self.found.anomalies.push(anomaly);
+        let mut failed = None;
+        for component in self.feeds.keys().cloned().collect::<Vec<_>>() {
+            if let Err(error) = self.pull_one(&specification, &component, now).await {
+                failed.get_or_insert(error);
+            }
+        }
+        failed.map_or_else(|| Ok(std::mem::take(&mut self.found)), Err)
+    }
+
+    /// Takes what one sensor has measured.
+    async fn pull_one(
+        &mut self,
+        specification: &dt_aml::Document,
+        component: &ComponentId,
+        now: Timestamp,
+    ) -> Result<(), AgentError> {
+        let Some(publisher) = self.feeds.get_mut(component) else { return Ok(()) };
+        match self.device.samples(component, publisher.last_time()).await {
+            Ok(readings) => {
+                for reading in readings {
+                    publisher.append(Entry::new(reading.time, codec::encode(&reading)), now)?;
+                    self.found.readings += 1;
+                    match anomaly::check(specification, component, &reading) {
+                        Some(anomaly) if self.anomalous.insert(component.clone()) => {
+                            self.found.anomalies.push(anomaly);
+                        }
+                        None if self.anomalous.remove(component) => {
+                            self.found.recovered.push(component.clone());
+                        }
+                        _ => {}
                     }
-                    None if self.anomalous.remove(component) => self.found.recovered.push(component.clone()),
-                    _ => {}
                 }
             }
-            let mut rng = self.client.rng();
-            while publisher.publish(self.client.items().client(), now, &mut rng).await?.is_some() {}
+            Err(error) => self.found.failed.push((component.clone(), error)),
         }
-        Ok(std::mem::take(&mut self.found))
+        let mut rng = self.client.rng();
+        while publisher.publish(self.client.items().client(), now, &mut rng).await?.is_some() {}
+        Ok(())
     }
 
     /// Publishes what waits, whether or not a batch is full.

@@ -191,6 +191,7 @@ impl Client {
                     match (get.answer(node, index, reply), time) {
                         (Conduct::Lied, _) => self.peers.lied(node),
                         (Conduct::Proper, Some(time)) => self.peers.answered(node, time),
+                        (Conduct::Useless, Some(time)) => self.peers.useless(node, time),
                         (Conduct::Failed, Some(time)) => self.peers.failed(node, time),
                         (_, None) => {}
                     }

@@ -28,8 +28,10 @@ pub(super) struct StripeGet {
 /// What an answer says of the node that gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Conduct {
-    /// It answered properly: with the shard, without one, or with a refusal.
+    /// It gave the shard.
     Proper,
+    /// It has no shard, or refuses: that may be honest, but another node would have been of more use.
+    Useless,
     /// No answer, or nothing that counts.
     Failed,
     /// It signed something else than the shard.
@@ -81,8 +83,8 @@ impl StripeGet {
                     (Answer::Failed, Conduct::Lied)
                 }
             }
-            Some(ReplyBody::Shard { shard: None }) => (Answer::Failed, Conduct::Proper),
-            Some(ReplyBody::Refused { refusal }) => (Answer::Refused(refusal), Conduct::Proper),
+            Some(ReplyBody::Shard { shard: None }) => (Answer::Failed, Conduct::Useless),
+            Some(ReplyBody::Refused { refusal }) => (Answer::Refused(refusal), Conduct::Useless),
             _ => (Answer::Failed, Conduct::Failed),
         };
         self.tally.answer(node, answer);

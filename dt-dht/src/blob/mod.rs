@@ -21,11 +21,22 @@
 //! inconsistently, so that different shards restore different contents, every reader refuses, whichever shards he got. The index is
 //! checked in the same way, and its length follows from the blob's: nothing is left in which two readers could differ.
 //!
+//! # Reading
+//! Any k + 1 of n shards will do, so a reader with a [`Timer`] asks k + 1 nodes: those that answered quickest so far, and of equally quick
+//! ones those that hold the content itself, so that nothing is to be computed. When an answer is late, or is none, the next node is
+//! asked besides. A node that was late or failed is avoided for some hundred stripes, one that signed a wrong shard for ever, as long as
+//! there are others. Without a timer nobody knows what is late: then all are asked at once.
+//!
 //! # Bounds
-//! A [`BlobWriter`] or [`BlobReader`] has at most [`STRIPES_IN_FLIGHT`] stripes under way. In bytes, with n replicas of which k + 1
-//! shards restore a stripe: a writer holds at most 2 × [`STRIPES_IN_FLIGHT`] × n / (k + 1) stripes as messages (those under way, and
-//! those of replicas that lag behind), a reader [`STRIPES_IN_FLIGHT`] of them; besides the working memory of the code (4 stripes at
-//! most) and the index ([`MAX_INDEX_BYTES`] at most, 128 KiB for 1 GiB when k = 1).
+//! At most [`STRIPES_IN_FLIGHT`] stripes of a [`BlobWriter`] or [`BlobReader`] are under way. With n replicas, of which any k + 1 restore a
+//! stripe, and a quorum of q, in bytes:
+//!
+//! - a writer holds the messages of these stripes, each n / (k + 1) stripes long; what n − q slow replicas have still to take, at most two
+//!   shards each beside those under way; and three stripes that are being filled and encoded.
+//! - a reader holds the shards of these stripes, k + 1 of each, or n without a timer.
+//! - both hold the index: 128 KiB for 1 GiB when k = 1, and [`MAX_INDEX_BYTES`] at most.
+//!
+//! The erasure code has 8 MiB of tables besides, once in a process, and as working memory up to 2n / (k + 1) stripes.
 
 mod client;
 mod code;
@@ -48,5 +59,5 @@ pub(crate) use peers::Peers;
 pub(crate) use reference::shard_digest;
 
 /// How many stripes of one blob are under way at once: enough that the network works while the next stripe is computed, few enough
-/// that memory stays below some 20 MB.
+/// that a writer takes some 20 MB.
 pub const STRIPES_IN_FLIGHT: usize = 3;

@@ -78,6 +78,14 @@ impl Peers {
         peer.penalty /= 2;
     }
 
+    /// `node` answered after `time`, but without a shard. That costs little once, but more each time, or a node that withholds could
+    /// stay everybody's first choice by being quick.
+    pub(crate) fn useless(&self, node: PartyId, time: Duration) {
+        let mut peers = self.peers();
+        let peer = peers.entry(node).or_default();
+        peer.penalty = (time.max(peer.penalty).max(DECODING) * 2).min(MAX_PENALTY);
+    }
+
     /// `node` has not answered after `time`, or the transport says that it will not.
     pub(crate) fn failed(&self, node: PartyId, time: Duration) {
         let mut peers = self.peers();

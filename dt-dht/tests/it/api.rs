@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dt_dht::testing::Fault;
 use dt_dht::{
     Client, GetError, Kind, LEASE, Membership, MembershipError, Node, OwnedRecords, PutError, RecordStore,
-    Refusal, ReplyBody, RequestBody, Resilience, StoreError,
+    Refusal, ReplyBody, RequestBody, Resilience, StoreError, encode_stripe,
 };
 use dt_model::testing::identity;
 use dt_model::{Digest, Identity, Signer};
@@ -25,6 +25,12 @@ fn clients_are_shared_between_threads() {
     is_sent(client.put(&record, now));
     is_sent(client.get(record.key, OwnedRecords::check(), now));
     is_sent(client.put_blob(b"x", now));
+    let (mut writer, blob) =
+        (client.write_blob().unwrap(), encode_stripe(b"x", network.membership().resilience()).unwrap().0);
+    is_sent(client.get_blob(&blob, now));
+    is_sent(writer.write(b"x", now));
+    is_sent(writer.finish(now));
+    is_sent(client.read_blob(&blob, 0..1).unwrap().next(now));
 }
 
 #[tokio::test]

@@ -127,7 +127,14 @@ async fn data_shards_are_preferred() {
 #[tokio::test]
 async fn bad_nodes_are_routed_around() {
     for max_faulty in [1u16, 2, 3] {
-        for fault in [Fault::Hanging, Fault::Silent, Fault::Garbage, Fault::CorruptShards] {
+        for fault in [
+            Fault::Hanging,
+            Fault::Silent,
+            Fault::Garbage,
+            Fault::CorruptShards,
+            Fault::WithheldShards,
+            Fault::Refuse(Refusal::NotPermitted),
+        ] {
             let bench = bench(max_faulty);
             let bad = &bench.network.nodes()[..usize::from(max_faulty)];
             bad.iter().for_each(|node| bench.network.corrupt(node, fault));

@@ -126,7 +126,7 @@ async fn lists_below_the_anchor_are_refused() {
     let owner = world.client(Owner);
     owner.revoke(world.twin, party(Auditor), Revocation::Lazy, world.now()).await.unwrap();
     (0..4).for_each(|node| world.corrupt(node, Fault::Stale));
-    let is_rollback = |error: ClientError| matches!(error, ClientError::Item(AclError::Rollback { floor }) if floor.version == 2);
+    let is_rollback = |error: ClientError| matches!(error, ClientError::Item(AclError::Rollback { floor }) if floor.acl.version == 2);
     for who in [Owner, Maintainer, Manufacturer, Auditor] {
         assert!(is_rollback(world.read(who, document).await.unwrap_err()), "{who:?}");
         assert!(is_rollback(world.temperatures(who).await.unwrap_err()), "{who:?}");
