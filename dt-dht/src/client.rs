@@ -179,10 +179,10 @@ pub struct Client {
     transport: Arc<dyn Transport>,
     membership: RwLock<Membership>,
     rng: Mutex<Box<dyn CryptoRng + Send>>,
-    pub(crate) timer: Option<Arc<dyn Timer>>,
-    pub(crate) peers: Peers,
     /// Certificates that hold under the membership.
     pub(crate) remembered: Remembered,
+    pub(crate) timer: Option<Arc<dyn Timer>>,
+    pub(crate) peers: Peers,
 }
 
 impl Client {
@@ -194,15 +194,8 @@ impl Client {
         rng: impl CryptoRng + Send + 'static,
     ) -> Self {
         let (membership, rng) = (RwLock::new(membership), Mutex::new(Box::new(rng) as Box<_>));
-        Self {
-            signer,
-            transport,
-            membership,
-            rng,
-            timer: None,
-            peers: Peers::default(),
-            remembered: Remembered::default(),
-        }
+        let (timer, peers, remembered) = (None, Peers::default(), Remembered::default());
+        Self { signer, transport, membership, rng, timer, peers, remembered }
     }
 
     /// Whose client it is.

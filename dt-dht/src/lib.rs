@@ -94,6 +94,7 @@ mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transport;
+mod upkeep;
 mod validator;
 
 pub use agreement::{
@@ -123,4 +124,9 @@ pub use replica::Replica;
 pub use resilience::{Resilience, TooFewReplicas};
 pub use store::{MemoryStore, RecordStore, Row, StoreError};
 pub use transport::{Clock, InProcess, Transport, TransportError};
+pub use upkeep::{
+    Amount, FoundShard, HandOver, HandOverCertificate, HandOverError, Holding, LEASE, LISTING_HOLDINGS,
+    Listing, Pace, Place, Policy, Quotas, ROW_BYTES, Rate, RequestLimits, Step, Summary, Swept, Upkeep,
+    UpkeepReply, UpkeepReport, UpkeepRequest, Usage,
+};
 pub use validator::{Neighbours, Order, Refusal, Site, Validator};

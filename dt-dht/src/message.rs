@@ -5,7 +5,7 @@ use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp};
 
 use crate::{
     Address, Ballot, BlobRef, Equivocation, Key, LockCertificate, MAX_INDEX_BYTES, Promise, Receipt, Record,
-    Refusal, SettlementCertificate, Shard, Vote,
+    Refusal, SettlementCertificate, Shard, UpkeepReply, UpkeepRequest, Vote,
 };
 
 /// What a party asks of one node. It travels as a [`crate::Parcel`] of the party.
@@ -117,6 +117,11 @@ pub enum RequestBody {
         /// Its version.
         version: u64,
     },
+    /// Of one node to another, to keep what both hold alive and complete.
+    Upkeep {
+        /// What it asks.
+        request: UpkeepRequest,
+    },
 }
 
 /// A record that a quorum accepts as the next one, so that it is decided or may be: what a replica is locked on.
@@ -200,6 +205,11 @@ pub enum ReplyBody {
     Adopted {
         /// The node's settled sequence.
         sequence: u64,
+    },
+    /// To [`RequestBody::Upkeep`].
+    Upkeep {
+        /// The answer.
+        reply: UpkeepReply,
     },
 }
 

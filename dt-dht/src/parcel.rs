@@ -10,7 +10,7 @@ use dt_model::{
 };
 
 use crate::blob::shard_digest;
-use crate::{MAX_MESSAGE_BYTES, Reply, ReplyBody, Request, RequestBody};
+use crate::{MAX_MESSAGE_BYTES, Reply, ReplyBody, Request, RequestBody, UpkeepReply};
 
 /// The bytes of a shard, with their digest. Encoded, and so signed, is the digest alone; the bytes travel in the [`Parcel`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +83,7 @@ impl Carries for Reply {
     fn shard(&mut self) -> Option<&mut Shard> {
         match &mut self.body {
             ReplyBody::Shard { shard } => shard.as_mut(),
+            ReplyBody::Upkeep { reply: UpkeepReply::Shard(Some(found)) } => Some(&mut found.shard),
             _ => None,
         }
     }

@@ -10,9 +10,8 @@ impl Replica {
     pub(super) fn put_shard(
         &self,
         membership: &Membership,
-        blob: BlobRef,
-        index: u16,
-        shard: Shard,
+        sender: &PartyId,
+        (blob, index, shard): (BlobRef, u16, Shard),
         now: Timestamp,
     ) -> Result<ReplyBody, Refusal> {
         if !blob.fits(membership.resilience()) {
@@ -23,27 +22,22 @@ impl Replica {
         if !blob.names(index, &shard) {
             return Err(Refusal::Inconsistent);
         }
-        let _held = self.lock(&address);
-        let row = ShardRow { blob, index, leased: now, bytes: shard.into_bytes() };
-        self.rows().write(shard_key(&address, index), &row).map_err(unavailable)?;
+        self.keep_shard(&blob, index, shard.into_bytes(), *sender, now)?;
         Ok(ReplyBody::ShardStored)
     }
 
     pub(super) fn renew_shard(
         &self,
         membership: &Membership,
-        blob: &Address,
-        index: u16,
+        sender: &PartyId,
+        (blob, index): (&Address, u16),
         now: Timestamp,
     ) -> Result<ReplyBody, Refusal> {
         self.require_place(membership, blob, index)?;
-        let _held = self.lock(blob);
-        let key = shard_key(blob, index);
-        let Some(row) = self.rows().read::<ShardRow>(&key).map_err(unavailable)? else {
+        let Some(row) = self.rows().read::<ShardRow>(&shard_key(blob, index)).map_err(unavailable)? else {
             return Ok(ReplyBody::Shard { shard: None });
         };
-        let row = ShardRow { leased: now.max(row.leased), ..row };
-        self.rows().write(key, &row).map_err(unavailable)?;
+        self.keep_shard(&row.blob, index, row.bytes, *sender, now)?;
         Ok(ReplyBody::ShardStored)
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use dt_dht::testing::Fault;
 use dt_dht::{
-    Client, GetError, Kind, Membership, MembershipError, Node, OwnedRecords, PutError, RecordStore, Refusal,
-    ReplyBody, RequestBody, Resilience, StoreError, encode_stripe,
+    Client, GetError, Kind, LEASE, Membership, MembershipError, Node, OwnedRecords, PutError, RecordStore,
+    Refusal, ReplyBody, RequestBody, Resilience, StoreError, encode_stripe,
 };
 use dt_model::testing::identity;
 use dt_model::{Digest, Identity, Signer};
@@ -86,10 +86,11 @@ async fn the_same_again_renews_the_lease() {
     let writer = client(&network, WRITER);
     let record = owned("a", 1, "x");
     let first = writer.put(&record, network.now()).await.unwrap();
+    // The lease is the address's. It is written once in a period of some days.
     let rows =
-        |index: usize| network.replica(&network.nodes()[index].party()).store().scan(b"r", None, 10).unwrap();
+        |index: usize| network.replica(&network.nodes()[index].party()).store().scan(b"l", None, 10).unwrap();
     let before = rows(0);
-    network.advance(Duration::from_secs(3600));
+    network.advance(LEASE / 32);
     let second = writer.put(&record, network.now()).await.unwrap();
     assert_ne!(first, second, "the receipts carry the new time");
     second.verify_for(network.membership(), &record).unwrap();

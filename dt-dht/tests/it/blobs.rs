@@ -283,11 +283,11 @@ fn a_lease_is_renewed_without_the_shard() {
     let body = RequestBody::PutShard { blob: blob.clone(), index: 0, shard: shards[0].clone().into() };
     assert_eq!(ask(&network, WRITER, &replicas[0], body), ReplyBody::ShardStored);
     let rows =
-        |node: &dt_model::Identity| network.replica(&node.party()).store().scan(b"s", None, 9).unwrap();
+        |node: &dt_model::Identity| network.replica(&node.party()).store().scan(b"l", None, 9).unwrap();
     let before = rows(&replicas[0]);
     assert_eq!(renew(0, 0), ReplyBody::ShardStored);
     assert_eq!(rows(&replicas[0]), before, "the clock stood still");
-    network.advance(core::time::Duration::from_secs(60));
+    network.advance(dt_dht::LEASE / 32);
     assert_eq!(renew(0, 0), ReplyBody::ShardStored);
     assert_ne!(rows(&replicas[0]), before);
     assert_eq!(renew(0, 1), refused(Refusal::NotAReplica));

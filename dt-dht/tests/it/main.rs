@@ -16,4 +16,5 @@ mod simulation;
 mod spy;
 mod streams;
 mod support;
+mod upkeep;
 mod vectors;

@@ -120,7 +120,7 @@ fn placement() {
     assert_eq!(replicas.into_iter().map(seeds).collect::<Vec<_>>(), PLACEMENT);
 }
 
-/// The rows of a replica: a record, evidence, a shard, and the totals.
+/// The rows of a replica: evidence, two addresses, a record, a shard, the totals, and what is stored for the writer.
 #[test]
 fn rows() {
     let membership = membership(4);
@@ -177,22 +177,31 @@ const SHARDS: &str = "636f6e74656e740077a14fd971a055ad";
 const SEALED: &str = "7ff21e22b82a111ac8ec734d3939476624fbcecde9e0ec38ea376429";
 const SEALED_TWO_CHUNKS: &str = "8aff11614af16addb4a114208ac13caa690b906bd5d95d471823e07b52badc4d";
 const PLACEMENT: [u64; 4] = [106, 101, 102, 108];
-const ROWS: [(&str, &str); 4] = [
+const ROWS: [(&str, &str); 7] = [
     (
         "6593efc4ecf7aa8f3914065ce108f9ec265f1ffb8311a53a4a1f11727da2ea1d156f776e640000000000000000",
         "3909b0858956d921a0445cee26947a8fcf5b24b0e9decafef2fd0d46da0adb74",
     ),
     (
+        "6c698fad79b0b06b0be7f8775332f8e4df01c59cedbff5989476de206f8f9d2438",
+        "fb9038d54822032b5e5abef5f58673ca887bceacbaa9e4d2328fa264c1883e80",
+    ),
+    (
+        "6c93efc4ecf7aa8f3914065ce108f9ec265f1ffb8311a53a4a1f11727da2ea1d15",
+        "f7148dcab71ab4a1b1cd5ab43a2fdcf0ebe0fe4627c73e75b2579d279e481d4d",
+    ),
+    (
         "7293efc4ecf7aa8f3914065ce108f9ec265f1ffb8311a53a4a1f11727da2ea1d156f776e640000000000000000",
-        "464d8b0fa2ffdf80164000934c5f0f55827b47318921297bf731ddb84c805c88",
+        "3e691cda013dc13a228d95e1097780001ccf4444f0874749400784f2bfb7754d",
     ),
     (
         "73698fad79b0b06b0be7f8775332f8e4df01c59cedbff5989476de206f8f9d24380000",
-        "c5e0a8129772209d335ae974eabc24d142a80915cdbf80acc547935453c3a921",
+        "dcf16e2fb6b303ef329dd4074cc3b5fdf24c4af40aedd5e539a8499507a3a5fc",
     ),
+    ("74", "4d6eeecfb18ec30b3694f018a3eb6ca5b50b6db0df809b48ad78aebb94a60e9c"),
     (
-        "74",
-        "7d2ec9cdbc37c4e479dc5c0b5c75d2551cb23f03050b282b351f67dc42b32fb4030000000000000021d1580c5571a7b5edec571acdea5704a3712ae3b6bcdbc32c56017efd903d43",
+        "7513441ddf2eb8bd532b1b85713e2cd0ae12936fb222feee3ae44095af355f7877",
+        "7712d9aa747ab9e0c4f5aa24330c8588e15aa2143e70f35d16197c7f5e2921d9",
     ),
 ];
 
