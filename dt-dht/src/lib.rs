@@ -78,6 +78,7 @@ mod client;
 mod equivocation;
 mod membership;
 mod message;
+mod operation;
 mod owned;
 mod quorum;
 mod record;

@@ -167,3 +167,30 @@ pub enum Refusal {
     #[error("the replica's store failed")]
     Unavailable,
 }
+
+impl Refusal {
+    /// Whether it says something of the record that was offered, and not only of who asked, when, or how the replica is.
+    pub(crate) const fn is_about_the_record(self) -> bool {
+        match self {
+            Self::Malformed
+            | Self::WrongAddress
+            | Self::NotPermitted
+            | Self::Stale { .. }
+            | Self::Gap { .. }
+            | Self::Conflict
+            | Self::Superseded
+            | Self::Inconsistent => true,
+            Self::UnknownKind
+            | Self::UnknownParty
+            | Self::NotAReplica
+            | Self::Outdated
+            | Self::OtherOrder
+            | Self::Settled { .. }
+            | Self::Behind { .. }
+            | Self::Outbid { .. }
+            | Self::Rank
+            | Self::Unproven
+            | Self::Unavailable => false,
+        }
+    }
+}

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use dt_model::{Digest, Envelope, OpenError, PartyId, Signed, Signer, Timestamp, codec};
 
+use crate::agreement::{Attempt, Remembered};
 use crate::message::request_digest;
 use crate::rows::{Rows, RowsError};
 use crate::{
@@ -35,6 +36,8 @@ pub struct Replica {
     /// One lock per group of addresses: a record is judged and stored before the next one at its address is.
     locks: [Mutex<()>; LOCKS],
     totals: Mutex<()>,
+    /// Certificates that hold under the membership.
+    remembered: Remembered,
 }
 
 /// Enough that requests for different addresses seldom wait for each other.
@@ -58,6 +61,7 @@ impl Replica {
             validators,
             locks: [const { Mutex::new(()) }; LOCKS],
             totals: Mutex::new(()),
+            remembered: Remembered::default(),
         }
     }
 
@@ -82,6 +86,7 @@ impl Replica {
     /// Judges further requests under `membership`.
     pub fn update_membership(&self, membership: Membership) {
         *self.membership.write().unwrap_or_else(PoisonError::into_inner) = membership;
+        self.remembered.clear();
     }
 
     /// Carries out a request, and gives the signed reply. It is empty only if the node's signer fails.
@@ -144,12 +149,17 @@ impl Replica {
                 self.put_shard(membership, blob, index, bytes, now)
             }
             RequestBody::GetShard { blob, index } => self.get_shard(membership, &blob, index),
-            RequestBody::GetState { .. }
-            | RequestBody::Propose { .. }
-            | RequestBody::Commit { .. }
-            | RequestBody::Adopt { .. }
-            | RequestBody::Promise { .. }
-            | RequestBody::GetPast { .. } => Err(Refusal::Unavailable),
+            RequestBody::GetState { address } => self.state(membership, &address, &sender, now),
+            RequestBody::Propose { sequence, ballot, record, promises } => {
+                let proposal = agreed::Proposal { sequence, ballot, record, promises };
+                self.propose(membership, proposal, &sender, now)
+            }
+            RequestBody::Commit { record, certificate } => self.commit(membership, record, certificate, now),
+            RequestBody::Adopt { certificate, records } => self.adopt(membership, certificate, records, now),
+            RequestBody::Promise { address, sequence, ballot } => {
+                self.promise(membership, Attempt { address, sequence, ballot }, &sender, now)
+            }
+            RequestBody::GetPast { key, version } => self.past(membership, &key, version, &sender, now),
         }
     }
 
