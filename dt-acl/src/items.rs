@@ -389,7 +389,7 @@ impl Items {
         let refusal = match self.client.settle(record, now).await {
             Ok(settled) => return ItemState::of(item, &settled, None),
             Err(PutError::Refused(refusal)) => refusal,
-            Err(source @ PutError::NoQuorum { .. }) => {
+            Err(source @ (PutError::NoQuorum { .. } | PutError::Contended { .. })) => {
                 return Err(AclError::InDoubt { record: Box::new(record.clone()), source });
             }
             Err(other) => return Err(other.into()),

@@ -1,14 +1,21 @@
 //! What attackers try with keys and time on their side: lying nodes, removed readers and writers, keys and wraps out of place.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
 use dt_acl::testing::{sign_acl, write};
 use dt_acl::{
-    AclError, AclRecord, Change, ChangeError, Corrupt, Data, Entry, Floor, History, ItemId, ItemName,
-    KeyError, Keyring, Revocation, Rights,
+    AclError, AclRecord, Change, ChangeError, Corrupt, Data, DataRef, Entry, Floor, History, ItemId,
+    ItemName, Items, KeyError, Keyring, Revocation, Rights,
 };
-use dt_dht::Refusal;
 use dt_dht::testing::Fault;
+use dt_dht::{Client, MAX_MESSAGE_BYTES, Refusal, Request, RequestBody, Transport, TransportError};
 use dt_model::testing::{SeedRng, identity};
-use dt_model::{ContentHash, Digest, Domain, EncryptionKey, Identity, Secret, Signer, SignerError, codec};
+use dt_model::{
+    ContentHash, Digest, Domain, EncryptionKey, Envelope, Identity, PartyId, Secret, Signer, SignerError,
+    codec,
+};
 
 use crate::common::{at, first, grantee, items, network};
 use crate::forge::{RawAcl, RawData, opened, raw_next, shelf};
@@ -61,21 +68,72 @@ async fn one_node_lies_in_every_way_it_can() {
     }
 }
 
-/// Even if all replicas were rolled back, whoever knows of the newer list is not deceived.
+/// Nodes that have gone back to what they had before, and learn nothing new: what they are is another network of the same nodes.
+struct RolledBack {
+    nodes: Vec<PartyId>,
+    before: Arc<dyn Transport>,
+    now: Arc<dyn Transport>,
+}
+
+#[async_trait]
+impl Transport for RolledBack {
+    async fn request(&self, node: &PartyId, request: Bytes) -> Result<Bytes, TransportError> {
+        if !self.nodes.contains(node) {
+            return self.now.request(node, request).await;
+        }
+        let opened: Envelope<Request> = codec::decode(&request, MAX_MESSAGE_BYTES).unwrap();
+        match opened.open().unwrap().body {
+            RequestBody::Adopt { .. } => Err(TransportError::TimedOut(*node)),
+            _ => self.before.request(node, request).await,
+        }
+    }
+}
+
+/// As many nodes as may lie show the list of before a revocation, with its certificate: nobody believes them. All of them together are
+/// believed, but not by whoever knows of the newer list or the newer data.
 #[tokio::test]
-async fn a_rollback_of_all_replicas_is_noticed_below_the_floor() {
-    let (net, mut rng) = (network(1, 4), SeedRng::new(2));
-    let owner = items(&net, 0);
-    let item =
-        owner.create("log", &[grantee(1, Rights::READ)], net.now(), &mut rng).await.unwrap().acl.item();
-    owner.write(item, b"one", net.now(), &mut rng).await.unwrap();
-    let revoked =
-        owner.revoke(item, identity(1).party(), Revocation::Lazy, net.now(), &mut rng).await.unwrap();
-    net.nodes().iter().for_each(|node| net.corrupt(node, Fault::Stale));
-    assert_eq!(owner.read(item, None, net.now()).await.unwrap().acl.version, 1, "four liars deceive");
-    let floor = Floor::from(&revoked.state);
-    let read = owner.read(item, Some(floor), net.now()).await;
-    assert!(matches!(read, Err(AclError::Rollback { floor: known }) if known == floor));
+async fn what_was_rolled_back_is_not_believed() {
+    for (max_faulty, nodes) in [(1, 4), (2, 7)] {
+        let (net, before, mut rng) =
+            (network(max_faulty, nodes), network(max_faulty, nodes), SeedRng::new(2));
+        let readers = [grantee(1, Rights::READ), grantee(2, Rights::READ)];
+        let first = items(&net, 0).create("log", &readers, net.now(), &mut rng).await.unwrap();
+        let item = first.acl.item();
+        items(&before, 0).resubmit(first.acl.signed(), net.now()).await.unwrap();
+        items(&net, 0).write(item, b"one", net.now(), &mut rng).await.unwrap();
+        let one = items(&net, 0).state(item, None, net.now()).await.unwrap();
+        items(&before, 0).resubmit(one.data.as_ref().unwrap().signed(), net.now()).await.unwrap();
+        let gone = identity(1).party();
+        let revoked = items(&net, 0).revoke(item, gone, Revocation::Lazy, net.now(), &mut rng).await.unwrap();
+        items(&net, 0).write(item, b"two", net.now(), &mut rng).await.unwrap();
+
+        let replicas: Vec<_> = net.replicas(&item.address()).iter().map(|node| node.party()).collect();
+        let reader = |party: u64, rolled_back: &[PartyId]| {
+            let transport = RolledBack {
+                nodes: rolled_back.to_vec(),
+                before: before.faulty().clone(),
+                now: net.faulty().clone(),
+            };
+            let (signer, membership) = (Arc::new(identity(party)), net.membership().clone());
+            Items::new(Arc::new(Client::new(signer, Arc::new(transport), membership, SeedRng::new(party))))
+        };
+        for at in 0..replicas.len() {
+            let liars: Vec<_> = replicas.iter().cycle().skip(at).take(max_faulty.into()).copied().collect();
+            let opened = reader(2, &liars).read(item, None, net.now()).await.unwrap();
+            assert_eq!((&**opened.plaintext, opened.acl.version), (&b"two"[..], 2));
+            let refused = reader(1, &liars).read(item, None, net.now()).await;
+            assert!(matches!(refused, Err(AclError::NotAReader(_))), "{refused:?}");
+        }
+        let deceived = reader(2, &replicas);
+        assert_eq!(deceived.acl(item, None, net.now()).await.unwrap(), first.acl);
+        let list = Floor::from(revoked.state.acl.reference());
+        let data = Floor { data: Some(DataRef { counter: 2, digest: Digest::ZERO }), ..Floor::from(&one) };
+        for floor in [list, data] {
+            let read = deceived.read(item, Some(floor), net.now()).await;
+            assert!(matches!(read, Err(AclError::Rollback { floor: known }) if known == floor));
+        }
+        assert!(deceived.state(item, Some(Floor::from(&one)), net.now()).await.is_ok());
+    }
 }
 
 #[test]

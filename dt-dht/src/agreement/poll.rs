@@ -121,6 +121,7 @@ impl<Q: Question> Operation for Poll<Q> {
     fn outcome(&mut self) -> Option<Self::Outcome> {
         match self.tally.verdict() {
             Verdict::Pending => None,
+            // A driver that has its answer may ask again, for what has come in meanwhile.
             Verdict::Reached => Some(Ok(self.yes.clone())),
             Verdict::Refused(_) | Verdict::Failed => Some(self.unfinished()),
         }
