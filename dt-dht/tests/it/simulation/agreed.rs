@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use dt_dht::testing::simulator::{
-    Conditions, Dice, Durability, History, Host, OperationId, Recorder, Seen, Setup, Simulation, Tally,
-    for_seeds,
+    Conditions, Dice, Durability, History, Host, Misdeed, OperationId, Recorder, Seen, Setup, Simulation,
+    Tally, for_seeds,
 };
 use dt_dht::{
     Address, Client, GetError, Key, Kind, Order, PutError, Record, Refusal, Resilience, Settled, Site, Slot,
@@ -148,7 +148,8 @@ fn agreed() {
 #[test]
 fn beyond_k() {
     let caught = (0..300).any(|seed| {
-        let setup = Setup { byzantine: 2, ..setup(Resilience::tolerating(1).unwrap()) };
+        let misdeeds = vec![Misdeed::TwoFaced, Misdeed::VotesForAll, Misdeed::Frozen];
+        let setup = Setup { byzantine: 2, misdeeds, ..setup(Resilience::tolerating(1).unwrap()) };
         let conditions = Conditions::draw(&mut Dice::new(seed));
         let mut run = Run::new(seed, Setup { conditions, ..setup });
         run.storm().is_ok() && run.recorder.history().check_steps().is_err()
