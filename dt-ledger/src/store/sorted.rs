@@ -3,9 +3,9 @@
 //! Where a table is larger than the caches, a search costs what it touches. This one touches the eight bytes of some keys, which are one
 //! piece of memory, and beyond these only keys that they do not tell apart.
 
-use crate::store::sorted::prefix::Prefix;
-
 mod prefix;
+
+use crate::store::sorted::prefix::Prefix;
 
 /// What has a key.
 pub(super) trait Keyed {
