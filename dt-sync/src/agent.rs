@@ -142,40 +142,66 @@ impl Agent {
     /// Takes what the sensors have measured, holds it against the specification, and publishes the batches that are due.
     ///
     /// # Errors
-    /// [`AgentError`]; a reading that was not taken is asked for again, and what was found already is told by the next pull.
+    /// [`AgentError`]: the first of them; the other sensors' readings are taken nevertheless, so that one sensor that is out of order
+    /// silences no other. A reading that was not taken is asked for again, and what was found already is told by the next pull.
     pub async fn pull(&mut self, now: Timestamp) -> Result<Pulled, AgentError> {
         self.follow(now).await?;
         let specification = self.client.ledger().specification(&self.twin)?;
-        for (component, publisher) in &mut self.feeds {
-            let last = publisher.last_time();
-            for reading in self.device.samples(component, last).await? {
-                publisher.append(Entry::new(reading.time, codec::encode(&reading)), now)?;
-                self.found.readings += 1;
-                match anomaly::check(&specification, component, &reading) {
-                    Some(anomaly) if self.anomalous.insert(component.clone()) => {
-                        self.found.anomalies.push(anomaly);
-                    }
-                    None if self.anomalous.remove(component) => self.found.recovered.push(component.clone()),
-                    _ => {}
-                }
+        let mut failed = None;
+        for component in self.feeds.keys().cloned().collect::<Vec<_>>() {
+            let pulled = self.pull_sensor(&specification, &component, now).await;
+            // What was appended before the sensor failed is published all the same.
+            let published = self.publish_due(&component, now).await;
+            if let Err(error) = pulled.and(published) {
+                failed.get_or_insert(error);
             }
-            let mut rng = self.client.rng();
-            while publisher.publish(self.client.items().client(), now, &mut rng).await?.is_some() {}
         }
-        Ok(std::mem::take(&mut self.found))
+        failed.map_or_else(|| Ok(std::mem::take(&mut self.found)), Err)
+    }
+
+    /// Takes what one sensor has measured.
+    async fn pull_sensor(
+        &mut self,
+        specification: &dt_aml::Document,
+        component: &ComponentId,
+        now: Timestamp,
+    ) -> Result<(), AgentError> {
+        let Some(publisher) = self.feeds.get_mut(component) else { return Ok(()) };
+        for reading in self.device.samples(component, publisher.last_time()).await? {
+            publisher.append(Entry::new(reading.time, codec::encode(&reading)), now)?;
+            self.found.readings += 1;
+            match anomaly::check(specification, component, &reading) {
+                Some(anomaly) if self.anomalous.insert(component.clone()) => {
+                    self.found.anomalies.push(anomaly);
+                }
+                None if self.anomalous.remove(component) => self.found.recovered.push(component.clone()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes the batches of one feed that are due.
+    async fn publish_due(&mut self, component: &ComponentId, now: Timestamp) -> Result<(), AgentError> {
+        let Some(publisher) = self.feeds.get_mut(component) else { return Ok(()) };
+        let mut rng = self.client.rng();
+        while publisher.publish(self.client.items().client(), now, &mut rng).await?.is_some() {}
+        Ok(())
     }
 
     /// Publishes what waits, whether or not a batch is full.
     ///
     /// # Errors
-    /// [`AgentError`].
+    /// [`AgentError`]: the first of them; the other feeds are published nevertheless.
     pub async fn flush(&mut self, now: Timestamp) -> Result<(), AgentError> {
         self.follow(now).await?;
-        let mut rng = self.client.rng();
+        let (mut rng, mut failed) = (self.client.rng(), None);
         for publisher in self.feeds.values_mut() {
-            publisher.flush(self.client.items().client(), now, &mut rng).await?;
+            if let Err(error) = publisher.flush(self.client.items().client(), now, &mut rng).await {
+                failed.get_or_insert(error);
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Puts the heads of all feeds under the ledger's protection, in one transaction.

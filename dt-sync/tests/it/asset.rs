@@ -137,6 +137,9 @@ impl Device for Asset {
 
     async fn samples(&self, component: &ComponentId, after: Timestamp) -> Result<Vec<Reading>, DeviceError> {
         let inside = self.inside();
+        if let Some(error) = inside.broken.get(component) {
+            return Err(error.clone());
+        }
         let unknown = || DeviceError::UnknownComponent(component.clone());
         let samples = inside.samples.get(component).ok_or_else(unknown)?;
         Ok(samples.iter().filter(|reading| reading.time > after).cloned().collect())
