@@ -1,7 +1,7 @@
 //! Proof of storage: a replica's receipt, and the certificate that a quorum of receipts makes.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use dt_model::{Digest, Domain, Envelope, Message, OpenError, PartyId, Signed, Timestamp};
+use dt_model::{Digest, Domain, Envelope, Message, OpenError, PartyId, Signed, Timestamp, codec};
 use thiserror::Error;
 
 use crate::{Key, Membership, Record};
@@ -112,35 +112,45 @@ impl QuorumCertificate {
     fn open(&self, membership: &Membership) -> Result<Receipt, CertificateError> {
         let needed = membership.resilience().quorum();
         let too_few = CertificateError::TooFew { receipts: self.receipts.len(), needed };
-        if self.receipts.len() < needed {
-            return Err(too_few);
+        let Some(first) = self.receipts.first() else { return Err(too_few) };
+        let claim: Receipt = codec::decode(first.body(), Receipt::MAX_BYTES).map_err(OpenError::from)?;
+        if claim.network != membership.network() {
+            return Err(CertificateError::OtherMembership);
         }
-        if let Some(pair) = self.receipts.windows(2).find(|pair| pair[0].signer() >= pair[1].signer()) {
-            return Err(CertificateError::DuplicateNode(pair[1].signer()));
-        }
-        let mut agreed: Option<Signed<Receipt>> = None;
-        let mut replicas = Vec::new();
+        let groups =
+            membership.groups_in(claim.epoch, &claim.key.address).ok_or(CertificateError::OtherMembership)?;
+        check_signers(&groups, needed, self.receipts.iter().map(Envelope::signer))?;
         for envelope in &self.receipts {
-            let node = envelope.signer();
-            let first = agreed.is_none();
             let receipt = envelope.clone().open()?;
-            if receipt.network != membership.network() || receipt.epoch != membership.epoch() {
-                return Err(CertificateError::OtherMembership);
-            }
-            if first {
-                replicas = membership.replicas(&receipt.key.address);
-            }
-            if !replicas.contains(&node) {
-                return Err(CertificateError::NotAReplica(node));
-            }
-            match &agreed {
-                Some(agreed) if !agreed.agrees_with(&receipt) => {
-                    return Err(CertificateError::Disagreement(node));
-                }
-                Some(_) => {}
-                None => agreed = Some(receipt),
+            if !receipt.agrees_with(&claim) {
+                return Err(CertificateError::Disagreement(envelope.signer()));
             }
         }
-        agreed.map(Signed::into_value).ok_or(too_few)
+        Ok(claim)
     }
+}
+
+/// Whether `signers` are sorted, distinct, all of the groups of replicas, and at least `needed` of each group.
+pub(crate) fn check_signers(
+    groups: &[Vec<PartyId>],
+    needed: usize,
+    signers: impl Iterator<Item = PartyId> + Clone,
+) -> Result<(), CertificateError> {
+    let mut last = None;
+    for signer in signers.clone() {
+        if last.is_some_and(|last| last >= signer) {
+            return Err(CertificateError::DuplicateNode(signer));
+        }
+        if !groups.iter().any(|group| group.contains(&signer)) {
+            return Err(CertificateError::NotAReplica(signer));
+        }
+        last = Some(signer);
+    }
+    for group in groups {
+        let receipts = signers.clone().filter(|signer| group.contains(signer)).count();
+        if receipts < needed {
+            return Err(CertificateError::TooFew { receipts, needed });
+        }
+    }
+    Ok(())
 }

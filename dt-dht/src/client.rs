@@ -10,7 +10,9 @@ use futures_util::{FutureExt, Stream};
 use rand_core::CryptoRng;
 use thiserror::Error;
 
+use crate::agreement::Remembered;
 use crate::blob::{BlobError, decode_blob, encode_blob};
+use crate::operation::{Operation, Outgoing};
 use crate::quorum::write_back_answer;
 use crate::tally::{Answer, Tally, Verdict};
 use crate::{
@@ -34,6 +36,13 @@ pub enum PutError {
         needed: usize,
         /// Who refused, and why. The others did not answer, or nothing that counts.
         refusals: Vec<(PartyId, Refusal)>,
+    },
+    /// Others propose here all the time, or left a proposal that stands for a while yet: the record may be settled still, or not. To try
+    /// again is safe.
+    #[error("others contend for sequence {sequence}")]
+    Contended {
+        /// The sequence that could not be settled.
+        sequence: u64,
     },
     /// The blob is too long. (A record that is too long cannot be signed.)
     #[error("{size} bytes are more than the limit of {limit}")]
@@ -82,6 +91,12 @@ pub enum GetError {
         /// The other.
         second: Box<Signed<Record>>,
     },
+    /// A record may have been settled that cannot be finished now: others contend for it. To try again is safe.
+    #[error("others contend for sequence {sequence}")]
+    Contended {
+        /// The sequence whose record is not known yet.
+        sequence: u64,
+    },
     /// The blob cannot be restored: too few shards, or a bad encoding.
     #[error(transparent)]
     Blob(#[from] BlobError),
@@ -98,6 +113,25 @@ pub enum GetError {
     Signer(#[from] SignerError),
 }
 
+impl From<GetError> for PutError {
+    /// What has to be read before it can be written could not be read.
+    fn from(error: GetError) -> Self {
+        match error {
+            GetError::Refused(refusal) => Self::Refused(refusal),
+            GetError::NoQuorum { replies, needed, refusals } => {
+                Self::NoQuorum { receipts: replies, needed, refusals }
+            }
+            GetError::Contended { sequence } => Self::Contended { sequence },
+            GetError::Signer(error) => Self::Signer(error),
+            GetError::Blob(error) => Self::Blob(error),
+            GetError::Unacceptable(refusal) => Self::Refused(refusal),
+            GetError::OtherResilience { .. } | GetError::Equivocation(_) | GetError::Conflict { .. } => {
+                Self::Refused(Refusal::Conflict)
+            }
+        }
+    }
+}
+
 impl PutError {
     pub(crate) fn no_quorum(tally: &Tally) -> Self {
         Self::NoQuorum { receipts: tally.good(), needed: tally.needed(), refusals: tally.refusals() }
@@ -111,7 +145,7 @@ impl GetError {
 }
 
 /// A node and its reply, if one came that counts.
-type Answered = (PartyId, Option<ReplyBody>);
+pub(crate) type Answered = (PartyId, Option<ReplyBody>);
 
 /// Reads and writes as one party.
 ///
@@ -143,6 +177,8 @@ pub struct Client {
     transport: Arc<dyn Transport>,
     membership: RwLock<Membership>,
     rng: Mutex<Box<dyn CryptoRng + Send>>,
+    /// Certificates that hold under the membership.
+    pub(crate) remembered: Remembered,
 }
 
 impl Client {
@@ -154,7 +190,7 @@ impl Client {
         rng: impl CryptoRng + Send + 'static,
     ) -> Self {
         let (membership, rng) = (RwLock::new(membership), Mutex::new(Box::new(rng) as Box<_>));
-        Self { signer, transport, membership, rng }
+        Self { signer, transport, membership, rng, remembered: Remembered::default() }
     }
 
     /// Whose client it is.
@@ -172,6 +208,7 @@ impl Client {
     /// Makes further requests under `membership`; those under way finish under the former.
     pub fn update_membership(&self, membership: Membership) {
         *self.membership.write().unwrap_or_else(PoisonError::into_inner) = membership;
+        self.remembered.clear();
     }
 
     /// Stores `record` at a quorum of the replicas of its address.
@@ -220,12 +257,20 @@ impl Client {
         }
         // What has come in by now is taken into account, so that laggards are found and repaired.
         take_ready(&mut replies, |(node, reply)| quorum.answer(node, reply, check));
-        drop(replies);
-        let Some(winner) = quorum.winner()? else {
-            return Ok(None);
-        };
-        self.write_back(&membership, &quorum, &winner, now).await?;
-        Ok(Some(winner))
+        while let Some(winner) = quorum.winner()? {
+            let write_back = self.write_back(&membership, &quorum, &winner, now).await?;
+            if write_back.verdict() == Verdict::Reached {
+                return Ok(Some(winner));
+            }
+            // If it cannot have been written, what was written instead is among the answers of all.
+            while let Some((node, reply)) = replies.next().await {
+                quorum.answer(node, reply, check);
+            }
+            if !quorum.skip(&winner, &write_back) {
+                return Err(GetError::no_quorum(&write_back));
+            }
+        }
+        Ok(None)
     }
 
     /// Stores `content`, which the caller has sealed, as a blob: one shard at each replica of its address.
@@ -241,7 +286,7 @@ impl Client {
             other => PutError::Blob(other),
         })?;
         let replicas = membership.replicas(&blob.address());
-        let mut tally = Tally::new(&membership, replicas.iter().copied());
+        let mut tally = Tally::new(&membership, &blob.address());
         let body =
             |index, shard: Vec<u8>| RequestBody::PutShard { blob: blob.clone(), index, bytes: shard.into() };
         let bodies = (0..).zip(&replicas).zip(shards);
@@ -279,7 +324,7 @@ impl Client {
             .collect();
         let mut replies = self.send_all(&membership, bodies, now)?;
         let mut sound: Vec<(u16, Bytes)> = Vec::new();
-        let mut tally = Tally::new(&membership, replicas.iter().copied());
+        let mut tally = Tally::new(&membership, &address);
         while sound.len() < blob.data_shards() {
             let Some((node, reply)) = replies.next().await else { break };
             let index =
@@ -303,15 +348,15 @@ impl Client {
         Ok(decode_blob(blob, shards)?.into())
     }
 
-    /// Brings laggards up to date until a quorum holds `winner`.
+    /// Brings laggards up to date until a quorum holds `winner`, or cannot.
     async fn write_back(
         &self,
         membership: &Membership,
         quorum: &GetQuorum,
         winner: &Signed<Record>,
         now: Timestamp,
-    ) -> Result<(), GetError> {
-        let mut tally = quorum.write_back_tally(membership, winner);
+    ) -> Result<Tally, SignerError> {
+        let mut tally = quorum.write_back_tally(winner);
         let expected = PutQuorum::new(membership, winner);
         let mut chains: FuturesUnordered<_> = quorum
             .write_backs(winner)
@@ -321,13 +366,10 @@ impl Client {
         while tally.verdict() == Verdict::Pending {
             let Some(sent) = chains.next().await else { break };
             let (node, reply) = sent?;
-            tally.answer(node, write_back_answer(&expected, node, reply.as_ref()));
+            tally.answer(node, write_back_answer(quorum, &expected, node, reply.as_ref()));
         }
         take_ready(&mut chains, drop);
-        match tally.verdict() {
-            Verdict::Reached => Ok(()),
-            Verdict::Refused(_) | Verdict::Failed | Verdict::Pending => Err(GetError::no_quorum(&tally)),
-        }
+        Ok(tally)
     }
 
     /// Sends a laggard the records it lacks, in order; its answer to the last one.
@@ -346,8 +388,48 @@ impl Client {
         Ok((chain.node, last))
     }
 
+    /// Carries out `operation`: sends what it asks for, and feeds it the replies, until it has an outcome. What is under way then is
+    /// delivered, but not waited for.
+    pub(crate) async fn drive<O: Operation>(
+        &self,
+        membership: &Membership,
+        mut operation: O,
+        now: Timestamp,
+    ) -> Result<O::Outcome, SignerError> {
+        let mut replies = FuturesUnordered::new();
+        loop {
+            for (node, body) in operation.requests() {
+                replies.push(self.exchange(self.call(membership, node, body, now)?));
+            }
+            if let Some(outcome) = operation.outcome() {
+                take_ready(&mut replies, |(node, reply)| operation.answer(node, reply));
+                return Ok(operation.outcome().unwrap_or(outcome));
+            }
+            match replies.next().await {
+                Some((node, reply)) => operation.answer(node, reply),
+                None => return Ok(operation.unfinished()),
+            }
+        }
+    }
+
+    /// Sends requests whose replies do not matter.
+    pub(crate) fn announce(
+        &self,
+        membership: &Membership,
+        requests: Vec<Outgoing>,
+        now: Timestamp,
+    ) -> Result<(), SignerError> {
+        take_ready(&mut self.send_all(membership, requests, now)?, drop);
+        Ok(())
+    }
+
+    /// A random number below `limit`.
+    pub(crate) fn draw(&self, limit: u32) -> u32 {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).next_u32() % limit.max(1)
+    }
+
     /// Signs all requests, and gives the replies as they come; `None` for a reply that did not, or does not count.
-    fn send_all<'a>(
+    pub(crate) fn send_all<'a>(
         &'a self,
         membership: &Membership,
         bodies: Vec<(PartyId, RequestBody)>,

@@ -69,6 +69,7 @@
 //! # }).unwrap().unwrap();
 //! ```
 
+mod agreement;
 mod audit;
 mod blob;
 mod call;
@@ -77,6 +78,7 @@ mod client;
 mod equivocation;
 mod membership;
 mod message;
+mod operation;
 mod owned;
 mod quorum;
 mod record;
@@ -93,6 +95,10 @@ pub mod testing;
 mod transport;
 mod validator;
 
+pub use agreement::{
+    AddressState, Ballot, LockCertificate, MAX_AGREED_SLOTS, MAX_ROUND_STEP, Phase, Promise, Settled,
+    SettlementCertificate, StateEntry, Vote,
+};
 pub use audit::{RowDamage, RowKey, StoreDamage, StoreReport, verify_store};
 pub use blob::{BlobError, BlobRef, MAX_BLOB_BYTES, decode_blob, encode_blob};
 pub use call::{Call, ReplyError};
@@ -101,7 +107,7 @@ pub use client::{Client, GetError, PutError};
 pub use equivocation::{Culprit, Equivocation, EquivocationError};
 pub use membership::{Endpoint, Membership, MembershipError, Node};
 pub use message::{
-    MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Reply, ReplyBody, Request, RequestBody, request_digest,
+    Lock, MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Reply, ReplyBody, Request, RequestBody, request_digest,
 };
 pub use owned::OwnedRecords;
 pub use quorum::{Check, GetQuorum, PutQuorum, WriteBack};
@@ -112,4 +118,4 @@ pub use replica::Replica;
 pub use resilience::{Resilience, TooFewReplicas};
 pub use store::{MemoryStore, RecordStore, Row, StoreError};
 pub use transport::{Clock, InProcess, Transport, TransportError};
-pub use validator::{Neighbours, Refusal, Site, Validator};
+pub use validator::{Neighbours, Order, Refusal, Site, Validator};

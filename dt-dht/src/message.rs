@@ -4,7 +4,10 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp};
 
-use crate::{Address, BlobRef, Equivocation, Key, MAX_BLOB_BYTES, Receipt, Record, Refusal};
+use crate::{
+    Address, Ballot, BlobRef, Equivocation, Key, LockCertificate, MAX_BLOB_BYTES, Promise, Receipt, Record,
+    Refusal, SettlementCertificate, Vote,
+};
 
 /// What a party asks of one node. It travels as an [`Envelope`] of the party.
 ///
@@ -61,6 +64,61 @@ pub enum RequestBody {
         /// The key.
         key: Key,
     },
+    /// For the agreed records of an address, and what is about to follow them.
+    GetState {
+        /// The address.
+        address: Address,
+    },
+    /// To vote for a record as the next one at its address.
+    Propose {
+        /// The step that it would be.
+        sequence: u64,
+        /// The attempt at it; `None` is open to whoever comes first.
+        ballot: Option<Ballot>,
+        /// The record, signed by its writer, who need not be the sender.
+        record: Envelope<Record>,
+        /// For a ballot: a quorum's promises for it, sorted by signer. If one of them shows a lock, `record` has to be that of the newest.
+        promises: Vec<Envelope<Promise>>,
+    },
+    /// To lock on a record that a quorum accepts.
+    Commit {
+        /// The record.
+        record: Envelope<Record>,
+        /// Proof that a quorum accepts it.
+        certificate: LockCertificate,
+    },
+    /// To take over a state that was decided.
+    Adopt {
+        /// Proof that it was.
+        certificate: SettlementCertificate,
+        /// Its records, or those that the node may lack.
+        records: Vec<Envelope<Record>>,
+    },
+    /// To vote for nothing older than a ballot.
+    Promise {
+        /// The address.
+        address: Address,
+        /// The step that is attempted.
+        sequence: u64,
+        /// The attempt, of which the sender is the proposer.
+        ballot: Ballot,
+    },
+    /// For a record that was agreed on once, and maybe replaced since.
+    GetPast {
+        /// Where it lay.
+        key: Key,
+        /// Its version.
+        version: u64,
+    },
+}
+
+/// A record that a quorum accepts as the next one, so that it is decided or may be: what a replica is locked on.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Lock {
+    /// The record.
+    pub record: Envelope<Record>,
+    /// Proof that a quorum accepts it.
+    pub certificate: LockCertificate,
 }
 
 /// What a node answers. It travels as an [`Envelope`] of the node.
@@ -84,7 +142,7 @@ pub enum ReplyBody {
         /// The proof of it, for anybody.
         receipt: Envelope<Receipt>,
     },
-    /// To [`RequestBody::Get`].
+    /// To [`RequestBody::Get`] and [`RequestBody::GetPast`].
     Record {
         /// What is stored, if anything is.
         record: Option<Envelope<Record>>,
@@ -105,6 +163,36 @@ pub enum ReplyBody {
     Refused {
         /// Why not.
         refusal: Refusal,
+    },
+    /// To [`RequestBody::GetState`].
+    State {
+        /// Proof of the settled state, if anything is settled.
+        settled: Option<SettlementCertificate>,
+        /// Its records, sorted by slot.
+        records: Vec<Envelope<Record>>,
+        /// What the node is locked on, if it is.
+        lock: Option<Lock>,
+        /// The ballot that the node has promised.
+        promised: Option<Ballot>,
+        /// The sender's standing at the address: see [`crate::Validator::rank`].
+        rank: Option<u8>,
+    },
+    /// To [`RequestBody::Propose`] and [`RequestBody::Commit`]: yes, durably.
+    Voted {
+        /// The vote.
+        vote: Envelope<Vote>,
+    },
+    /// To [`RequestBody::Promise`]: yes, durably.
+    Promised {
+        /// The promise.
+        promise: Envelope<Promise>,
+        /// The record of the lock that it shows, if it shows one.
+        record: Option<Envelope<Record>>,
+    },
+    /// To [`RequestBody::Adopt`]: the state, or a later one, is stored durably.
+    Adopted {
+        /// The node's settled sequence.
+        sequence: u64,
     },
 }
 

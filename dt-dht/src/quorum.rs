@@ -1,12 +1,12 @@
 //! When a quorum has answered, and what it says: the decisions of put and get as pure types, fed with replies. The algorithm, and what it
 //! withstands, stands at [`crate::Client`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use dt_model::{Envelope, PartyId, Signed};
+use dt_model::{Digest, Envelope, PartyId, Signed};
 
 use crate::equivocation::contradict;
-use crate::tally::{Answer, Tally, Verdict, most_frequent};
+use crate::tally::{Answer, Tally, Verdict};
 use crate::{
     Equivocation, GetError, Key, Membership, PutError, QuorumCertificate, Receipt, Record, Refusal, ReplyBody,
 };
@@ -39,7 +39,7 @@ impl PutQuorum {
             epoch: membership.epoch(),
             time: dt_model::Timestamp::default(),
         };
-        let tally = Tally::new(membership, replicas.iter().copied());
+        let tally = Tally::new(membership, &record.key.address);
         Self { expected, replicas, tally, receipts: Vec::new() }
     }
 
@@ -121,6 +121,8 @@ pub struct GetQuorum {
     replicas: Vec<PartyId>,
     tally: Tally,
     held: BTreeMap<PartyId, Held>,
+    /// Records that never were written: see [`GetQuorum::skip`].
+    skipped: BTreeSet<Digest>,
 }
 
 /// Records that one replica lacks.
@@ -138,8 +140,8 @@ impl GetQuorum {
     #[must_use]
     pub fn new(membership: &Membership, key: Key) -> Self {
         let replicas = membership.replicas(&key.address);
-        let tally = Tally::new(membership, replicas.iter().copied());
-        Self { key, replicas, tally, held: BTreeMap::new() }
+        let tally = Tally::new(membership, &key.address);
+        Self { key, replicas, tally, held: BTreeMap::new(), skipped: BTreeSet::new() }
     }
 
     /// Whom to ask.
@@ -185,7 +187,7 @@ impl GetQuorum {
             Verdict::Failed | Verdict::Pending => return Err(GetError::no_quorum(&self.tally)),
         }
         let acceptable = self.held.values().filter_map(|held| match held {
-            Held::Record(record) => Some(record),
+            Held::Record(record) if !self.skipped.contains(&record.digest()) => Some(record),
             _ => None,
         });
         let Some(winner) = acceptable.clone().max_by_key(|record| record.version) else {
@@ -205,11 +207,13 @@ impl GetQuorum {
     /// What must be written back before `winner` may be returned: nothing if a quorum has it already.
     #[must_use]
     pub fn write_backs(&self, winner: &Signed<Record>) -> Vec<WriteBack> {
-        let holds = |node: &PartyId| matches!(self.held.get(node), Some(Held::Record(record)) if record.digest() == winner.digest());
+        let digest = winner.digest();
+        let holds = |node: &PartyId| self.holds(node, &digest);
+        let reached = self.write_back_tally(winner).verdict() == Verdict::Reached;
         let known = self.older_than(winner);
         let lacking = self.replicas.iter().filter(|node| !holds(node));
         lacking
-            .filter(|node| self.held.contains_key(node) || self.holders(winner) < self.tally.needed())
+            .filter(|node| self.held.contains_key(node) || !reached)
             .map(|node| {
                 let version = self.held.get(node).map_or(0, Held::version);
                 let missing = known.range(version + 1..).map(|(_, record)| (*record).clone());
@@ -219,21 +223,36 @@ impl GetQuorum {
     }
 
     /// The tally of the write-back: those that hold `winner` have answered already.
-    pub(crate) fn write_back_tally(&self, membership: &Membership, winner: &Signed<Record>) -> Tally {
-        let mut tally = Tally::new(membership, self.replicas.iter().copied());
-        for (node, held) in &self.held {
-            if matches!(held, Held::Record(record) if record.digest() == winner.digest()) {
-                tally.answer(*node, Answer::Good);
-            }
-        }
+    pub(crate) fn write_back_tally(&self, winner: &Signed<Record>) -> Tally {
+        let (mut tally, digest) = (self.tally.cleared(), winner.digest());
+        let holders = self.replicas.iter().filter(|node| self.holds(node, &digest));
+        holders.for_each(|node| tally.answer(*node, Answer::Good));
         tally
     }
 
-    /// How many have said that they hold `winner`.
-    fn holders(&self, winner: &Signed<Record>) -> usize {
-        let is_winner =
-            |held: &&Held| matches!(held, Held::Record(record) if record.digest() == winner.digest());
-        self.held.values().filter(is_winner).count()
+    /// Takes `winner` out of the contest if it cannot have been written, since the replicas that refuse it are so many: then it is in the
+    /// store of some liar or laggard only, and whoever wrote it was given no certificate. Whether it was taken out.
+    ///
+    /// Only replicas count whose own answer is known, since among those is what was written instead.
+    pub(crate) fn skip(&mut self, winner: &Signed<Record>, write_back: &Tally) -> bool {
+        let lacks = |(node, refusal): &(PartyId, Refusal)| {
+            refusal.is_about_the_record() && self.held.contains_key(node)
+        };
+        let refusing = write_back.refusals().into_iter().filter(lacks).map(|(node, _)| node).collect();
+        self.tally.exclude_quorum(&refusing) && self.skipped.insert(winner.digest())
+    }
+
+    /// Whether a replica may have its newest version from a record that was taken out.
+    pub(crate) fn is_skipped_version(&self, version: u64) -> bool {
+        let skipped = |held: &Held| match held {
+            Held::Record(record) => self.skipped.contains(&record.digest()) && record.version >= version,
+            _ => false,
+        };
+        self.held.values().any(skipped)
+    }
+
+    fn holds(&self, node: &PartyId, digest: &Digest) -> bool {
+        matches!(self.held.get(node), Some(Held::Record(record)) if record.digest() == *digest)
     }
 
     /// Every older version that some replica showed, by version.
@@ -247,13 +266,11 @@ impl GetQuorum {
 
     /// Why what is stored is not acceptable, if more replicas than can lie show such a record.
     fn unacceptable(&self) -> Option<Refusal> {
-        let refusals = self.held.values().filter_map(|held| match held {
-            Held::Unacceptable(_, refusal) => Some(refusal),
+        let said = self.held.iter().filter_map(|(node, held)| match held {
+            Held::Unacceptable(_, refusal) => Some((*node, *refusal)),
             _ => None,
         });
-        most_frequent(refusals)
-            .filter(|(_, count)| *count > self.tally.tolerated())
-            .map(|(refusal, _)| refusal)
+        self.tally.common(&said.collect())
     }
 
     fn judge(&self, record: Option<Envelope<Record>>, check: &Check<'_>) -> Option<Held> {
@@ -276,12 +293,18 @@ impl GetQuorum {
     }
 }
 
-/// A write-back's answer: a receipt for the record, or word that something newer is there by now.
-pub(crate) fn write_back_answer(quorum: &PutQuorum, node: PartyId, reply: Option<&ReplyBody>) -> Answer {
+/// A write-back's answer: a receipt for the record, or word that something newer is there by now. Something newer that `quorum` skipped
+/// is no such thing.
+pub(crate) fn write_back_answer(
+    quorum: &GetQuorum,
+    expected: &PutQuorum,
+    node: PartyId,
+    reply: Option<&ReplyBody>,
+) -> Answer {
     match reply {
-        Some(ReplyBody::Stored { receipt }) if quorum.is_expected(node, receipt) => Answer::Good,
+        Some(ReplyBody::Stored { receipt }) if expected.is_expected(node, receipt) => Answer::Good,
         Some(ReplyBody::Refused { refusal: Refusal::Stale { stored } })
-            if *stored > quorum.expected.version =>
+            if *stored > expected.expected.version && !quorum.is_skipped_version(*stored) =>
         {
             Answer::Good
         }

@@ -4,6 +4,9 @@
 //!   key                                      value
 //!   'r' address kind index (big-endian)      checksum ‖ RecordRow     a record and its lease
 //!   'e' address kind index                   checksum ‖ Equivocation  evidence against the writer at that key
+//!   'a' address                              checksum ‖ AgreedRow     what is settled at an address, and what is about to be
+//!   'p' address place                        checksum ‖ ProposalRow   a record that may be settled next; two places
+//!   'h' address kind index place             checksum ‖ RecordRow     a record that was replaced; its version modulo 1,024 is the place
 //!   's' blob address, shard (big-endian)     checksum ‖ ShardRow      a shard and its lease
 //!   't'                                      checksum ‖ Totals        how many other rows there are, and the XOR of their checksums
 //! ```
@@ -28,6 +31,13 @@ pub(crate) struct RecordRow {
     pub(crate) record: Envelope<Record>,
     /// When it was last put.
     pub(crate) leased: Timestamp,
+}
+
+/// A record that was proposed as the next one at its address, in one of two places: one is accepted, and another may be locked.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct ProposalRow {
+    /// `None` once the sequence is settled: a row that is not needed any more costs little.
+    pub(crate) record: Option<Envelope<Record>>,
 }
 
 /// A shard and its lease.
@@ -81,6 +91,9 @@ pub(crate) enum RowsError {
 
 pub(crate) const RECORDS: u8 = b'r';
 pub(crate) const EVIDENCE: u8 = b'e';
+pub(crate) const AGREED: u8 = b'a';
+pub(crate) const PROPOSALS: u8 = b'p';
+pub(crate) const HISTORY: u8 = b'h';
 pub(crate) const SHARDS: u8 = b's';
 pub(crate) const TOTALS: u8 = b't';
 /// BLAKE3's length: enough to tell any damage, and rows are large beside it.
@@ -94,6 +107,25 @@ pub(crate) fn record_key(prefix: u8, key: &Key) -> Bytes {
     bytes.extend_from_slice(&codec::encode(&key.slot.kind));
     bytes.extend_from_slice(&key.slot.index.to_be_bytes());
     bytes.into()
+}
+
+/// How many replaced records of a slot are kept.
+pub(crate) const MAX_HISTORY: u64 = 1024;
+
+/// The row key of what is settled at an address.
+pub(crate) fn agreed_key(address: &Address) -> Bytes {
+    [&[AGREED][..], address.as_bytes()].concat().into()
+}
+
+/// The row key of a proposal.
+pub(crate) fn proposal_key(address: &Address, place: u8) -> Bytes {
+    [&[PROPOSALS][..], address.as_bytes(), &[place]].concat().into()
+}
+
+/// The row key of a replaced record: the place of the one that is [`MAX_HISTORY`] versions older.
+pub(crate) fn history_key(key: &Key, version: u64) -> Bytes {
+    let place = version % MAX_HISTORY;
+    [&record_key(HISTORY, key)[..], &place.to_be_bytes()[6..]].concat().into()
 }
 
 /// The row key of a shard.
@@ -155,13 +187,20 @@ impl<'a> Rows<'a> {
     /// Writes `content` at `key`, and the totals with it.
     pub(crate) fn write<T: BorshSerialize>(&self, key: Bytes, content: &T) -> Result<(), RowsError> {
         let value = seal_row(&key, content);
+        self.write_all(vec![(key, value)])
+    }
+
+    /// Writes rows that [`seal_row`] made, with distinct keys, and the totals with them: all or none.
+    pub(crate) fn write_all(&self, mut rows: Vec<Row>) -> Result<(), RowsError> {
         let _held = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         let mut totals = self.read::<Totals>(&[TOTALS])?.unwrap_or_default();
-        if let Some(old) = self.store.get(&key)? {
-            totals.subtract(old.first_chunk().ok_or(DamagedRow)?);
+        for (key, value) in &rows {
+            if let Some(old) = self.store.get(key)? {
+                totals.subtract(old.first_chunk().ok_or(DamagedRow)?);
+            }
+            totals.add(value.first_chunk().ok_or(DamagedRow)?);
         }
-        totals.add(value.first_chunk().ok_or(DamagedRow)?);
-        let rows: [Row; 2] = [(key, value), (Bytes::from_static(&[TOTALS]), seal_row(&[TOTALS], &totals))];
+        rows.push((Bytes::from_static(&[TOTALS]), seal_row(&[TOTALS], &totals)));
         Ok(self.store.put(&rows)?)
     }
 

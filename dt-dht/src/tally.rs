@@ -1,16 +1,17 @@
 //! Counting answers: when there are enough, and when there cannot be enough any more.
 
+use core::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dt_model::PartyId;
 
-use crate::{Membership, Refusal};
+use crate::{Address, Membership, Refusal, Resilience};
 
-/// Counts answers until there are enough, or there cannot be enough any more.
+/// Counts answers until there are enough in every group of replicas, or there cannot be enough any more.
 #[derive(Debug, Clone)]
 pub(crate) struct Tally {
-    needed: usize,
-    tolerated: usize,
+    resilience: Resilience,
+    groups: Vec<Vec<PartyId>>,
     pending: BTreeSet<PartyId>,
     good: BTreeSet<PartyId>,
     refusals: BTreeMap<PartyId, Refusal>,
@@ -35,15 +36,24 @@ pub(crate) enum Answer {
 }
 
 impl Tally {
-    pub(crate) fn new(membership: &Membership, nodes: impl IntoIterator<Item = PartyId>) -> Self {
-        let resilience = membership.resilience();
+    /// Nobody has answered: all replicas of `address` are awaited.
+    pub(crate) fn new(membership: &Membership, address: &Address) -> Self {
+        let groups = membership.groups(address);
+        let pending = groups.iter().flatten().copied().collect();
         Self {
-            needed: resilience.quorum(),
-            tolerated: resilience.max_faulty(),
-            pending: nodes.into_iter().collect(),
+            resilience: membership.resilience(),
+            groups,
+            pending,
             good: BTreeSet::new(),
             refusals: BTreeMap::new(),
         }
+    }
+
+    /// The same before anybody answered.
+    pub(crate) fn cleared(&self) -> Self {
+        let pending = self.groups.iter().flatten().copied().collect();
+        let (good, refusals) = (BTreeSet::new(), BTreeMap::new());
+        Self { resilience: self.resilience, groups: self.groups.clone(), pending, good, refusals }
     }
 
     /// Takes one node's answer; a second one, or one of a node that was not asked, changes nothing.
@@ -63,16 +73,44 @@ impl Tally {
         self.pending.contains(node)
     }
 
+    /// Whether anybody has not answered.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Takes a good answer back: it turned out to be a lie.
+    pub(crate) fn convict(&mut self, node: &PartyId) {
+        self.good.remove(node);
+    }
+
+    /// How many answered well, in the group where they are fewest.
     pub(crate) fn good(&self) -> usize {
-        self.good.len()
+        self.fewest(|node| self.good.contains(node))
     }
 
     pub(crate) fn needed(&self) -> usize {
-        self.needed
+        self.resilience.quorum()
     }
 
-    pub(crate) fn tolerated(&self) -> usize {
-        self.tolerated
+    /// Whether those for whom `holds` is true are more than can lie, in some group.
+    pub(crate) fn outnumber_liars(&self, holds: impl Fn(&PartyId) -> bool) -> bool {
+        self.most(holds) > self.resilience.max_faulty()
+    }
+
+    /// Whether something that all of `nodes` lack cannot have reached a quorum: n - q replicas may lack what has, and k may lie.
+    pub(crate) fn exclude_quorum(&self, nodes: &BTreeSet<PartyId>) -> bool {
+        let lacking = self.resilience.replicas() - self.needed();
+        self.most(|node| nodes.contains(node)) > lacking + self.resilience.max_faulty()
+    }
+
+    fn fewest(&self, holds: impl Fn(&PartyId) -> bool) -> usize {
+        let counts = self.groups.iter().map(|group| group.iter().filter(|node| holds(node)).count());
+        counts.min().unwrap_or(0)
+    }
+
+    fn most(&self, holds: impl Fn(&PartyId) -> bool) -> usize {
+        let counts = self.groups.iter().map(|group| group.iter().filter(|node| holds(node)).count());
+        counts.max().unwrap_or(0)
     }
 
     pub(crate) fn refusals(&self) -> Vec<(PartyId, Refusal)> {
@@ -81,35 +119,42 @@ impl Tally {
 
     /// The refusal that more replicas gave than can lie.
     pub(crate) fn common_refusal(&self) -> Option<Refusal> {
-        most_frequent(self.refusals.values())
-            .filter(|(_, count)| *count > self.tolerated)
-            .map(|(refusal, _)| refusal)
+        self.common(&self.refusals)
+    }
+
+    /// Of what some replicas say, that which more say than can lie; what is said most often goes first.
+    pub(crate) fn common(&self, said: &BTreeMap<PartyId, Refusal>) -> Option<Refusal> {
+        let by_group = self.groups.iter().filter_map(|group| most_frequent(group, said));
+        by_group
+            .max_by_key(|(refusal, count)| (*count, Reverse(*refusal)))
+            .and_then(|(refusal, count)| (count > self.resilience.max_faulty()).then_some(refusal))
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
-        if self.good() >= self.needed {
+        let needed = self.needed();
+        if self.good() >= needed {
             return Verdict::Reached;
         }
-        if self.good() + self.pending.len() >= self.needed {
+        if self.fewest(|node| self.good.contains(node) || self.pending.contains(node)) >= needed {
             return Verdict::Pending;
         }
-        let common = most_frequent(self.refusals.values());
-        match common {
-            Some((refusal, count)) if count > self.tolerated => Verdict::Refused(refusal),
-            // Those that are still to answer may settle the reason.
-            _ if common.map_or(0, |(_, count)| count) + self.pending.len() > self.tolerated
-                && !self.pending.is_empty() =>
-            {
-                Verdict::Pending
-            }
-            _ => Verdict::Failed,
+        if let Some(refusal) = self.common_refusal() {
+            return Verdict::Refused(refusal);
         }
+        // Those that are still to answer may settle the reason.
+        let open = self.groups.iter().any(|group| {
+            let pending = group.iter().filter(|node| self.pending.contains(node)).count();
+            let common = most_frequent(group, &self.refusals).map_or(0, |(_, count)| count);
+            pending > 0 && common + pending > self.resilience.max_faulty()
+        });
+        if open { Verdict::Pending } else { Verdict::Failed }
     }
 }
 
-/// The refusal that occurs most often, and how often; of several, the first in their order.
-pub(crate) fn most_frequent<'a>(refusals: impl Iterator<Item = &'a Refusal>) -> Option<(Refusal, usize)> {
+/// The refusal that occurs most often in a group, and how often; of several, the first in their order.
+fn most_frequent(group: &[PartyId], said: &BTreeMap<PartyId, Refusal>) -> Option<(Refusal, usize)> {
     let mut counts: BTreeMap<Refusal, usize> = BTreeMap::new();
+    let refusals = group.iter().filter_map(|node| said.get(node));
     refusals.for_each(|refusal| *counts.entry(*refusal).or_default() += 1);
-    counts.into_iter().max_by_key(|(refusal, count)| (*count, core::cmp::Reverse(*refusal)))
+    counts.into_iter().max_by_key(|(refusal, count)| (*count, Reverse(*refusal)))
 }

@@ -17,6 +17,20 @@ pub trait Validator: Send + Sync {
     /// The kind of record that it judges.
     fn kind(&self) -> Kind;
 
+    /// How replicas come to hold the same record of this kind.
+    fn order(&self) -> Order {
+        Order::Newest
+    }
+
+    /// The standing of `party` at an address of order [`Order::Agreed`]: who has more is not held up by who has less; `None` for those
+    /// who have no business here. `site` has the settled records, `stored` the one in slot 0 of this kind.
+    ///
+    /// 0 is for those who may read and not write: they take over what others left undone, but only after a while.
+    fn rank(&self, site: &Site<'_>, party: &PartyId) -> Option<u8> {
+        let _ = (site, party);
+        Some(1)
+    }
+
     /// Whether `offered` may be stored in its slot. Byte-identical records never get here: they renew the lease.
     ///
     /// # Errors
@@ -31,6 +45,17 @@ pub trait Validator: Send + Sync {
         let _ = (site, reader, stored);
         Ok(())
     }
+}
+
+/// How the replicas of an address come to hold the same record in a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Each takes the newest that it sees, by version: for slots with one writer. Written by [`crate::Client::put`].
+    Newest,
+    /// They agree on one record after the other, together for all such slots of an address: for slots with several writers, and for
+    /// records that are judged by each other. Written by [`crate::Client::settle`]. The validator then sees settled records only, which
+    /// are the same at all honest replicas, and judges direct successors.
+    Agreed,
 }
 
 /// What a replica knows when it judges a record.
@@ -109,7 +134,63 @@ pub enum Refusal {
     /// The request was made for another membership epoch or is too old.
     #[error("the request is outdated")]
     Outdated,
+    /// Records of this kind are written and read in the other way: see [`Order`].
+    #[error("records of this kind are in the other order")]
+    OtherOrder,
+    /// The address is settled at this sequence already, or further.
+    #[error("the address is settled at sequence {sequence} already")]
+    Settled {
+        /// The replica's settled sequence.
+        sequence: u64,
+    },
+    /// The replica is behind: it has to adopt what was settled since.
+    #[error("the replica has settled only sequence {sequence}")]
+    Behind {
+        /// The replica's settled sequence; 0 if nothing is settled.
+        sequence: u64,
+    },
+    /// The replica stands by another proposal: only a higher ballot goes ahead.
+    #[error("outbid by round {round} of rank {rank}")]
+    Outbid {
+        /// The rank of the ballot that the replica has promised.
+        rank: u8,
+        /// Its round; 0 if there was no ballot.
+        round: u64,
+    },
+    /// The ballot claims a rank that the party has not, or not yet: what has stood for a while may be taken over.
+    #[error("the rank does not allow this ballot now")]
+    Rank,
+    /// The proposal or the certificate does not show what has to precede it.
+    #[error("what has to precede it is not shown")]
+    Unproven,
     /// The store failed; the replica cannot answer.
     #[error("the replica's store failed")]
     Unavailable,
+}
+
+impl Refusal {
+    /// Whether it says something of the record that was offered, and not only of who asked, when, or how the replica is.
+    pub(crate) const fn is_about_the_record(self) -> bool {
+        match self {
+            Self::Malformed
+            | Self::WrongAddress
+            | Self::NotPermitted
+            | Self::Stale { .. }
+            | Self::Gap { .. }
+            | Self::Conflict
+            | Self::Superseded
+            | Self::Inconsistent => true,
+            Self::UnknownKind
+            | Self::UnknownParty
+            | Self::NotAReplica
+            | Self::Outdated
+            | Self::OtherOrder
+            | Self::Settled { .. }
+            | Self::Behind { .. }
+            | Self::Outbid { .. }
+            | Self::Rank
+            | Self::Unproven
+            | Self::Unavailable => false,
+        }
+    }
 }

@@ -1,0 +1,142 @@
+//! The party's verbs for records of order [`crate::Order::Agreed`]: read the state of an address, settle the next record, look up a past one.
+
+use dt_model::{Digest, Signed, Timestamp};
+
+use super::Settled;
+use super::course::{Course, Setback};
+use super::past::PastQuorum;
+use super::read::Reading;
+use crate::{Address, Client, GetError, Key, PutError, Record, Refusal};
+
+/// How often a read starts again because others are in the middle of something.
+const READ_ATTEMPTS: u32 = 8;
+/// How often a write does.
+const WRITE_ATTEMPTS: u32 = 24;
+/// An upper bound of reads between two attempts, by which those that were outbid get out of each other's way: a client has no clock, and
+/// counts in exchanges instead.
+const MAX_PAUSE: u32 = 16;
+
+impl Client {
+    /// The agreed records at `address` that were decided last, consistent with each other, or `None` if a quorum has nothing there.
+    ///
+    /// One exchange, unless somebody is in the middle of settling the next record: if it may be decided already, it is finished first. No
+    /// later read gives an older state.
+    ///
+    /// # Errors
+    /// [`GetError`]; [`GetError::Contended`] if others keep the next record from being finished.
+    pub async fn state(&self, address: Address, now: Timestamp) -> Result<Option<Settled>, GetError> {
+        let membership = self.membership();
+        let course = Course { client: self, membership: &membership, address, now };
+        let mut sequence = 0;
+        for attempt in 0..READ_ATTEMPTS {
+            let reading = course.read().await?;
+            sequence = reading.base.sequence().saturating_add(1);
+            let Some(lock) = &reading.lock else {
+                course.help(&reading)?;
+                return Ok(reading.settled);
+            };
+            let finished = match course.finish(&reading, lock).await {
+                // Somebody's later attempt stands in the way. He may be gone.
+                Err(Setback::Defeat(defeat)) if defeat.is_contended() && attempt > 0 => {
+                    course.take_over(&reading, None).await
+                }
+                finished => finished.map(Some),
+            };
+            match finished {
+                Ok(Some(settled)) => return Ok(Some(settled)),
+                // A quorum has promised to decide nothing older, and shows nothing that may be decided.
+                Ok(None) => return Ok(reading.settled),
+                Err(Setback::NoRank) => {}
+                Err(Setback::Defeat(defeat)) if defeat.is_contended() => {}
+                Err(Setback::Defeat(defeat)) => return Err(GetError::no_quorum(&defeat.tally)),
+                Err(Setback::Signer(error)) => return Err(error.into()),
+            }
+        }
+        Err(GetError::Contended { sequence })
+    }
+
+    /// Settles `record` as the next agreed one at its address: the state with it, and the proof that it was decided.
+    ///
+    /// Three exchanges when nobody else writes: read, accept, commit. A record that is in the state already is a success, so to try again
+    /// is safe. Another record may be settled before it; then it is judged against the new state.
+    ///
+    /// # Errors
+    /// [`PutError`]. [`PutError::Refused`] with [`Refusal::Stale`], [`Refusal::Conflict`] or whatever the kind's validator says: another
+    /// record won, or this one is not to be there. [`PutError::Contended`]: it may be settled yet.
+    pub async fn settle(&self, record: &Signed<Record>, now: Timestamp) -> Result<Settled, PutError> {
+        let membership = self.membership();
+        let course = Course { client: self, membership: &membership, address: record.key.address, now };
+        let mut reading = course.read().await?;
+        let mut outbid = false;
+        for attempt in 0..WRITE_ATTEMPTS {
+            if let Some(settled) = reading.settled.as_ref().filter(|settled| settled.state().contains(record))
+            {
+                return Ok(settled.clone());
+            }
+            let sequence = reading.base.sequence();
+            let step = match &reading.lock {
+                // Somebody's record may be decided: it is finished before anything else can be.
+                Some(lock) if !outbid => course.finish(&reading, lock).await.map(Some),
+                _ => settle_next(&course, &reading, record, outbid).await,
+            };
+            match step {
+                Ok(Some(settled)) => {
+                    outbid = false;
+                    reading = reading.after(settled);
+                    continue;
+                }
+                Ok(None) | Err(Setback::NoRank) => {}
+                Err(Setback::Defeat(defeat)) if !defeat.is_contended() => {
+                    return Err(defeat
+                        .against_the_record()
+                        .map_or_else(|| PutError::no_quorum(&defeat.tally), PutError::Refused));
+                }
+                Err(Setback::Defeat(_)) => {}
+                Err(Setback::Signer(error)) => return Err(error.into()),
+            }
+            // The later the attempt, the more exchanges somebody else may need to finish his.
+            let pause = self.draw(MAX_PAUSE.min(1 << attempt.min(4)));
+            for _ in 0..pause {
+                course.read().await?;
+            }
+            reading = course.read().await?;
+            outbid = reading.base.sequence() == sequence;
+        }
+        Err(PutError::Contended { sequence: reading.base.sequence().saturating_add(1) })
+    }
+
+    /// The agreed record that lay at `key` in `version` and has this `digest`, if a replica still has it: the digest makes sure that it is
+    /// the right one, so the first replica that has it is enough. Who is served the present records is served these.
+    ///
+    /// A record names the one before by its digest (`previous`, in the kinds that need it), so from a settled record one goes back step by
+    /// step. Replicas keep the last 1,024 versions of a slot, as far as they saw them.
+    ///
+    /// # Errors
+    /// [`GetError`].
+    pub async fn past(
+        &self,
+        key: Key,
+        version: u64,
+        digest: Digest,
+        now: Timestamp,
+    ) -> Result<Option<Signed<Record>>, GetError> {
+        let membership = self.membership();
+        self.drive(&membership, PastQuorum::new(&membership, key, version, digest), now).await?
+    }
+}
+
+/// Settles the next record: `record`, or one that may be decided already.
+async fn settle_next(
+    course: &Course<'_>,
+    reading: &Reading,
+    record: &Signed<Record>,
+    outbid: bool,
+) -> Result<Option<Settled>, Setback> {
+    if outbid || reading.is_contended(course.liars()) {
+        return course.take_over(reading, Some(record)).await;
+    }
+    match reading.base.after(record) {
+        Some(state) => course.come_first(reading, record, &state).await.map(Some),
+        None => Ok(None),
+    }
+}

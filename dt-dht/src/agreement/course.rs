@@ -1,0 +1,165 @@
+//! One client's way to a decision at one address: which polls follow each other.
+//!
+//! Each step is a state machine of its own; here stands only what comes next, and nothing about time but what was given.
+
+use std::collections::BTreeMap;
+
+use dt_model::{Envelope, PartyId, Signed, SignerError, Timestamp};
+
+use super::justify::Attempt;
+use super::poll::{Defeat, Poll, PromiseOf, Promised, VoteOn};
+use super::read::{Locked, Reading, StateQuorum};
+use super::{AddressState, Ballot, LockCertificate, Phase, Settled, SettlementCertificate, Vote};
+use crate::{Address, Client, GetError, Membership, Record, RequestBody};
+
+/// The client, and what it works on.
+pub(super) struct Course<'a> {
+    pub(super) client: &'a Client,
+    pub(super) membership: &'a Membership,
+    pub(super) address: Address,
+    pub(super) now: Timestamp,
+}
+
+/// Why an attempt came to nothing.
+#[derive(Debug)]
+pub(super) enum Setback {
+    /// Too few replicas said yes.
+    Defeat(Defeat),
+    /// The party has no standing at the address, so it cannot take over.
+    NoRank,
+    Signer(SignerError),
+}
+
+impl From<Defeat> for Setback {
+    fn from(defeat: Defeat) -> Self {
+        Self::Defeat(defeat)
+    }
+}
+
+impl From<SignerError> for Setback {
+    fn from(error: SignerError) -> Self {
+        Self::Signer(error)
+    }
+}
+
+impl Course<'_> {
+    /// How many of the replicas may lie.
+    pub(super) fn liars(&self) -> usize {
+        self.membership.groups(&self.address).len() * self.membership.resilience().max_faulty()
+    }
+
+    /// Asks what is settled.
+    pub(super) async fn read(&self) -> Result<Reading, GetError> {
+        let quorum = StateQuorum::new(self.membership, self.address, &self.client.remembered);
+        self.client.drive(self.membership, quorum, self.now).await?
+    }
+
+    /// Proposes `record` as whoever comes first.
+    pub(super) async fn come_first(
+        &self,
+        reading: &Reading,
+        record: &Signed<Record>,
+        state: &AddressState,
+    ) -> Result<Settled, Setback> {
+        let lock = self.propose(reading, record, state, None, Vec::new()).await?;
+        self.finish(reading, &lock).await
+    }
+
+    /// Takes over under a ballot: settles what somebody may have decided already, or else `own`. `None` if there is neither.
+    pub(super) async fn take_over(
+        &self,
+        reading: &Reading,
+        own: Option<&Signed<Record>>,
+    ) -> Result<Option<Settled>, Setback> {
+        let proposer = self.client.signer().party();
+        let ballot = reading.ballot(proposer, self.liars()).ok_or(Setback::NoRank)?;
+        let sequence = reading.base.sequence().saturating_add(1);
+        let attempt = Attempt { address: self.address, sequence, ballot };
+        let question = PromiseOf { attempt, base: &reading.base, membership: self.membership };
+        let poll = Poll::new(self.membership, &reading.base, reading.settled.as_ref(), question);
+        let promised = self.client.drive(self.membership, poll, self.now).await??;
+        let lock = newest_lock(&promised);
+        let Some(record) = lock.as_ref().or(own) else { return Ok(None) };
+        let Some(state) = reading.base.after(record) else { return Ok(None) };
+        let promises = promised.into_values().map(|promised| promised.promise).collect();
+        let lock = self.propose(reading, record, &state, Some(ballot), promises).await?;
+        self.finish(reading, &lock).await.map(Some)
+    }
+
+    /// Has a quorum vote for `record`.
+    async fn propose(
+        &self,
+        reading: &Reading,
+        record: &Signed<Record>,
+        state: &AddressState,
+        ballot: Option<Ballot>,
+        promises: Vec<Envelope<super::Promise>>,
+    ) -> Result<Locked, Setback> {
+        let (sequence, envelope) = (state.sequence(), record.envelope().clone());
+        let body = RequestBody::Propose { sequence, ballot, record: envelope, promises };
+        let votes = self.vote(reading, state, ballot, Phase::Accept, body).await?;
+        let certificate = LockCertificate::new(votes.into_values().collect());
+        Ok(Locked { record: record.clone(), ballot, certificate })
+    }
+
+    /// Has a quorum lock on a record that a quorum has accepted: then it is decided, and everybody is told.
+    pub(super) async fn finish(&self, reading: &Reading, lock: &Locked) -> Result<Settled, Setback> {
+        let Locked { record, ballot, certificate } = lock;
+        let Some(state) = reading.base.after(record) else { return Err(Setback::NoRank) };
+        let (envelope, certificate) = (record.envelope().clone(), certificate.clone());
+        let body = RequestBody::Commit { record: envelope, certificate };
+        let votes = self.vote(reading, &state, *ballot, Phase::Commit, body).await?;
+        let voters: Vec<PartyId> = votes.keys().copied().collect();
+        let certificate = SettlementCertificate::new(state, votes.into_values().collect());
+        let replaced = |other: &&Signed<Record>| other.key != record.key;
+        let kept = reading.settled.iter().flat_map(Settled::records).filter(replaced);
+        let records = kept.chain([record]).cloned().collect();
+        let Some(settled) = Settled::new(certificate, records) else { return Err(Setback::NoRank) };
+        let tell = |node: PartyId| {
+            let missing = if voters.contains(&node) { Vec::new() } else { vec![record.envelope().clone()] };
+            (node, RequestBody::Adopt { certificate: settled.certificate().clone(), records: missing })
+        };
+        let replicas = self.membership.replicas(&self.address).into_iter();
+        self.client.announce(self.membership, replicas.map(tell).collect(), self.now)?;
+        Ok(settled)
+    }
+
+    async fn vote(
+        &self,
+        reading: &Reading,
+        state: &AddressState,
+        ballot: Option<Ballot>,
+        phase: Phase,
+        body: RequestBody,
+    ) -> Result<BTreeMap<PartyId, Envelope<Vote>>, Setback> {
+        let vote = Vote {
+            network: self.membership.network(),
+            epoch: self.membership.epoch(),
+            address: self.address,
+            sequence: state.sequence(),
+            ballot,
+            state: state.digest(),
+            phase,
+        };
+        let question = VoteOn { vote, body };
+        let poll = Poll::new(self.membership, &reading.base, reading.settled.as_ref(), question);
+        Ok(self.client.drive(self.membership, poll, self.now).await??)
+    }
+
+    /// Brings those up to date that were found behind, without waiting for them.
+    pub(super) fn help(&self, reading: &Reading) -> Result<(), SignerError> {
+        let Some(settled) = &reading.settled else { return Ok(()) };
+        let records: Vec<_> = settled.records().iter().map(|record| record.envelope().clone()).collect();
+        let certificate = settled.certificate();
+        let tell = |node: &PartyId| {
+            (*node, RequestBody::Adopt { certificate: certificate.clone(), records: records.clone() })
+        };
+        self.client.announce(self.membership, reading.laggards.iter().map(tell).collect(), self.now)
+    }
+}
+
+/// The record of the newest lock that promises show.
+fn newest_lock(promised: &BTreeMap<PartyId, Promised>) -> Option<Signed<Record>> {
+    let locks = promised.values().filter_map(|promised| promised.lock.as_ref());
+    locks.max_by_key(|(vote, _)| vote.ballot).map(|(_, record)| record.clone())
+}

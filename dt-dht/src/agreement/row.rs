@@ -1,0 +1,215 @@
+//! What a replica remembers of an address while records are agreed on, and the rules by which it changes: pure, without a store or a wire.
+//!
+//! Every change here is on disk before the vote or the promise about it is signed.
+
+use core::time::Duration;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use dt_model::{Digest, Timestamp};
+
+use super::{AddressState, Ballot, LockCertificate, MAX_ROUND_STEP, SettlementCertificate};
+use crate::{Address, Refusal};
+
+/// How long a proposal has to stand, by the replica's clock, before those may take it over whose rank does not entitle them to: longer than
+/// a proposer needs who is still there, and short enough to wait for.
+pub(crate) const TAKEOVER: Duration = Duration::from_secs(10);
+
+/// One address, as a replica has it.
+///
+/// # Invariants
+/// - The settled sequence never goes down; at one sequence, the promised ballot never does.
+/// - At one sequence and ballot, at most one record is accepted, and at most one is locked.
+/// - A lock is given up for one of a newer ballot only, or when its sequence is settled.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct AgreedRow {
+    /// The state that was decided last; `None` at sequence 0.
+    pub(crate) settled: Option<SettlementCertificate>,
+    /// Older ballots than this are refused. `None`: whoever comes first.
+    pub(crate) promised: Option<Ballot>,
+    /// The record that was voted for last at the next sequence.
+    pub(crate) accepted: Option<Accepted>,
+    /// The record that a quorum is known to have accepted at the next sequence.
+    pub(crate) lock: Option<Locked>,
+    /// When any of these three changed.
+    pub(crate) since: Timestamp,
+    /// When the address was last written.
+    pub(crate) leased: Timestamp,
+}
+
+/// A vote that was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Accepted {
+    pub(crate) ballot: Option<Ballot>,
+    /// The record's digest.
+    pub(crate) record: Digest,
+    /// Where the record lies: 0 or 1.
+    pub(crate) place: u8,
+}
+
+/// A record with its proof.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Locked {
+    pub(crate) certificate: LockCertificate,
+    pub(crate) ballot: Option<Ballot>,
+    pub(crate) record: Digest,
+    pub(crate) place: u8,
+}
+
+/// Where a record is to be written, or that it lies there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Has(u8),
+    Write(u8),
+}
+
+impl Place {
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Has(place) | Self::Write(place) => place,
+        }
+    }
+}
+
+impl AgreedRow {
+    /// An address at which nothing happened yet.
+    pub(crate) const fn new(now: Timestamp) -> Self {
+        Self { settled: None, promised: None, accepted: None, lock: None, since: now, leased: now }
+    }
+
+    /// The settled sequence.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.settled.as_ref().map_or(0, |settled| settled.state().sequence())
+    }
+
+    /// The settled state of `address`, whose row this is.
+    pub(crate) fn state(&self, address: Address) -> AddressState {
+        self.settled.as_ref().map_or_else(|| AddressState::empty(address), |settled| settled.state().clone())
+    }
+
+    /// Whether `sequence` is the one that is to be settled next.
+    pub(crate) fn require_next(&self, sequence: u64) -> Result<(), Refusal> {
+        let settled = self.sequence();
+        if sequence <= settled {
+            Err(Refusal::Settled { sequence: settled })
+        } else if sequence - settled > 1 {
+            Err(Refusal::Behind { sequence: settled })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn outbid(&self) -> Refusal {
+        self.promised.map_or(Refusal::Outbid { rank: 0, round: 0 }, |promised| Refusal::Outbid {
+            rank: promised.rank,
+            round: promised.round,
+        })
+    }
+
+    /// Votes for `record` under `ballot`. The caller has seen the justification, and the validator's word.
+    pub(crate) fn accept(
+        &mut self,
+        ballot: Option<Ballot>,
+        record: Digest,
+        now: Timestamp,
+    ) -> Result<Place, Refusal> {
+        self.may_accept(ballot, &record)?;
+        let place = self.place_for(&record, self.lock.as_ref().map(|lock| lock.place));
+        let accepted = Accepted { ballot, record, place: place.number() };
+        if self.accepted != Some(accepted) {
+            (self.accepted, self.promised, self.since) = (Some(accepted), ballot, now);
+        }
+        self.leased = now;
+        Ok(place)
+    }
+
+    /// Whether a vote for `record` under `ballot` would keep all promises.
+    pub(crate) fn may_accept(&self, ballot: Option<Ballot>, record: &Digest) -> Result<(), Refusal> {
+        let another = |voted: &Accepted| voted.ballot == ballot && voted.record != *record;
+        let locked = |lock: &Locked| lock.ballot >= ballot && lock.record != *record;
+        if ballot < self.promised
+            || self.accepted.as_ref().is_some_and(another)
+            || self.lock.as_ref().is_some_and(locked)
+        {
+            return Err(self.outbid());
+        }
+        Ok(())
+    }
+
+    /// Locks on `record`, which `certificate` proves to be accepted by a quorum under `ballot`.
+    pub(crate) fn lock(
+        &mut self,
+        certificate: LockCertificate,
+        ballot: Option<Ballot>,
+        record: Digest,
+        now: Timestamp,
+    ) -> Result<Place, Refusal> {
+        let another = |lock: &Locked| lock.ballot >= ballot && lock.record != record;
+        if ballot < self.promised || self.lock.as_ref().is_some_and(another) {
+            return Err(self.outbid());
+        }
+        let place = self.place_for(&record, self.accepted.as_ref().map(|accepted| accepted.place));
+        if self.lock.as_ref().is_none_or(|lock| lock.ballot < ballot) {
+            self.lock = Some(Locked { certificate, ballot, record, place: place.number() });
+            (self.promised, self.since) = (ballot, now);
+        }
+        self.leased = now;
+        Ok(place)
+    }
+
+    /// Promises to vote under no ballot older than `ballot`, to a party of this `rank`. Whether that is news.
+    pub(crate) fn promise(
+        &mut self,
+        ballot: Ballot,
+        rank: Option<u8>,
+        now: Timestamp,
+    ) -> Result<bool, Refusal> {
+        let rank = rank.ok_or(Refusal::NotPermitted)?;
+        if self.promised == Some(ballot) {
+            return Ok(false);
+        }
+        if self.promised > Some(ballot) {
+            return Err(self.outbid());
+        }
+        let before = self.promised.filter(|promised| promised.rank == ballot.rank);
+        let base = before.map_or(0, |promised| promised.round);
+        if ballot.round == 0 || ballot.round.saturating_sub(base) > MAX_ROUND_STEP {
+            return Err(Refusal::Rank);
+        }
+        let stands = self.promised.is_some() || self.accepted.is_some() || self.lock.is_some();
+        let deserted = stands && now.since(self.since) >= TAKEOVER;
+        let highest = self.promised.map_or(0, |promised| promised.rank).max(rank);
+        if (rank > 0 && ballot.rank <= rank) || (deserted && ballot.rank <= highest) {
+            (self.promised, self.since) = (Some(ballot), now);
+            Ok(true)
+        } else {
+            Err(Refusal::Rank)
+        }
+    }
+
+    /// Takes over what was decided: whatever was about to be is void.
+    pub(crate) fn settle(&mut self, certificate: SettlementCertificate, now: Timestamp) {
+        *self = Self { settled: Some(certificate), ..Self::new(now) };
+    }
+
+    /// Where `record` lies if it is accepted or locked.
+    pub(crate) fn place_of(&self, record: &Digest) -> Option<u8> {
+        let accepted = self.accepted.as_ref().filter(|accepted| accepted.record == *record);
+        let locked = self.lock.as_ref().filter(|lock| lock.record == *record);
+        accepted.map(|accepted| accepted.place).or(locked.map(|lock| lock.place))
+    }
+
+    /// The places that hold something.
+    pub(crate) fn places(&self) -> impl Iterator<Item = u8> {
+        let accepted = self.accepted.as_ref().map(|accepted| accepted.place);
+        let locked = self.lock.as_ref().map(|lock| lock.place).filter(|place| Some(*place) != accepted);
+        accepted.into_iter().chain(locked)
+    }
+
+    /// Where `record` may be written, so that what lies at `taken` stays.
+    fn place_for(&self, record: &Digest, taken: Option<u8>) -> Place {
+        match self.place_of(record) {
+            Some(place) => Place::Has(place),
+            None => Place::Write(taken.map_or(0, |taken| 1 - taken.min(1))),
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! Records of order [`Order::Agreed`]: between the wire, the rows, and the rules in [`crate::agreement`].
+
+use bytes::Bytes;
+use dt_model::{Envelope, OpenError, PartyId, Signed, Timestamp};
+
+use super::neighbours::StoredNeighbours;
+use super::{Replica, unavailable};
+use crate::agreement::{AgreedRow, Attempt, Place};
+use crate::rows::{
+    ProposalRow, RECORDS, RecordRow, agreed_key, history_key, proposal_key, record_key, seal_row,
+};
+use crate::store::Row;
+use crate::{
+    Address, AddressState, Ballot, Key, Kind, Lock, LockCertificate, Membership, Neighbours, Order, Phase,
+    Promise, Record, Refusal, ReplyBody, SettlementCertificate, Site, Slot, Validator, Vote,
+};
+
+/// A proposal as it came.
+pub(super) struct Proposal {
+    pub(super) sequence: u64,
+    pub(super) ballot: Option<Ballot>,
+    pub(super) record: Envelope<Record>,
+    pub(super) promises: Vec<Envelope<Promise>>,
+}
+
+impl Replica {
+    /// Votes for a record as the next one, if the promises that this node gave allow it, and the validator or a quorum's lock says so.
+    pub(super) fn propose(
+        &self,
+        membership: &Membership,
+        proposal: Proposal,
+        sender: &PartyId,
+        now: Timestamp,
+    ) -> Result<ReplyBody, Refusal> {
+        let Proposal { sequence, ballot, record, promises } = proposal;
+        let (record, validator) = self.open_agreed(membership, record)?;
+        let address = record.key.address;
+        let _held = self.lock(&address);
+        let mut row = self.agreed_row(&address, now)?;
+        row.require_next(sequence)?;
+        row.may_accept(ballot, &record.digest())?;
+        let base = row.state(address);
+        let state = next_state(&base, &record)?;
+        let required = match ballot {
+            None if promises.is_empty() => None,
+            Some(ballot) if ballot.proposer == *sender => {
+                let attempt = Attempt { address, sequence, ballot };
+                let is_proof = |lock: &LockCertificate| self.proves(membership, &address, lock).is_some();
+                attempt.justify(&promises, membership, is_proof).map_err(|_| Refusal::Unproven)?
+            }
+            _ => return Err(Refusal::Unproven),
+        };
+        match required {
+            Some(required) if required != state.digest() => return Err(Refusal::Unproven),
+            // Of those who accepted it more than can lie are honest, and judged it on this same state.
+            Some(_) => {}
+            None => self.judge_agreed(validator, &record, now)?,
+        }
+        let before = row.clone();
+        let place = row.accept(ballot, record.digest(), now)?;
+        self.write_agreed(&address, &before, &row, place_row(&address, place, &record))?;
+        self.vote(membership, &state, ballot, Phase::Accept)
+    }
+
+    /// Locks on a record that a quorum accepts.
+    pub(super) fn commit(
+        &self,
+        membership: &Membership,
+        record: Envelope<Record>,
+        certificate: LockCertificate,
+        now: Timestamp,
+    ) -> Result<ReplyBody, Refusal> {
+        let (record, _) = self.open_agreed(membership, record)?;
+        let address = record.key.address;
+        let claim = certificate.claim().ok_or(Refusal::Unproven)?;
+        let _held = self.lock(&address);
+        let mut row = self.agreed_row(&address, now)?;
+        row.require_next(claim.sequence)?;
+        let state = next_state(&row.state(address), &record)?;
+        if claim.state != state.digest() || self.proves(membership, &address, &certificate).is_none() {
+            return Err(Refusal::Unproven);
+        }
+        let before = row.clone();
+        let place = row.lock(certificate, claim.ballot, record.digest(), now)?;
+        self.write_agreed(&address, &before, &row, place_row(&address, place, &record))?;
+        self.vote(membership, &state, claim.ballot, Phase::Commit)
+    }
+
+    /// Takes over a state that was decided.
+    pub(super) fn adopt(
+        &self,
+        membership: &Membership,
+        certificate: SettlementCertificate,
+        records: Vec<Envelope<Record>>,
+        now: Timestamp,
+    ) -> Result<ReplyBody, Refusal> {
+        let address = certificate.state().address();
+        self.require_replica(membership, &address)?;
+        let _held = self.lock(&address);
+        let row = self.agreed_row(&address, now)?;
+        if certificate.state().sequence() <= row.sequence() {
+            return Ok(ReplyBody::Adopted { sequence: row.sequence() });
+        }
+        if !self.remembered.check(&certificate, || certificate.verify(membership).is_ok()) {
+            return Err(Refusal::Unproven);
+        }
+        let mut rows = self.settled_rows(&address, &row, &certificate, records, now)?;
+        for place in row.places() {
+            let key = proposal_key(&address, place);
+            rows.push((key.clone(), seal_row(&key, &ProposalRow { record: None })));
+        }
+        let mut next = row;
+        next.settle(certificate, now);
+        let key = agreed_key(&address);
+        rows.push((key.clone(), seal_row(&key, &next)));
+        self.rows().write_all(rows).map_err(unavailable)?;
+        Ok(ReplyBody::Adopted { sequence: next.sequence() })
+    }
+
+    /// The rows of what changes from one settled state to a later one: the new records, and the old ones as history.
+    fn settled_rows(
+        &self,
+        address: &Address,
+        row: &AgreedRow,
+        certificate: &SettlementCertificate,
+        offered: Vec<Envelope<Record>>,
+        now: Timestamp,
+    ) -> Result<Vec<Row>, Refusal> {
+        let (base, mut rows) = (row.state(*address), Vec::new());
+        for entry in certificate.state().entries() {
+            if base.entry(entry.slot) == Some(entry) {
+                continue;
+            }
+            let key = Key { address: *address, slot: entry.slot };
+            let offered = offered.iter().find(|record| record.digest() == entry.record);
+            let record = match (offered, row.place_of(&entry.record)) {
+                (Some(record), _) => record.clone(),
+                (None, Some(place)) => self.proposal(address, place)?.into_envelope(),
+                (None, None) => return Err(Refusal::Behind { sequence: row.sequence() }),
+            };
+            let record = record.open().map_err(|_| Refusal::Malformed)?;
+            if (record.key, record.version) != (key, entry.version) {
+                return Err(Refusal::Malformed);
+            }
+            if let Some((replaced, leased)) = self.load(&key)? {
+                let history = history_key(&key, replaced.version);
+                let row = RecordRow { record: replaced.into_envelope(), leased };
+                rows.push((history.clone(), seal_row(&history, &row)));
+            }
+            let row = RecordRow { record: record.into_envelope(), leased: now };
+            rows.push((record_key(RECORDS, &key), seal_row(&record_key(RECORDS, &key), &row)));
+        }
+        Ok(rows)
+    }
+
+    /// Promises to vote for nothing older than `ballot`.
+    pub(super) fn promise(
+        &self,
+        membership: &Membership,
+        attempt: Attempt,
+        sender: &PartyId,
+        now: Timestamp,
+    ) -> Result<ReplyBody, Refusal> {
+        let Attempt { address, sequence, ballot } = attempt;
+        self.require_replica(membership, &address)?;
+        if ballot.proposer != *sender {
+            return Err(Refusal::NotPermitted);
+        }
+        let _held = self.lock(&address);
+        let mut row = self.agreed_row(&address, now)?;
+        row.require_next(sequence)?;
+        let rank = self.rank(membership, &address, sender, now)?;
+        let before = row.clone();
+        if row.promise(ballot, rank, now)? {
+            self.write_agreed(&address, &before, &row, None)?;
+        }
+        let (record, lock) = match row.lock {
+            Some(lock) => {
+                (Some(self.proposal(&address, lock.place)?.into_envelope()), Some(lock.certificate))
+            }
+            None => (None, None),
+        };
+        let (network, epoch) = (membership.network(), membership.epoch());
+        let promise = Promise { network, epoch, address, sequence, ballot, lock };
+        let promise = Signed::new(promise, &*self.signer).map_err(|_| Refusal::Unavailable)?;
+        Ok(ReplyBody::Promised { promise: promise.into_envelope(), record })
+    }
+
+    /// What is settled at an address, and what this node is locked on as the next.
+    pub(super) fn state(
+        &self,
+        membership: &Membership,
+        address: &Address,
+        reader: &PartyId,
+        now: Timestamp,
+    ) -> Result<ReplyBody, Refusal> {
+        self.require_replica(membership, address)?;
+        let _held = self.lock(address);
+        let row = self.agreed_row(address, now)?;
+        let records = self.settled_records(address, &row)?;
+        let locked = match &row.lock {
+            Some(lock) => Some((self.proposal(address, lock.place)?, lock.certificate.clone())),
+            None => None,
+        };
+        if !membership.is_replica(reader, address) {
+            self.serve_agreed(address, &records, None, reader, now)?;
+            if let Some((record, _)) = &locked {
+                self.serve_agreed(address, &records, Some(record), reader, now)?;
+            }
+        }
+        let lock = locked.map(|(record, certificate)| Lock { record: record.into_envelope(), certificate });
+        Ok(ReplyBody::State {
+            records: records.into_iter().map(Signed::into_envelope).collect(),
+            lock,
+            promised: row.promised,
+            rank: self.rank(membership, address, reader, now)?,
+            settled: row.settled,
+        })
+    }
+
+    /// A record that is or was settled, for those who are served the present ones.
+    pub(super) fn past(
+        &self,
+        membership: &Membership,
+        key: &Key,
+        version: u64,
+        reader: &PartyId,
+        now: Timestamp,
+    ) -> Result<ReplyBody, Refusal> {
+        self.require_replica(membership, &key.address)?;
+        let _held = self.lock(&key.address);
+        let row = self.agreed_row(&key.address, now)?;
+        let records = self.settled_records(&key.address, &row)?;
+        if !membership.is_replica(reader, &key.address) {
+            self.serve_agreed(&key.address, &records, None, reader, now)?;
+        }
+        let present = records.into_iter().find(|record| record.key == *key && record.version == version);
+        let record = match present {
+            Some(record) => Some(record.into_envelope()),
+            None => self.history(key, version)?,
+        };
+        Ok(ReplyBody::Record { record })
+    }
+
+    fn history(&self, key: &Key, version: u64) -> Result<Option<Envelope<Record>>, Refusal> {
+        let row: Option<RecordRow> = self.rows().read(&history_key(key, version)).map_err(unavailable)?;
+        let record = row.map(|row| row.record.open()).transpose().map_err(|_| Refusal::Unavailable)?;
+        Ok(record.filter(|record| record.version == version).map(Signed::into_envelope))
+    }
+
+    /// The order of records of `kind`, if somebody judges it here.
+    pub(super) fn order(&self, kind: &Kind) -> Option<Order> {
+        self.validators.get(kind).map(|validator| validator.order())
+    }
+
+    /// A record of order [`Order::Agreed`] for an address of this node, and who judges it.
+    fn open_agreed(
+        &self,
+        membership: &Membership,
+        record: Envelope<Record>,
+    ) -> Result<(Signed<Record>, &dyn Validator), Refusal> {
+        let record = record.open().map_err(|error| match error {
+            OpenError::Signature(_) => Refusal::NotPermitted,
+            _ => Refusal::Malformed,
+        })?;
+        self.require_replica(membership, &record.key.address)?;
+        let validator = self.validators.get(&record.key.slot.kind).ok_or(Refusal::UnknownKind)?;
+        match validator.order() {
+            Order::Agreed => Ok((record, &**validator)),
+            Order::Newest => Err(Refusal::OtherOrder),
+        }
+    }
+
+    /// Whether the validator takes `offered` as the next record, judging by what is settled.
+    fn judge_agreed(
+        &self,
+        validator: &dyn Validator,
+        offered: &Signed<Record>,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let stored = self.load(&offered.key)?.map(|(stored, _)| stored);
+        let neighbours = StoredNeighbours::agreed(self, offered.key.address);
+        let site = Site { now, stored: stored.as_ref(), neighbours: &neighbours };
+        let verdict = validator.admit(&site, offered);
+        neighbours.finish()?;
+        verdict
+    }
+
+    /// Whether `reader` is served every record of the settled state, or of the one that it would be with `next`.
+    fn serve_agreed(
+        &self,
+        address: &Address,
+        records: &[Signed<Record>],
+        next: Option<&Signed<Record>>,
+        reader: &PartyId,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let stored = StoredNeighbours::agreed(self, *address);
+        let neighbours = WithNext { next, stored: &stored };
+        let replaced = |record: &&Signed<Record>| next.is_none_or(|next| next.key != record.key);
+        for record in records.iter().filter(replaced).chain(next) {
+            let validator = self.validators.get(&record.key.slot.kind).ok_or(Refusal::UnknownKind)?;
+            let site = Site { now, stored: Some(record), neighbours: &neighbours };
+            let verdict = validator.serve(&site, reader, record);
+            stored.finish()?;
+            verdict?;
+        }
+        Ok(())
+    }
+
+    /// The highest standing that a kind gives `party` at an address; a replica of it may at least take over what was left undone.
+    fn rank(
+        &self,
+        membership: &Membership,
+        address: &Address,
+        party: &PartyId,
+        now: Timestamp,
+    ) -> Result<Option<u8>, Refusal> {
+        let neighbours = StoredNeighbours::agreed(self, *address);
+        let mut highest = membership.is_replica(party, address).then_some(0);
+        for (kind, validator) in &self.validators {
+            if validator.order() != Order::Agreed {
+                continue;
+            }
+            let stored = self.load(&Key::new(*address, *kind, 0))?.map(|(stored, _)| stored);
+            let site = Site { now, stored: stored.as_ref(), neighbours: &neighbours };
+            highest = highest.max(validator.rank(&site, party));
+        }
+        neighbours.finish()?;
+        Ok(highest)
+    }
+
+    /// What a lock's certificate says, if it holds.
+    fn proves(&self, membership: &Membership, address: &Address, lock: &LockCertificate) -> Option<Vote> {
+        let claim = lock.claim().filter(|claim| claim.address == *address)?;
+        self.remembered.check(lock, || lock.verify(membership, address).is_ok()).then_some(claim)
+    }
+
+    /// Signs a vote, for what is on disk by now.
+    fn vote(
+        &self,
+        membership: &Membership,
+        state: &AddressState,
+        ballot: Option<Ballot>,
+        phase: Phase,
+    ) -> Result<ReplyBody, Refusal> {
+        let vote = Vote {
+            network: membership.network(),
+            epoch: membership.epoch(),
+            address: state.address(),
+            sequence: state.sequence(),
+            ballot,
+            state: state.digest(),
+            phase,
+        };
+        let vote = Signed::new(vote, &*self.signer).map_err(|_| Refusal::Unavailable)?;
+        Ok(ReplyBody::Voted { vote: vote.into_envelope() })
+    }
+
+    fn agreed_row(&self, address: &Address, now: Timestamp) -> Result<AgreedRow, Refusal> {
+        let row = self.rows().read(&agreed_key(address)).map_err(unavailable)?;
+        Ok(row.unwrap_or_else(|| AgreedRow::new(now)))
+    }
+
+    /// The proposed record that lies at `place`.
+    fn proposal(&self, address: &Address, place: u8) -> Result<Signed<Record>, Refusal> {
+        let row: Option<ProposalRow> =
+            self.rows().read(&proposal_key(address, place)).map_err(unavailable)?;
+        let record = row.and_then(|row| row.record).ok_or(Refusal::Unavailable)?;
+        record.open().map_err(|_| Refusal::Unavailable)
+    }
+
+    fn settled_records(&self, address: &Address, row: &AgreedRow) -> Result<Vec<Signed<Record>>, Refusal> {
+        let slots = row.settled.iter().flat_map(|settled| settled.state().entries());
+        let load = |slot: Slot| {
+            let stored = self.load(&Key { address: *address, slot })?;
+            stored.map(|(record, _)| record).ok_or(Refusal::Unavailable)
+        };
+        slots.map(|entry| load(entry.slot)).collect()
+    }
+
+    /// Writes what changed, durably, before anything is signed about it.
+    fn write_agreed(
+        &self,
+        address: &Address,
+        before: &AgreedRow,
+        row: &AgreedRow,
+        proposal: Option<Row>,
+    ) -> Result<(), Refusal> {
+        let key = agreed_key(address);
+        let changed = (before != row).then(|| (key.clone(), seal_row(&key, row)));
+        let rows: Vec<Row> = proposal.into_iter().chain(changed).collect();
+        if rows.is_empty() { Ok(()) } else { self.rows().write_all(rows).map_err(unavailable) }
+    }
+}
+
+/// The state that `record` leads to.
+fn next_state(base: &AddressState, record: &Signed<Record>) -> Result<AddressState, Refusal> {
+    base.after(record).ok_or_else(|| match base.entry(record.key.slot) {
+        Some(stored) if record.version < stored.version => Refusal::Stale { stored: stored.version },
+        Some(stored) if record.version == stored.version => Refusal::Conflict,
+        _ => Refusal::Malformed,
+    })
+}
+
+fn place_row(address: &Address, place: Place, record: &Signed<Record>) -> Option<Row> {
+    let Place::Write(place) = place else { return None };
+    let key: Bytes = proposal_key(address, place);
+    let row = ProposalRow { record: Some(record.envelope().clone()) };
+    Some((key.clone(), seal_row(&key, &row)))
+}
+
+/// The settled records of an address as they would be with one more.
+struct WithNext<'a> {
+    next: Option<&'a Signed<Record>>,
+    stored: &'a StoredNeighbours<'a>,
+}
+
+impl Neighbours for WithNext<'_> {
+    fn record(&self, slot: Slot) -> Option<Signed<Record>> {
+        match self.next {
+            Some(next) if next.key.slot == slot => Some(next.clone()),
+            _ => self.stored.record(slot),
+        }
+    }
+}
