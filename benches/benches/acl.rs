@@ -5,8 +5,8 @@ use core::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput};
 use dt_acl::{AclRecord, Grantee, ItemName, Keyring, Rights};
-use dt_model::Signer as _;
 use dt_model::testing::{SeedRng, identity};
+use dt_model::{Signer as _, Timestamp};
 use x25519_dalek::{PublicKey, StaticSecret};
 
 /// Readers on the list: a bilateral exchange, the parties of one machine, a consortium.
@@ -32,7 +32,8 @@ fn grantees(readers: u64) -> Vec<Grantee> {
 
 fn list(readers: u64) -> AclRecord {
     let rng = &mut SeedRng::new(7);
-    AclRecord::first(&identity(0), ItemName::from("manual"), &grantees(readers), rng).expect("a list")
+    AclRecord::first(&identity(0), ItemName::from("manual"), &grantees(readers), Timestamp::default(), rng)
+        .expect("a list")
 }
 
 fn wrap(criterion: &mut Criterion, readers: u64) {
@@ -56,7 +57,7 @@ fn wrap(criterion: &mut Criterion, readers: u64) {
     group.bench_function("ours: AclRecord::first", |b| {
         b.iter_batched_ref(
             || SeedRng::new(7),
-            |rng| AclRecord::first(&owner, name, &grantees, rng).expect("a list"),
+            |rng| AclRecord::first(&owner, name, &grantees, Timestamp::default(), rng).expect("a list"),
             BatchSize::SmallInput,
         );
     });

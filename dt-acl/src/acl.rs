@@ -34,8 +34,8 @@ pub struct AclRef {
 /// A list that is well-formed, lies at its item's address, and was signed by the owner or by somebody whom the owner has once appointed
 /// manager.
 ///
-/// Whether a manager still was one is known from the version before, which only replicas have: a manager's list is to be believed
-/// because a quorum of them admitted it.
+/// Whether a manager still was one is known from the version before: a manager's list is to be believed because it was settled, which a
+/// quorum of replicas has certified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acl {
     signed: Signed<Record>,

@@ -1,21 +1,20 @@
 //! Making lists: the first version of one, and the next.
 
-use std::collections::BTreeMap;
-
-use dt_model::{Digest, EncryptionKey, PartyId, Secret, Signer, SignerError, Timestamp, codec};
+use dt_model::{Digest, EncryptionKey, PartyId, Signer, SignerError, Timestamp};
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use crate::keys::{self, Ephemeral, KeyError, Keyring, Place};
-use crate::record::{AclRecord, Entry, Epoch, MAX_ACL_BYTES, MAX_ENTRIES, MAX_EPOCHS, Mandate, Member};
-use crate::{Acl, DataRef, Grantee, History, ItemId, ItemName, Rights};
+use crate::draft::{Draft, Heading};
+use crate::keys::{KeyError, Keyring};
+use crate::record::{AclRecord, MAX_ACL_BYTES, MAX_ENTRIES};
+use crate::{Acl, Grantee, Group, History, ItemId, ItemName, MAX_GROUPS, Member};
 
 /// An encryption key for which nothing can be wrapped: the shared secret would be the same for everybody (RFC 7748, section 6.1).
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
-#[error("nothing can be wrapped for the encryption key {} of {}", key.short(), member.short())]
+#[error("nothing can be wrapped for the encryption key {} of {}", key.short(), party.short())]
 pub struct EncryptionKeyRefused {
     /// Whose key it is said to be.
-    pub member: Member,
+    pub party: PartyId,
     /// The key.
     pub key: EncryptionKey,
 }
@@ -38,7 +37,13 @@ pub enum ChangeError {
     ManagerNeedsHistory(PartyId),
     /// Only the owner makes a party a manager, or changes until when it is one.
     #[error("only the owner can make {} a manager", .0.short())]
-    OnlyOwnerAppoints(Member),
+    OnlyOwnerAppoints(PartyId),
+    /// Managers are appointed by name, never by a group.
+    #[error("a group cannot manage a list")]
+    GroupCannotManage,
+    /// There are as many groups as a list has room for.
+    #[error("a list has at most {MAX_GROUPS} groups")]
+    TooManyGroups,
     /// The entries, fences or epochs need more room than there is.
     #[error(
         "the list would need {size} bytes for {entries} entries; {} and {} are the limits",
@@ -65,17 +70,28 @@ pub enum ChangeError {
     Key(#[from] KeyError),
 }
 
-/// A change to a list.
+/// A change to a list: whatever it comprises is done in one version.
 #[derive(Debug, Clone, Copy)]
 pub enum Change<'a> {
-    /// Puts parties on the list, or changes the rights of those who are.
+    /// Puts parties on the list by name, or changes what they are granted by name.
     Grant {
         /// The parties.
         grantees: &'a [Grantee],
         /// What those who are new may read of the past.
         history: History,
     },
-    /// Takes a party off the list, and starts a new epoch.
+    /// Makes `members` the ones who are on the list by `group`: adds those who are new, and takes off those who were on it by this group
+    /// and nothing else. Their encryption keys become the ones given here. Without members the group goes.
+    SyncGroup {
+        /// The role, and what the list lets its members do.
+        group: &'a Group,
+        /// Who is in that role now. The item's owner may be among them, and stays what it is.
+        members: &'a [Member],
+        /// What those who are new may read of the past.
+        history: History,
+    },
+    /// Takes a party off the list, by whatever it is on it, and starts a new epoch. It comes back with the next
+    /// [`Change::SyncGroup`] that names it.
     Revoke {
         /// The party.
         party: PartyId,
@@ -98,30 +114,23 @@ impl AclRecord {
         owner: &dyn Signer,
         name: ItemName,
         grantees: &[Grantee],
+        now: Timestamp,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Self, ChangeError> {
         let party = owner.party();
-        let own = Grantee::new(party, owner.encryption_key(), Rights::ALL);
-        let mut draft = Draft {
-            item: ItemId::new(party, name),
-            entries: BTreeMap::from([(Member::from(party), entry(&own, 1))]),
-            data: None,
-            oldest: 1,
-            epochs: Vec::new(),
-            keys: BTreeMap::new(),
-        };
-        draft.grant(party, grantees, |_| 1)?;
-        draft.appoint_by(owner)?;
+        let mut draft = Draft::new(ItemId::new(party, name), party, owner.encryption_key());
+        draft.grant(grantees, |_| 1)?;
+        draft.appoint(owner, None)?;
         draft.begin_epoch(1, None, rng);
-        draft.wrap(party, name, 1, Digest::ZERO, rng)
+        draft.wrap(&Heading { name, version: 1, previous: Digest::ZERO, time: now }, rng)
     }
 }
 
 impl Acl {
-    /// The next version of this list. `keys` is the author's keyring from this version, `data` the item's current data record.
+    /// The next version of this list. `keys` is the author's keyring from this version.
     ///
-    /// What the author does not have the right to do is refused by the replicas, not here. Entries that have expired by `now` are
-    /// dropped along the way, which starts a new epoch as every removal does; only expired managers stay if a manager is the author.
+    /// What the author does not have the right to do is refused by the replicas, not here. What has expired by `now` is dropped along
+    /// the way, which starts a new epoch if somebody is off the list by that; only expired managers stay if a manager is the author.
     ///
     /// # Errors
     /// Every variant of [`ChangeError`].
@@ -130,223 +139,57 @@ impl Acl {
         author: &dyn Signer,
         keys: &Keyring,
         change: &Change<'_>,
-        data: Option<DataRef>,
         now: Timestamp,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<AclRecord, ChangeError> {
         let version = self.version().checked_add(1).ok_or(ChangeError::Exhausted)?;
         let next =
             self.epoch().checked_add(1).filter(|next| *next < u64::MAX).ok_or(ChangeError::Exhausted)?;
-        let since_owner = self.entry(&self.owner()).map_or(1, |entry| entry.since);
         let mut draft = Draft::of(self);
-        draft.data = data;
         draft.drop_expired(now, author.party() == self.owner());
-        let mut fence = false;
-        match change {
-            Change::Grant { grantees, history } => {
-                let since = |grantee: &Grantee| match (history, self.entry(&grantee.party)) {
-                    (History::Omitted, Some(known)) => known.since,
-                    (History::Omitted, None) => next,
-                    (History::Full, _) => since_owner,
-                };
-                fence = grantees.iter().any(|grantee| since(grantee) == next);
-                if let Some(new) = grantees.iter().find(|new| new.rights.manage && since(new) != since_owner)
-                {
-                    return Err(ChangeError::ManagerNeedsHistory(new.party));
-                }
-                draft.grant(self.owner(), grantees, since)?;
-                draft.appoint(author, self)?;
-            }
-            Change::Revoke { party } if *party == self.owner() => return Err(ChangeError::Owner),
-            Change::Revoke { party } => {
-                let known = self.entry(party).is_some();
-                draft.entries.remove(&Member::from(*party));
-                known.then_some(()).ok_or(ChangeError::NotOnList(*party))?;
-            }
-            Change::Rotate { party, encryption_key } => {
-                let entry = draft.entries.get_mut(&Member::from(*party));
-                entry.ok_or(ChangeError::NotOnList(*party))?.encryption_key = *encryption_key;
-            }
-        }
+        let fence = self.apply(change, next, &mut draft)?;
+        draft.prune();
+        draft.appoint(author, Some(self))?;
         draft.take_keys(self, keys)?;
         if fence || draft.closes_epoch(self) {
             let before = if fence { None } else { Some(keys.key(self.epoch())?) };
             draft.begin_epoch(version, before, rng);
         }
-        draft.wrap(self.owner(), self.name(), version, self.signed().digest(), rng)
-    }
-}
-
-/// A list in the making: entries without wraps, and the keys that will be wrapped.
-struct Draft {
-    item: ItemId,
-    entries: BTreeMap<Member, Entry>,
-    data: Option<DataRef>,
-    oldest: u64,
-    epochs: Vec<Epoch>,
-    keys: BTreeMap<u64, Secret>,
-}
-
-impl Draft {
-    fn of(acl: &Acl) -> Self {
-        Self {
-            item: acl.item(),
-            entries: acl
-                .entries()
-                .iter()
-                .map(|entry| (entry.member, Entry { wrap: Vec::new(), ..entry.clone() }))
-                .collect(),
-            data: acl.data(),
-            oldest: acl.oldest_epoch(),
-            epochs: acl.epochs().to_vec(),
-            keys: BTreeMap::new(),
-        }
+        // The authors' clocks may differ a little, and time does not go back.
+        let time = now.max(self.time());
+        draft.wrap(&Heading { name: self.name(), version, previous: self.signed().digest(), time }, rng)
     }
 
-    fn drop_expired(&mut self, now: Timestamp, managers_too: bool) {
-        self.entries.retain(|_, entry| entry.is_valid_at(now) || (entry.rights.manage && !managers_too));
-    }
-
-    fn grant(
-        &mut self,
-        owner: PartyId,
-        grantees: &[Grantee],
-        since: impl Fn(&Grantee) -> u64,
-    ) -> Result<(), ChangeError> {
-        let mut named = std::collections::BTreeSet::new();
-        for grantee in grantees {
-            if grantee.party == owner {
-                return Err(ChangeError::Owner);
-            }
-            if !named.insert(grantee.party) {
-                return Err(ChangeError::Repeated(grantee.party));
-            }
-            self.entries.insert(Member::from(grantee.party), entry(grantee, since(grantee)));
-        }
-        Ok(())
-    }
-
-    /// Gives every manager a mandate: the one it has in `acl`, as far as that says the same, or else a new one, if `author` is the owner.
-    fn appoint(&mut self, author: &dyn Signer, acl: &Acl) -> Result<(), ChangeError> {
-        let owner = Member::from(acl.owner());
-        for entry in self.entries.values_mut().filter(|entry| entry.rights.manage && entry.member != owner) {
-            let at = acl.entries().binary_search_by_key(&entry.member, |known| known.member).ok();
-            let known = at.map(|at| &acl.entries()[at]).filter(|known| known.not_after == entry.not_after);
-            entry.mandate = known.and_then(|known| known.mandate);
-        }
-        if author.party() == acl.owner() {
-            return self.appoint_by(author);
-        }
-        match self
-            .entries
-            .values()
-            .find(|entry| entry.rights.manage && entry.member != owner && entry.mandate.is_none())
-        {
-            Some(entry) => Err(ChangeError::OnlyOwnerAppoints(entry.member)),
-            None => Ok(()),
-        }
-    }
-
-    /// Signs a mandate for every manager without one.
-    fn appoint_by(&mut self, owner: &dyn Signer) -> Result<(), ChangeError> {
-        let own = Member::from(owner.party());
-        for entry in self.entries.values_mut().filter(|entry| entry.rights.manage && entry.member != own) {
-            if entry.mandate.is_none() {
-                let mandate = Mandate { item: self.item, member: entry.member, not_after: entry.not_after };
-                entry.mandate = Some(owner.sign(&mandate.message())?);
-            }
-        }
-        Ok(())
-    }
-
-    /// Collects the keys that the wraps of `acl`'s author hold: those of the current epoch and before each fence.
-    fn take_keys(&mut self, acl: &Acl, keys: &Keyring) -> Result<(), ChangeError> {
-        for epoch in acl.wrapped_epochs(self.entries.values().map(|entry| entry.since).min().unwrap_or(1)) {
-            self.keys.insert(epoch, keys.key(epoch)?);
-        }
-        Ok(())
-    }
-
-    /// Whether somebody who could open the wraps of `acl` must not be able to open what comes next.
-    fn closes_epoch(&self, acl: &Acl) -> bool {
-        acl.entries().iter().any(|old| {
-            self.entries.get(&old.member).is_none_or(|entry| entry.encryption_key != old.encryption_key)
-        })
-    }
-
-    /// Begins the next epoch with a fresh key, linked to the key `before`, or as a fence.
-    fn begin_epoch(
-        &mut self,
-        first_version: u64,
-        before: Option<Secret>,
-        rng: &mut (impl CryptoRng + ?Sized),
-    ) {
-        let key = Secret::generate(rng);
-        let number = self.oldest + self.epochs.len() as u64;
-        self.epochs.push(Epoch {
-            first_version,
-            commitment: keys::commitment(&key, self.item, number),
-            link: before.and_then(|before| keys::link(&key, self.item, number, &before)),
-        });
-        self.keys.insert(number, key);
-        if self.epochs.len() > MAX_EPOCHS {
-            self.epochs.remove(0);
-            self.oldest += 1;
-        }
-    }
-
-    /// Wraps the keys for everybody, under a fresh ephemeral key.
-    fn wrap(
-        self,
-        owner: PartyId,
-        name: ItemName,
-        version: u64,
-        previous: Digest,
-        rng: &mut (impl CryptoRng + ?Sized),
-    ) -> Result<AclRecord, ChangeError> {
-        let ephemeral = Ephemeral::generate(rng);
-        let mut record = AclRecord {
-            owner,
-            name,
-            version,
-            previous,
-            data: self.data,
-            oldest: self.oldest,
-            epochs: self.epochs,
-            ephemeral: ephemeral.public(),
-            entries: Vec::new(),
+    /// Carries out `change` on `draft`; whether the epoch `next` has to begin as a fence.
+    fn apply(&self, change: &Change<'_>, next: u64, draft: &mut Draft) -> Result<bool, ChangeError> {
+        let since_owner = self.entry(&self.owner()).map_or(1, |entry| entry.since);
+        let since = |history: History, party: &PartyId| match (history, self.entry(party)) {
+            (History::Omitted, Some(known)) => known.since,
+            (History::Omitted, None) => next,
+            (History::Full, _) => since_owner,
         };
-        let count = self.entries.len();
-        if count > MAX_ENTRIES {
-            return Err(ChangeError::TooLarge { size: codec::encode(&record).len(), entries: count });
-        }
-        let mut entries: Vec<Entry> = self.entries.into_values().collect();
-        for entry in &mut entries {
-            let place = Place::of(&record, entry.member, entry.encryption_key);
-            let mut wrapped = Vec::new();
-            for epoch in record.wrapped_epochs(entry.since) {
-                wrapped.push(self.keys.get(&epoch).ok_or(KeyError::Corrupt)?);
+        match change {
+            Change::Grant { grantees, history } => {
+                let since = |party: &PartyId| since(*history, party);
+                let hidden = |new: &&Grantee| new.rights.manage && since(&new.party) != since_owner;
+                if let Some(new) = grantees.iter().find(hidden) {
+                    return Err(ChangeError::ManagerNeedsHistory(new.party));
+                }
+                draft.grant(grantees, since)?;
+                Ok(grantees.iter().any(|new| since(&new.party) == next))
             }
-            entry.wrap = ephemeral.wrap(&place, &wrapped)?;
+            Change::SyncGroup { group, members, history } => {
+                let since = |party: &PartyId| since(*history, party);
+                draft.sync(group, members, since)?;
+                Ok(members.iter().any(|new| since(&new.party) == next))
+            }
+            Change::Revoke { party } if *party == self.owner() => Err(ChangeError::Owner),
+            Change::Revoke { party } => {
+                let known = self.entry(party).ok_or(ChangeError::NotOnList(*party))?;
+                draft.remove(&known.party);
+                Ok(false)
+            }
+            Change::Rotate { party, encryption_key } => draft.rotate(party, *encryption_key).map(|()| false),
         }
-        record.entries = entries;
-        let size = codec::encode(&record).len();
-        if size > MAX_ACL_BYTES {
-            return Err(ChangeError::TooLarge { size, entries: count });
-        }
-        debug_assert_eq!(record.check(), Ok(()), "what is made here decodes elsewhere");
-        Ok(record)
-    }
-}
-
-fn entry(grantee: &Grantee, since: u64) -> Entry {
-    Entry {
-        member: Member::from(grantee.party),
-        encryption_key: grantee.encryption_key,
-        rights: grantee.rights,
-        not_after: grantee.not_after,
-        since,
-        mandate: None,
-        wrap: Vec::new(),
     }
 }

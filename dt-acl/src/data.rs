@@ -154,8 +154,8 @@ impl BorshDeserialize for DataRecord {
     }
 }
 
-/// A data record that is well-formed and lies at its item's address. Whether its writer was entitled to it, an [`Acl`] tells:
-/// [`Data::is_under`].
+/// A data record that is well-formed and lies at its item's address. Whether its writer was entitled to it, the list under which it was
+/// written tells: [`Data::is_under`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Data {
     signed: Signed<Record>,
@@ -203,15 +203,13 @@ impl Data {
         DataRef { counter: self.record.counter, digest: self.signed.digest() }
     }
 
-    /// Whether `acl` stands behind this record: the author of the list vouches for it, or it was written under this very version, in its
-    /// epoch, by a writer who is on it. When a writer's right ends is for the replicas to watch, at the time of writing.
+    /// Whether it was written under this very version of the list, in its epoch, by somebody whom it lets write. When a writer's right
+    /// ends is for the replicas to watch, at the time of writing.
     #[must_use]
     pub fn is_under(&self, acl: &Acl) -> bool {
-        acl.data() == Some(self.reference())
-            || (self.record.acl == acl.reference()
-                && self.record.epoch == acl.epoch()
-                && acl.data().is_none_or(|floor| floor.counter < self.record.counter)
-                && acl.entry(&self.writer()).is_some_and(|entry| entry.rights.write))
+        self.record.acl == acl.reference()
+            && self.record.epoch == acl.epoch()
+            && acl.entry(&self.writer()).is_some_and(|entry| acl.rights_of(entry).write)
     }
 }
 

@@ -4,7 +4,7 @@ use dt_dht::{GetError, PutError, Record, Refusal};
 use dt_model::{PartyId, Signed, SignerError};
 use thiserror::Error;
 
-use crate::{AclRef, AclState, ChangeError, Corrupt, DataRef, Exhausted, ItemId, KeyError};
+use crate::{ChangeError, Corrupt, Exhausted, Floor, ItemId, ItemState, KeyError};
 
 /// Why an operation of [`crate::Items`] failed.
 #[derive(Debug, Error)]
@@ -13,7 +13,7 @@ pub enum AclError {
     /// A quorum of replicas has no list for it.
     #[error("there is no item {}", .0.short())]
     NoSuchItem(ItemId),
-    /// There is a list for it already; creating it again would look like a contradiction.
+    /// There is a list for it already.
     #[error("the item {} exists already", .0.short())]
     AlreadyExists(ItemId),
     /// The item has a list, but nothing has been written.
@@ -26,23 +26,27 @@ pub enum AclError {
     #[error("not permitted by the access control list")]
     NotPermitted,
     /// The replicas show something older than, or something else than, what is known to exist. It is not believed.
-    #[error("what the replicas show is not what follows from version {} of the list", floor.version)]
+    #[error("what the replicas show is not what follows from version {} of the list", floor.acl.version)]
     Rollback {
-        /// The caller's floor, or the list that the replicas themselves showed.
-        floor: AclRef,
+        /// The caller's floor.
+        floor: Floor,
     },
-    /// Somebody else was faster: to be tried again, from reading on.
+    /// What a quorum has settled cannot be: more nodes lie than are tolerated. It is not believed.
+    #[error("the replicas agree on what cannot be of the item {}", .0.short())]
+    Inconsistent(ItemId),
+    /// There is no such version yet, or the replicas do not remember it any more.
+    #[error("there is no version {version} of the item {}, or no longer", item.short())]
+    NoSuchVersion {
+        /// The item.
+        item: ItemId,
+        /// The version, or the counter, asked for.
+        version: u64,
+    },
+    /// Somebody else was faster, and nothing of this was done: to be tried again, from reading on.
     #[error("somebody else changed the item in the meantime")]
     Conflict,
-    /// Two data records of one counter compete, neither of which is known to have won: two writers were at it at once, or one signed twice.
-    /// [`crate::Items::write`] settles it, by writing with a counter that is above both and follows neither.
-    #[error("two records of one version compete: writing anew settles it")]
-    Split {
-        /// What the settling record is to be written after.
-        after: DataRef,
-    },
-    /// Some replicas may have taken the record, but not a quorum. Until it is settled by [`crate::Items::resubmit`], the party should not
-    /// sign another record in its place: two of one version count as evidence against their signer.
+    /// Some replicas may have taken the record, but a quorum has not said so. It may be settled yet, by whoever comes next:
+    /// [`crate::Items::resubmit`] settles it, or tells that something else was.
     #[error("not confirmed by a quorum")]
     InDoubt {
         /// What was to be stored.
@@ -55,7 +59,7 @@ pub enum AclError {
     #[error("revoked, but the current data was not encrypted anew")]
     NotReencrypted {
         /// The list without the party.
-        state: Box<AclState>,
+        state: Box<ItemState>,
         /// Why not.
         source: Box<AclError>,
     },
@@ -113,33 +117,11 @@ impl AclError {
         }
     }
 
-    /// What a failure to read means, when nothing below `floor` is believed.
-    pub(crate) fn unread(error: GetError, reader: PartyId, floor: Option<AclRef>) -> Self {
-        match (error, floor) {
-            (GetError::Refused(Refusal::NotPermitted), _) => Self::NotAReader(reader),
-            (GetError::Unacceptable(_), Some(floor)) => Self::Rollback { floor },
-            (other, _) => Self::Get(other),
-        }
-    }
-
-    /// What a failure to read data means.
-    pub(crate) fn unread_data(error: GetError, reader: PartyId, floor: AclRef) -> Self {
-        let split = match &error {
-            GetError::Conflict { first, second } => {
-                Some((first.version, first.digest().min(second.digest())))
-            }
-            GetError::Equivocation(evidence) => {
-                let culprit = evidence.verify().ok();
-                culprit.map(|by| (by.version, evidence.first.digest().min(evidence.second.digest())))
-            }
-            _ => None,
-        };
-        match split {
-            // One counter is left out, so that no replica takes the next record for the successor of the wrong one.
-            Some((version, digest)) => {
-                Self::Split { after: DataRef { counter: version.saturating_add(1), digest } }
-            }
-            None => Self::unread(error, reader, Some(floor)),
+    /// What a failure to read means.
+    pub(crate) fn unread(error: GetError, reader: PartyId) -> Self {
+        match error {
+            GetError::Refused(Refusal::NotPermitted) => Self::NotAReader(reader),
+            other => Self::Get(other),
         }
     }
 }

@@ -1,30 +1,22 @@
 //! The party's side: create, write, read, grant, revoke. Thin: it fetches records, calls the pure parts, and stores what they give.
 
-use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dt_dht::{Client, Key, MAX_BLOB_BYTES, PutError, QuorumCertificate, Record, Refusal, seal};
+use dt_dht::{Client, Key, MAX_BLOB_BYTES, PutError, Record, SettlementCertificate, seal};
 use dt_model::{ContentHash, Digest, EncryptionKey, PartyId, Secret, Signed, Timestamp, codec};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
+use crate::item::ACL_SLOT;
+use crate::lineage::Chained;
 use crate::validator::admit_next;
 use crate::{
-    Acl, AclError, AclRecord, AclRef, Change, Data, DataRef, Grantee, History, ItemId, ItemName, Keyring,
-    Rights, SealedContent,
+    Acl, AclError, AclRecord, AclRef, Change, Data, Floor, Grantee, Group, History, ItemId, ItemName,
+    ItemState, Keyring, Member, Rights, SealedContent,
 };
 
-/// A version of a list that a quorum has stored.
-#[derive(Debug, Clone)]
-pub struct AclState {
-    /// The list.
-    pub acl: Acl,
-    /// The proof that it is stored.
-    pub certificate: QuorumCertificate,
-}
-
-/// A version of an item's data that a quorum has stored.
+/// A version of an item's data that a quorum has settled.
 #[derive(Debug, Clone)]
 pub struct Written {
     /// The item.
@@ -37,8 +29,8 @@ pub struct Written {
     pub content_hash: ContentHash,
     /// The list under which it was written.
     pub acl: AclRef,
-    /// The proof that it is stored.
-    pub certificate: QuorumCertificate,
+    /// The proof that it is settled, or something that follows it.
+    pub certificate: SettlementCertificate,
 }
 
 /// An item's data, opened and checked.
@@ -75,18 +67,18 @@ pub enum Revocation {
 #[derive(Debug, Clone)]
 pub struct Revoked {
     /// The list without the party.
-    pub state: AclState,
+    pub state: ItemState,
     /// The data under the new key, if it was encrypted anew.
     pub rewritten: Option<Written>,
 }
 
-/// How often a read starts over because the list changes under it, before it gives up.
-const MAX_ATTEMPTS: usize = 4;
-
 /// Reads and changes items as one party.
 ///
-/// Its state is that of the DHT; two values for one party see the same. A `floor` is a version of the list that the caller knows to exist,
-/// from the ledger or from an earlier read: nothing older is believed.
+/// Its state is that of the DHT; two values for one party see the same. What is read is list and data of one moment.
+///
+/// Who changes an item competes with everybody else who does: of two who start from the same list and the same data one wins, and the
+/// other is told [`AclError::Conflict`] and succeeds, unless somebody is faster again, when it tries again from reading on. That holds
+/// between two managers, between two writers, and between a writer and a manager. Nothing of a conflicting change is done.
 pub struct Items {
     client: Arc<Client>,
 }
@@ -120,29 +112,45 @@ impl Items {
         grantees: &[Grantee],
         now: Timestamp,
         rng: &mut (impl CryptoRng + Send + ?Sized),
-    ) -> Result<AclState, AclError> {
-        let record = AclRecord::first(self.client.signer(), name.into(), grantees, rng)?;
+    ) -> Result<ItemState, AclError> {
+        let record = AclRecord::first(self.client.signer(), name.into(), grantees, now, rng)?;
         let item = record.item();
-        match self.acl(item, None, now).await {
-            Err(AclError::NoSuchItem(_)) => self.put_acl(record, now).await,
-            Ok(_) => Err(AclError::AlreadyExists(item)),
-            Err(error) => Err(error),
+        match self.state(item, None, now).await {
+            Err(AclError::NoSuchItem(_)) => {}
+            Ok(_) => return Err(AclError::AlreadyExists(item)),
+            Err(error) => return Err(error),
+        }
+        let signed = self.sign(item.acl_key(), record.version(), codec::encode(&record))?;
+        match self.settle::<Acl>(item, &signed, now).await {
+            Err(AclError::Conflict) => Err(AclError::AlreadyExists(item)),
+            settled => settled,
         }
     }
 
-    /// The current list of `item`, by one quorum read.
+    /// List and data of `item` as they are settled, by one quorum read.
     ///
     /// # Errors
     /// [`AclError::NoSuchItem`], [`AclError::NotAReader`], [`AclError::Rollback`], and what comes from the DHT.
-    pub async fn acl(&self, item: ItemId, floor: Option<AclRef>, now: Timestamp) -> Result<Acl, AclError> {
-        let check = |record: &Signed<Record>| above(&Acl::open(record)?, floor);
-        let record = self.client.get(item.acl_key(), &check, now).await;
-        let record = record.map_err(|error| AclError::unread(error, self.party(), floor))?;
-        match (record, floor) {
-            (Some(record), _) => Acl::open(&record).map_err(|_| AclError::Conflict),
+    pub async fn state(
+        &self,
+        item: ItemId,
+        floor: Option<Floor>,
+        now: Timestamp,
+    ) -> Result<ItemState, AclError> {
+        let settled = self.client.state(item.address(), now).await;
+        match (settled.map_err(|error| AclError::unread(error, self.party()))?, floor) {
+            (Some(settled), floor) => ItemState::of(item, &settled, floor),
             (None, Some(floor)) => Err(AclError::Rollback { floor }),
             (None, None) => Err(AclError::NoSuchItem(item)),
         }
+    }
+
+    /// The current list of `item`.
+    ///
+    /// # Errors
+    /// As [`Items::state`].
+    pub async fn acl(&self, item: ItemId, floor: Option<Floor>, now: Timestamp) -> Result<Acl, AclError> {
+        Ok(self.state(item, floor, now).await?.acl)
     }
 
     /// The epoch keys that the party has of `item`, whether or not the item has data: feeds take theirs from here.
@@ -152,7 +160,7 @@ impl Items {
     pub async fn keys(
         &self,
         item: ItemId,
-        floor: Option<AclRef>,
+        floor: Option<Floor>,
         now: Timestamp,
     ) -> Result<Keyring, AclError> {
         let acl = self.acl(item, floor, now).await?;
@@ -182,28 +190,19 @@ impl Items {
         if size > MAX_BLOB_BYTES {
             return Err(PutError::TooLarge { size, limit: MAX_BLOB_BYTES }.into());
         }
-        let (acl, after) = match self.view(item, None, now).await {
-            Ok((acl, data)) => (acl, data.as_ref().map(Data::reference)),
-            Err(AclError::Split { after }) => (self.acl(item, None, now).await?, Some(after)),
-            Err(error) => return Err(error),
-        };
-        self.write_after(&acl, after, content, now, rng).await
+        let state = self.state(item, None, now).await?;
+        self.write_after(&state, content, now, rng).await
     }
 
     /// The data of `item`, verified from the owner's name down to the last byte.
     ///
     /// # Errors
     /// [`AclError::NoSuchItem`], [`AclError::NoData`], [`AclError::NotAReader`], [`AclError::Rollback`], [`AclError::Corrupt`],
-    /// [`AclError::Key`], [`AclError::Conflict`] if the list keeps changing, and what comes from the DHT.
-    pub async fn read(
-        &self,
-        item: ItemId,
-        floor: Option<AclRef>,
-        now: Timestamp,
-    ) -> Result<Opened, AclError> {
-        let (acl, data) = self.view(item, floor, now).await?;
-        let data = data.ok_or(AclError::NoData(item))?;
-        self.open(&acl, &data, now).await
+    /// [`AclError::Key`], and what comes from the DHT.
+    pub async fn read(&self, item: ItemId, floor: Option<Floor>, now: Timestamp) -> Result<Opened, AclError> {
+        let state = self.state(item, floor, now).await?;
+        let data = state.data.ok_or(AclError::NoData(item))?;
+        self.open(&state.acl, &data, now).await
     }
 
     /// Puts parties on the list of `item`, or changes their rights.
@@ -217,8 +216,24 @@ impl Items {
         history: History,
         now: Timestamp,
         rng: &mut (impl CryptoRng + Send + ?Sized),
-    ) -> Result<AclState, AclError> {
+    ) -> Result<ItemState, AclError> {
         self.change(item, &Change::Grant { grantees, history }, now, rng).await
+    }
+
+    /// Makes `members` the ones who are on the list of `item` by `group`, in one version: see [`Change::SyncGroup`].
+    ///
+    /// # Errors
+    /// As [`Items::grant`].
+    pub async fn sync_group(
+        &self,
+        item: ItemId,
+        group: &Group,
+        members: &[Member],
+        history: History,
+        now: Timestamp,
+        rng: &mut (impl CryptoRng + Send + ?Sized),
+    ) -> Result<ItemState, AclError> {
+        self.change(item, &Change::SyncGroup { group, members, history }, now, rng).await
     }
 
     /// Takes `party` off the list of `item` and starts a new key epoch. What it has read, or could have read, it keeps.
@@ -259,7 +274,7 @@ impl Items {
         encryption_key: EncryptionKey,
         now: Timestamp,
         rng: &mut (impl CryptoRng + Send + ?Sized),
-    ) -> Result<AclState, AclError> {
+    ) -> Result<ItemState, AclError> {
         self.change(item, &Change::Rotate { party, encryption_key }, now, rng).await
     }
 
@@ -273,73 +288,32 @@ impl Items {
         now: Timestamp,
         rng: &mut (impl CryptoRng + Send + ?Sized),
     ) -> Result<Option<Written>, AclError> {
-        let (acl, data) = self.view(item, None, now).await?;
-        let Some(data) = data.filter(|data| data.epoch() != acl.epoch()) else {
+        let state = self.state(item, None, now).await?;
+        let Some(data) = state.data.as_ref().filter(|data| data.epoch() != state.acl.epoch()) else {
             return Ok(None);
         };
-        let opened = self.open(&acl, &data, now).await?;
-        let written = self.write_after(&acl, Some(data.reference()), &opened.plaintext, now, rng).await?;
-        Ok(Some(written))
+        let opened = self.open(&state.acl, data, now).await?;
+        Ok(Some(self.write_after(&state, &opened.plaintext, now, rng).await?))
     }
 
-    /// Puts a record that is in doubt once more.
+    /// Settles a record that is in doubt, unless it is already.
     ///
     /// # Errors
     /// [`AclError::InDoubt`] again, or [`AclError::Conflict`] if it has lost.
-    pub async fn resubmit(
-        &self,
-        record: &Signed<Record>,
-        now: Timestamp,
-    ) -> Result<QuorumCertificate, AclError> {
-        self.client.put(record, now).await.map_err(|error| match error {
-            PutError::Refused(refusal) => AclError::refused(refusal),
-            source @ PutError::NoQuorum { .. } => {
-                AclError::InDoubt { record: Box::new(record.clone()), source }
-            }
-            other => other.into(),
-        })
-    }
-
-    /// The list and the data that belong together.
-    async fn view(
-        &self,
-        item: ItemId,
-        floor: Option<AclRef>,
-        now: Timestamp,
-    ) -> Result<(Acl, Option<Data>), AclError> {
-        let mut acl = self.acl(item, floor, now).await?;
-        for _ in 0..MAX_ATTEMPTS {
-            let (data, newer) = self.data(&acl, now).await;
-            // Somebody shows data under a list that we do not know: the list has changed since, or else it is a lie.
-            let again = if newer { self.acl(item, Some(acl.reference()), now).await? } else { acl.clone() };
-            if again.reference() == acl.reference() {
-                return data.map(|data| (acl, data));
-            }
-            acl = again;
+    pub async fn resubmit(&self, record: &Signed<Record>, now: Timestamp) -> Result<ItemState, AclError> {
+        let item = ItemId::from(*record.key.address.as_bytes());
+        if record.key.slot == ACL_SLOT {
+            self.settle::<Acl>(item, record, now).await
+        } else {
+            self.settle::<Data>(item, record, now).await
         }
-        Err(AclError::Conflict)
     }
 
-    /// The data that `acl` stands behind, and whether a replica showed data that refers to a newer list.
-    async fn data(&self, acl: &Acl, now: Timestamp) -> (Result<Option<Data>, AclError>, bool) {
-        let newer = AtomicBool::new(false);
-        let floor = acl.reference();
-        let check = |record: &Signed<Record>| {
-            let data = Data::open(record)?;
-            newer.fetch_or(data.acl().version > floor.version, Ordering::Relaxed);
-            if data.is_under(acl) { Ok(()) } else { Err(Refusal::Superseded) }
-        };
-        let data = match self.client.get(acl.item().data_key(), &check, now).await {
-            Ok(Some(record)) => Data::open(&record).map(Some).map_err(|_| AclError::Conflict),
-            // The list says that there was data.
-            Ok(None) if acl.data().is_some() => Err(AclError::Rollback { floor }),
-            Ok(None) => Ok(None),
-            Err(error) => Err(AclError::unread_data(error, self.party(), floor)),
-        };
-        (data, newer.into_inner())
-    }
-
-    async fn open(&self, acl: &Acl, data: &Data, now: Timestamp) -> Result<Opened, AclError> {
+    /// Opens `data`, with the party's keys from `acl`: any version of the item's data, as long as nodes keep its blob.
+    ///
+    /// # Errors
+    /// [`AclError::NotAReader`], [`AclError::Key`], [`AclError::Corrupt`], and what comes from the DHT.
+    pub async fn open(&self, acl: &Acl, data: &Data, now: Timestamp) -> Result<Opened, AclError> {
         let key = Keyring::open(acl, self.client.signer())?.key(data.epoch())?;
         // What does not fit the key is not worth fetching.
         data.content_hash(data.writer(), &key)?;
@@ -358,14 +332,15 @@ impl Items {
 
     async fn write_after(
         &self,
-        acl: &Acl,
-        previous: Option<DataRef>,
+        state: &ItemState,
         content: &[u8],
         now: Timestamp,
         rng: &mut (impl CryptoRng + Send + ?Sized),
     ) -> Result<Written, AclError> {
+        let (acl, item) = (&state.acl, state.acl.item());
         self.require(acl, now, |rights| rights.write)?;
         let key = Keyring::open(acl, self.client.signer())?.key(acl.epoch())?;
+        let previous = state.data.as_ref().map(Data::reference);
         let sealed = SealedContent::seal(acl, &key, self.party(), previous, content, rng)?;
         let content_hash = sealed.hash();
         let blob = self.client.put_blob(sealed.ciphertext(), now).await.map_err(|error| match error {
@@ -374,10 +349,16 @@ impl Items {
         })?;
         let record = sealed.record(blob, now);
         let counter = record.counter();
-        let signed = self.sign(acl.item().data_key(), counter, codec::encode(&record))?;
-        let certificate = self.resubmit(&signed, now).await?;
-        let (item, record, acl) = (acl.item(), signed.digest(), acl.reference());
-        Ok(Written { item, counter, record, content_hash, acl, certificate })
+        let signed = self.sign(item.data_key(), counter, codec::encode(&record))?;
+        let certificate = self.settle::<Data>(item, &signed, now).await?.certificate;
+        Ok(Written {
+            item,
+            counter,
+            record: signed.digest(),
+            content_hash,
+            acl: acl.reference(),
+            certificate,
+        })
     }
 
     async fn change(
@@ -386,25 +367,39 @@ impl Items {
         change: &Change<'_>,
         now: Timestamp,
         rng: &mut (impl CryptoRng + Send + ?Sized),
-    ) -> Result<AclState, AclError> {
-        let (acl, data) = self.view(item, None, now).await?;
+    ) -> Result<ItemState, AclError> {
+        let acl = self.state(item, None, now).await?.acl;
         self.require(&acl, now, |rights| rights.manage)?;
         let keys = Keyring::open(&acl, self.client.signer())?;
-        let named = data.as_ref().map(Data::reference);
-        let next = acl.change(self.client.signer(), &keys, change, named, now, rng)?;
+        let next = acl.change(self.client.signer(), &keys, change, now, rng)?;
         let signed = self.sign(item.acl_key(), next.version(), codec::encode(&next))?;
-        // What the replicas would refuse is not worth sending, and must not be left lying about.
+        // What the replicas would refuse is not worth sending.
         let offered = Acl::open(&signed).map_err(AclError::refused)?;
-        admit_next(&acl, &offered, data.as_ref(), now).map_err(AclError::refused)?;
-        let certificate = self.resubmit(&signed, now).await?;
-        Ok(AclState { acl: offered, certificate })
+        admit_next(&acl, &offered, now).map_err(AclError::refused)?;
+        self.settle::<Acl>(item, &signed, now).await
     }
 
-    async fn put_acl(&self, record: AclRecord, now: Timestamp) -> Result<AclState, AclError> {
-        let signed = self.sign(record.item().acl_key(), record.version(), codec::encode(&record))?;
-        let certificate = self.resubmit(&signed, now).await?;
-        let acl = Acl::open(&signed).map_err(AclError::refused)?;
-        Ok(AclState { acl, certificate })
+    /// Settles `record`, or finds that it was settled: somebody may have finished it for this party, and gone on from there.
+    async fn settle<T: Chained>(
+        &self,
+        item: ItemId,
+        record: &Signed<Record>,
+        now: Timestamp,
+    ) -> Result<ItemState, AclError> {
+        let refusal = match self.client.settle(record, now).await {
+            Ok(settled) => return ItemState::of(item, &settled, None),
+            Err(PutError::Refused(refusal)) => refusal,
+            Err(source @ (PutError::NoQuorum { .. } | PutError::Contended { .. })) => {
+                return Err(AclError::InDoubt { record: Box::new(record.clone()), source });
+            }
+            Err(other) => return Err(other.into()),
+        };
+        if let Ok(state) = self.state(item, None, now).await
+            && let Ok(true) = self.is_settled::<T>(item, &state, record, now).await
+        {
+            return Ok(state);
+        }
+        Err(AclError::refused(refusal))
     }
 
     fn sign(&self, key: Key, version: u64, body: Vec<u8>) -> Result<Signed<Record>, AclError> {
@@ -413,18 +408,11 @@ impl Items {
 
     /// Fails early where the replicas would refuse.
     fn require(&self, acl: &Acl, now: Timestamp, right: impl Fn(Rights) -> bool) -> Result<(), AclError> {
-        let entry = acl.entry(&self.party()).ok_or(AclError::NotAReader(self.party()))?;
-        if right(entry.rights) && entry.is_valid_at(now) { Ok(()) } else { Err(AclError::NotPermitted) }
-    }
-}
-
-/// Whether `acl` is what the caller knows to exist, or later.
-fn above(acl: &Acl, floor: Option<AclRef>) -> Result<(), Refusal> {
-    match floor {
-        Some(floor) if acl.version() < floor.version => Err(Refusal::Stale { stored: floor.version }),
-        Some(floor) if acl.version() == floor.version && acl.reference() != floor => {
-            Err(Refusal::Inconsistent)
+        acl.entry(&self.party()).ok_or(AclError::NotAReader(self.party()))?;
+        if acl.rights_at(&self.party(), now).is_some_and(right) {
+            Ok(())
+        } else {
+            Err(AclError::NotPermitted)
         }
-        _ => Ok(()),
     }
 }

@@ -4,7 +4,7 @@
 //!   own secret ─┐                          wrap                       links
 //!   ephemeral ──┴─X25519──▶ shared ──KDF──▶ key ──opens──▶ K₅, K₃ … ──────────▶ K₄ … K₂, K₁
 //!                            item, version, epoch,           each checked against its epoch's commitment
-//!                            member, both public keys
+//!                            party, both public keys
 //! ```
 //!
 //! One ephemeral X25519 key serves all parties of one version of a list, and never another version: every change renews all wraps. So
@@ -19,7 +19,7 @@ use thiserror::Error;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use crate::record::{AclRecord, KEY_BYTES, Link, Member};
+use crate::record::{AclRecord, KEY_BYTES, Link};
 use crate::{EncryptionKeyRefused, ItemId};
 
 const WRAP: Domain = Domain::new("dt/acl/wrap/v1");
@@ -75,7 +75,7 @@ impl Keyring {
     pub fn open(record: &AclRecord, signer: &dyn Signer) -> Result<Self, KeyError> {
         let party = signer.party();
         let entry = record.entry(&party).ok_or(KeyError::NotAReader(party))?;
-        let place = Place::of(record, entry.member, entry.encryption_key);
+        let place = Place::of(record, entry.party, entry.encryption_key);
         let shared = signer.agree(&entry.encryption_key, &record.ephemeral)?;
         let opened = place.key(&shared).open_once(&[], &entry.wrap).map_err(|_| KeyError::Corrupt)?;
         let epochs = record.wrapped_epochs(entry.since);
@@ -140,18 +140,18 @@ pub(crate) struct Place {
     item: ItemId,
     version: u64,
     epoch: u64,
-    member: Member,
+    party: PartyId,
     encryption_key: EncryptionKey,
     ephemeral: EncryptionKey,
 }
 
 impl Place {
-    pub(crate) fn of(record: &AclRecord, member: Member, encryption_key: EncryptionKey) -> Self {
+    pub(crate) fn of(record: &AclRecord, party: PartyId, encryption_key: EncryptionKey) -> Self {
         Self {
             item: record.item(),
             version: record.version(),
             epoch: record.epoch(),
-            member,
+            party,
             encryption_key,
             ephemeral: record.ephemeral(),
         }
@@ -178,7 +178,7 @@ impl Ephemeral {
     pub(crate) fn wrap(&self, place: &Place, keys: &[&Secret]) -> Result<Vec<u8>, EncryptionKeyRefused> {
         let shared = self.0.diffie_hellman(&PublicKey::from(*place.encryption_key.as_bytes()));
         if !shared.was_contributory() {
-            return Err(EncryptionKeyRefused { member: place.member, key: place.encryption_key });
+            return Err(EncryptionKeyRefused { party: place.party, key: place.encryption_key });
         }
         let mut plain = Zeroizing::new(Vec::with_capacity(keys.len() * KEY_BYTES));
         for key in keys {

@@ -8,19 +8,31 @@
 //!   ┌──────────────────────────┬──────────────────────────────┐
 //!   │ slot "acl "              │ slot "data"                  │        blob: shards of the
 //!   │ AclRecord, version 7     │ DataRecord, counter 12       │        sealed content
-//!   │  who may, key epochs,    │  under list 7, in epoch 3,   │───────▶ ▤ ▤ ▤ ▤
-//!   │  wrapped keys, data 11 ──┼▶ previous: 11                │            ▲
+//!   │  who may, by name and    │  under list 6, in epoch 3,   │───────▶ ▤ ▤ ▤ ▤
+//!   │  by group; key epochs,   │  previous: 11                │            ▲
+//!   │  wrapped keys, previous  │                              │            │
 //!   └──────────▲───────────────┴──────────▲───────────────────┘            │
 //!              │ AclValidator             │ DataValidator                  │
-//!              └─────── every replica ────┘                                │
+//!              └────── every replica ─────┘ settled together, step by step │
 //!                                                                          │
-//!   Items: acl ──▶ own entry ──X25519──▶ Keyring ──▶ epoch key ──▶ content key
+//!   Items: state ─▶ own entry ──X25519──▶ Keyring ──▶ epoch key ──▶ content key
 //! ```
+//!
+//! # One step after the other
+//!
+//! List and data of an item are settled together ([`dt_dht::Order::Agreed`]): the replicas agree on one sequence of steps, each of which
+//! replaces the list or the data. So what a party reads is list and data of one moment, and what it writes is judged by the very list that
+//! is in force at that step. Of two who start from the same state one wins; the other is told [`AclError::Conflict`], nothing of its change
+//! is done, and it succeeds when it tries again from reading on, unless somebody is faster again. Whoever dies in the middle holds nobody
+//! up: the next one finishes what he began, or goes over it. Who has the higher right goes first: the owner, then managers, then writers.
+//!
+//! Each version names the digest of the one before. So the settled list vouches for its whole past: who could do what, and when
+//! ([`Items::history`]).
 //!
 //! # What a revocation does, and what it does not
 //!
-//! Once the new list has its certificate, honest replicas serve the removed party nothing more and admit nothing that it writes, and what
-//! is written from then on is sealed under a key that it never had. **Neither kind of [`Revocation`] recalls a copy already taken**: what the
+//! Once the new list has its certificate, nothing that the removed party writes is ever settled, whatever it began before; honest replicas
+//! serve it nothing more; and what is written from then on is sealed under a key that it never had. **Neither kind of [`Revocation`] recalls a copy already taken**: what the
 //! party has read it may have kept, and so it may have kept the old epoch's key. A [`Revocation::Lazy`] one leaves the current data under
 //! that key until somebody writes again; whoever kept the key and gets at the shards (one dishonest node knows where they are) reads
 //! it still. A [`Revocation::Eager`] one encrypts the current data anew at once; the old shards go when their lease ends, and a node that
@@ -36,9 +48,15 @@
 //! # Whom one has to trust
 //!
 //! The owner, for everything. A manager, not to lock others out: a replica cannot see whether a wrap holds the right key (a reader can, by
-//! its commitment), or whether the data record that a list names exists. Of the replicas no more than *k* may lie; they can never forge a list
-//! or data. With a *former* manager or a present writer as accomplice, one that lies can make reads of that item fail by showing something that
-//! only the other replicas know to be wrong.
+//! its commitment). A writer, not to store a blob that cannot be restored. Of the replicas no more than *k* may lie; with more, an old
+//! state may be shown again, or a removed party's right prolonged, but no list is forged: that takes the owner's key, or that of somebody
+//! whom the owner once made a manager. Against the first there is the [`Floor`], from an anchor on the ledger.
+//!
+//! # Limits
+//!
+//! A list has room for [`MAX_ENTRIES`] parties with [`MAX_EPOCHS`] key epochs, and [`MAX_GROUPS`] groups. Replicas remember some thousand
+//! former versions of each record. Each change of a list wraps for everybody anew; to open it costs one X25519 agreement, however long it
+//! is.
 //!
 //! # Example
 //!
@@ -81,7 +99,7 @@
 //!
 //! // No more, once the new list has its certificate.
 //! let revoked = owners.revoke(item, maintainer.party(), Revocation::Eager, now, &mut rng).await?;
-//! let floor = revoked.state.acl.reference(); // to be anchored on the ledger
+//! let floor = revoked.state.acl.reference().into(); // to be anchored on the ledger
 //! assert!(matches!(maintainers.read(item, None, now).await, Err(AclError::NotAReader(_))));
 //! assert_eq!(&**owners.read(item, Some(floor), now).await?.plaintext, b"Open the valve slowly.");
 //! # Ok(())
@@ -92,12 +110,16 @@ mod acl;
 mod change;
 mod content;
 mod data;
+mod draft;
 mod error;
+mod group;
 mod item;
 mod items;
 mod keys;
+mod lineage;
 mod record;
 mod rights;
+mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod validator;
@@ -107,11 +129,14 @@ pub use change::{Change, ChangeError, EncryptionKeyRefused};
 pub use content::{Corrupt, Exhausted, SealedContent};
 pub use data::{Data, DataRecord, DataRef, MAX_DATA_BYTES, Salt, SealedHash};
 pub use error::AclError;
+pub use group::{Group, GroupGrant, MAX_GROUPS, Member, Role};
 pub use item::{ACL_KIND, DATA_KIND, ItemId, ItemName};
-pub use items::{AclState, Items, Opened, Revocation, Revoked, Written};
+pub use items::{Items, Opened, Revocation, Revoked, Written};
 pub use keys::{KeyError, Keyring};
+pub use lineage::Lineage;
 pub use record::{
-    AclRecord, Entry, Epoch, Link, MAX_ACL_BYTES, MAX_ENTRIES, MAX_EPOCHS, MalformedAcl, Mandate, Member,
+    AclRecord, Entry, Epoch, Link, MAX_ACL_BYTES, MAX_ENTRIES, MAX_EPOCHS, MalformedAcl, Mandate,
 };
-pub use rights::{Grantee, History, Rights};
-pub use validator::{AclValidator, DataValidator, MAX_COUNTER_STEP};
+pub use rights::{Grant, Grantee, History, Rights};
+pub use state::{Floor, ItemState};
+pub use validator::{AclValidator, DataValidator};

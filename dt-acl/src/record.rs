@@ -3,66 +3,47 @@
 //! ```text
 //!  AclRecord
 //!  ├ owner, name ──BLAKE3──▶ ItemId = address          nobody else's record fits here
-//!  ├ version, previous ───────▶ digest of version − 1
+//!  ├ version, time, previous ─▶ digest of version − 1
+//!  ├ groups   │ 0 │ role of a twin │ rights            whose members are put on the list together
 //!  ├ epochs   │ 3 │ commitment │ link: key 2 under key 3
 //!  │          │ 4 │ commitment │ none: a fence
 //!  │          │ 5 │ commitment │ link: key 4 under key 5
 //!  ├ ephemeral                                         X25519, fresh for every version
-//!  └ entries  │ anna │ rights │ since 1 │ wrap: key 5, key 3      reads epochs 5, 4 and 3, 2 …
-//!             │ bert │ rights │ since 4 │ wrap: key 5             reads epochs 5, 4
+//!  └ entries  │ anna │ grant      │ since 1 │ wrap: key 5, key 3   reads epochs 5, 4 and 3, 2 …
+//!             │ bert │ by group 0 │ since 4 │ wrap: key 5          reads epochs 5, 4
 //! ```
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use dt_dht::MAX_RECORD_BYTES;
-use dt_model::{Digest, Domain, EncryptionKey, InvalidKey, PartyId, Signature, Timestamp, codec};
+use dt_model::{Digest, Domain, EncryptionKey, PartyId, Signature, Timestamp, codec};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{DataRef, ItemId, ItemName, Rights};
+use crate::group::are_sound;
+use crate::{Grant, Group, GroupGrant, ItemId, ItemName, Rights};
 
-/// What a [`Record`] has besides its body: address and slot (44), version (8), the body's length (4).
+/// What a [`Record`](dt_dht::Record) has besides its body: address and slot (44), version (8), the body's length (4).
 pub(crate) const RECORD_OVERHEAD: usize = 56;
 /// The longest encoded [`AclRecord`]: what a DHT record has room for.
 pub const MAX_ACL_BYTES: usize = MAX_RECORD_BYTES - RECORD_OVERHEAD;
 /// How many key epochs a list remembers. When there are more the oldest is forgotten: what was sealed in it and is still wanted must
 /// have been written again since. A thousand revocations and rotations are decades for most machines, and cost 90 KB.
 pub const MAX_EPOCHS: usize = 1024;
-/// How many parties fit on a list, together with [`MAX_EPOCHS`] epochs without fences. Every fence takes 32 bytes more for each party
-/// that was there before it.
+/// How many parties fit on a list, each with one grant, together with [`MAX_EPOCHS`] epochs without fences: more than ten thousand.
+/// Every fence takes 32 bytes more for each party that was there before it, every further grant nine.
 pub const MAX_ENTRIES: usize = (MAX_ACL_BYTES - FIXED_BYTES - MAX_EPOCHS * EPOCH_BYTES) / ENTRY_BYTES;
 
-/// Owner, name, previous, ephemeral; version, oldest epoch; two lengths; the option, counter and digest of the data.
-const FIXED_BYTES: usize = 4 * 32 + 2 * 8 + 2 * 4 + 1 + 8 + 32;
+/// Owner, name, previous, ephemeral; version, time, oldest epoch; three lengths.
+const FIXED_BYTES: usize = 4 * 32 + 3 * 8 + 3 * 4;
 /// First version, commitment, tag of the option, link.
 const EPOCH_BYTES: usize = 8 + 32 + 1 + SEALED_KEY_BYTES;
-/// Member, encryption key, rights, not after, since, tag of the option, length of the wrap, wrap of one key.
-const ENTRY_BYTES: usize = 32 + 32 + 2 + 8 + 8 + 1 + 4 + SEALED_KEY_BYTES;
+/// Party, encryption key, a grant (tag, rights, not after), number of groups, since, tag of the mandate, length of the wrap, wrap of one
+/// key.
+const ENTRY_BYTES: usize = 32 + 32 + (1 + 2 + 8) + 4 + 8 + 1 + 4 + SEALED_KEY_BYTES;
 /// One key and the tag of ChaCha20-Poly1305.
 const SEALED_KEY_BYTES: usize = KEY_BYTES + TAG_BYTES;
 pub(crate) const KEY_BYTES: usize = 32;
 pub(crate) const TAG_BYTES: usize = 16;
-
-dt_model::fixed_bytes! {
-    /// The bytes of a party's ID, compared but not parsed: to parse a curve point for each of thousands of entries would cost more
-    /// than everything else that is done with a list. Bytes that are no party's ID match nobody.
-    pub struct Member(32);
-}
-
-impl Member {
-    /// The party.
-    ///
-    /// # Errors
-    /// [`InvalidKey`] if these bytes are no party's.
-    pub fn party(&self) -> Result<PartyId, InvalidKey> {
-        PartyId::from_bytes(self.0)
-    }
-}
-
-impl From<PartyId> for Member {
-    fn from(party: PartyId) -> Self {
-        Self(*party.as_bytes())
-    }
-}
 
 dt_model::fixed_bytes! {
     /// One epoch key, sealed under the key of the epoch after it.
@@ -82,17 +63,17 @@ pub struct Epoch {
     pub link: Option<Link>,
 }
 
-/// A party on the list.
+/// A party on the list: by name, by groups, or both.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct Entry {
     /// The party.
-    pub member: Member,
+    pub party: PartyId,
     /// The key for which `wrap` was made.
     pub encryption_key: EncryptionKey,
-    /// What it may do.
-    pub rights: Rights,
-    /// The last moment at which it may do it.
-    pub not_after: Timestamp,
+    /// What it was granted by name.
+    pub grant: Option<Grant>,
+    /// By which groups it is on the list too, in the order of [`AclRecord::groups`].
+    pub groups: Vec<GroupGrant>,
     /// The first epoch that it can read.
     pub since: u64,
     /// For managers other than the owner: the owner's signature that appoints them, see [`Mandate`].
@@ -102,10 +83,10 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether the rights still hold at `now`.
+    /// The right to manage, which is granted by name only, and how long it lasts.
     #[must_use]
-    pub fn is_valid_at(&self, now: Timestamp) -> bool {
-        now <= self.not_after
+    pub fn management(&self) -> Option<Grant> {
+        self.grant.filter(|grant| grant.rights.manage)
     }
 }
 
@@ -116,7 +97,7 @@ pub struct Mandate {
     /// The item.
     pub item: ItemId,
     /// The manager.
-    pub member: Member,
+    pub manager: PartyId,
     /// The last moment at which it may manage.
     pub not_after: Timestamp,
 }
@@ -141,17 +122,19 @@ pub struct MalformedAcl;
 /// An item's access control list: the body of a signed [`dt_dht::Record`].
 ///
 /// # Invariant
-/// Versions, epochs and their first versions grow; entries are sorted by member and unique; the owner is on the list with all rights and
-/// without an end; `since` lies at a fence or no later than the oldest epoch; managers have a mandate and reach as far back as the owner;
-/// every wrap has exactly the length that its keys need. Nothing else decodes.
+/// Versions, epochs and their first versions grow; entries are sorted by party and unique; the owner is on the list by name, with all
+/// rights and without an end; whoever else is on it has a grant or is in a group, and every group has somebody in it; `since` lies at a
+/// fence or no later than the oldest epoch; managers have a mandate and reach as far back as the owner; every wrap has exactly the length
+/// that its keys need. Nothing else decodes.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize)]
 pub struct AclRecord {
     pub(crate) owner: PartyId,
     pub(crate) name: ItemName,
     pub(crate) version: u64,
     pub(crate) previous: Digest,
+    pub(crate) time: Timestamp,
+    pub(crate) groups: Vec<Group>,
     pub(crate) oldest: u64,
-    pub(crate) data: Option<DataRef>,
     pub(crate) epochs: Vec<Epoch>,
     pub(crate) ephemeral: EncryptionKey,
     pub(crate) entries: Vec<Entry>,
@@ -188,11 +171,16 @@ impl AclRecord {
         self.previous
     }
 
-    /// The data record that was current when this version was made, if there was one. Older data is not believed any more; this record
-    /// is, whoever wrote it, because the author of the list vouches for it; newer data has to be written under this version.
+    /// When its author says that it was made: no earlier than the version before and, by the replicas' clocks, not in the future.
     #[must_use]
-    pub const fn data(&self) -> Option<DataRef> {
-        self.data
+    pub const fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// The groups that are on the list, sorted by role.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
     }
 
     /// The number of the current key epoch, from 1.
@@ -225,7 +213,7 @@ impl AclRecord {
         self.ephemeral
     }
 
-    /// Everyone on the list, sorted by member.
+    /// Everyone on the list, sorted by party.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -234,14 +222,30 @@ impl AclRecord {
     /// The entry of `party`: a binary search.
     #[must_use]
     pub fn entry(&self, party: &PartyId) -> Option<&Entry> {
-        let member = Member::from(*party);
-        self.entries.binary_search_by_key(&member, |entry| entry.member).ok().map(|at| &self.entries[at])
+        self.entries.binary_search_by_key(party, |entry| entry.party).ok().map(|at| &self.entries[at])
     }
 
-    /// The entry of `party`, if its rights hold at `now`.
+    /// Everything that `entry`, which is one of this list's, gives, whether or not it has expired.
     #[must_use]
-    pub fn entry_at(&self, party: &PartyId, now: Timestamp) -> Option<&Entry> {
-        self.entry(party).filter(|entry| entry.is_valid_at(now))
+    pub fn rights_of(&self, entry: &Entry) -> Rights {
+        let granted = self.grants(entry).map(|grant| grant.rights);
+        granted.reduce(Rights::union).unwrap_or(Rights::READ)
+    }
+
+    /// What `party` may do at `now`; `None` if it is not on the list, or nothing that it was granted lasts so long.
+    #[must_use]
+    pub fn rights_at(&self, party: &PartyId, now: Timestamp) -> Option<Rights> {
+        let valid = self.grants(self.entry(party)?).filter(|grant| now <= grant.not_after);
+        valid.map(|grant| grant.rights).reduce(Rights::union)
+    }
+
+    /// What `entry` was granted, by name and by groups.
+    fn grants(&self, entry: &Entry) -> impl Iterator<Item = Grant> {
+        let by_group = entry.groups.iter().filter_map(|by| {
+            let group = self.groups.get(usize::from(by.group))?;
+            Some(Grant { rights: group.rights, not_after: by.not_after })
+        });
+        entry.grant.into_iter().chain(by_group)
     }
 
     /// Which epochs' keys a wrap holds, newest first, for a party that reads from `since` on. The other keys follow by links.
@@ -270,16 +274,19 @@ impl AclRecord {
 
     /// Whether `signer` is the owner or holds the owner's mandate on this very list.
     pub(crate) fn is_signed_by_authority(&self, signer: &PartyId) -> bool {
-        *signer == self.owner
-            || self.entry(signer).is_some_and(|entry| {
-                let mandate = Mandate { item: self.item(), member: entry.member, not_after: entry.not_after };
-                entry.mandate.is_some_and(|by_owner| self.owner.verify(&mandate.message(), &by_owner).is_ok())
-            })
+        let appointed = || {
+            let entry = self.entry(signer)?;
+            let not_after = entry.management()?.not_after;
+            let mandate = Mandate { item: self.item(), manager: *signer, not_after };
+            self.owner.verify(&mandate.message(), &entry.mandate?).ok()
+        };
+        *signer == self.owner || appointed().is_some()
     }
 
     /// Checks the type's invariants, in time proportional to the record's length.
     pub(crate) fn check(&self) -> Result<(), MalformedAcl> {
-        let sound = self.has_sound_epochs() && self.has_sound_entries();
+        let sound =
+            self.has_sound_epochs() && are_sound(&self.groups, &self.entries) && self.has_sound_entries();
         let first = self.version == 1;
         if sound && first == (self.previous == Digest::ZERO) { Ok(()) } else { Err(MalformedAcl) }
     }
@@ -303,16 +310,17 @@ impl AclRecord {
         let is_sound = |entry: &Entry| {
             let since = entry.since;
             let at_fence = since <= self.oldest || fences.binary_search(&since).is_ok();
+            let manages = entry.management().is_some();
             since >= 1
                 && at_fence
-                && (!entry.rights.manage || since == owner.since)
-                && entry.mandate.is_some() == (entry.rights.manage && entry.member != owner.member)
+                && (!manages || since == owner.since)
+                && entry.mandate.is_some() == (manages && entry.party != self.owner)
                 && entry.wrap.len() == self.wrap_bytes(&fences, since)
         };
         self.entries.len() <= MAX_ENTRIES
-            && self.entries.windows(2).all(|pair| pair[0].member < pair[1].member)
-            && owner.rights == Rights::ALL
-            && owner.not_after == Timestamp::MAX
+            && self.entries.windows(2).all(|pair| pair[0].party < pair[1].party)
+            && owner.grant == Some(Grant::OWNER)
+            && owner.groups.is_empty()
             && self.entries.iter().all(is_sound)
     }
 }
@@ -324,8 +332,9 @@ impl BorshDeserialize for AclRecord {
             name: ItemName::deserialize_reader(reader)?,
             version: u64::deserialize_reader(reader)?,
             previous: Digest::deserialize_reader(reader)?,
+            time: Timestamp::deserialize_reader(reader)?,
+            groups: Vec::deserialize_reader(reader)?,
             oldest: u64::deserialize_reader(reader)?,
-            data: Option::deserialize_reader(reader)?,
             epochs: Vec::deserialize_reader(reader)?,
             ephemeral: EncryptionKey::deserialize_reader(reader)?,
             entries: Vec::deserialize_reader(reader)?,

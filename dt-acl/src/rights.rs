@@ -41,6 +41,12 @@ impl Rights {
     pub const MANAGE: Self = Self { write: false, manage: true };
     /// Everything: what the owner has.
     pub const ALL: Self = Self { write: true, manage: true };
+
+    /// What either gives.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self { write: self.write || other.write, manage: self.manage || other.manage }
+    }
 }
 
 impl fmt::Display for Rights {
@@ -52,6 +58,22 @@ impl fmt::Display for Rights {
             (true, true) => "read, write, manage",
         })
     }
+}
+
+/// Rights, and how long they last.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+pub struct Grant {
+    /// What the party may do.
+    pub rights: Rights,
+    /// The last moment at which it may do it.
+    pub not_after: Timestamp,
+}
+
+impl Grant {
+    /// What the owner of an item has.
+    pub const OWNER: Self = Self { rights: Rights::ALL, not_after: Timestamp::MAX };
 }
 
 /// Whom to put on the list, and with which rights.

@@ -4,12 +4,12 @@
 use bytes::Bytes;
 use dt_dht::{Neighbours, Record, Refusal, Site, Slot, Validator, encode_blob};
 use dt_model::testing::{SeedRng, digest, identity, timestamp};
-use dt_model::{EncryptionKey, PartyId, Signed, Signer, Timestamp, codec};
+use dt_model::{EncryptionKey, PartyId, Signed, Signer, Timestamp, TwinId, codec};
 use proptest::prelude::*;
 
 use crate::{
     ACL_KIND, Acl, AclRecord, AclRef, AclValidator, Change, Data, DataRecord, DataRef, DataValidator,
-    Grantee, History, ItemId, ItemName, Keyring, Rights, SealedContent,
+    Grantee, Group, History, ItemId, ItemName, Keyring, Member, Rights, Role, SealedContent,
 };
 
 /// What one replica holds of one item, and the two validators that judge what it is offered.
@@ -35,6 +35,14 @@ impl Shelf {
         }
         *(if is_acl { &mut self.acl } else { &mut self.data }) = Some(record.clone());
         Ok(())
+    }
+
+    /// The rank of `party` here, which both validators give it.
+    #[must_use]
+    pub fn rank(&self, party: &PartyId, now: Timestamp) -> Option<u8> {
+        let site = |stored| Site { now, stored, neighbours: self };
+        let by_data = DataValidator.rank(&site(self.data.as_ref()), party);
+        AclValidator.rank(&site(self.acl.as_ref()), party).filter(|rank| Some(*rank) == by_data)
     }
 
     /// Whether `reader` is served both records.
@@ -128,29 +136,48 @@ pub fn grantee() -> impl Strategy<Value = Grantee> {
     })
 }
 
+/// The role with this number, of a twin of its own.
+#[must_use]
+pub fn role(number: u64) -> Role {
+    let name = format!("role {number}").parse().expect("a name");
+    Role { twin: TwinId::from([number.to_le_bytes()[0]; 32]), name }
+}
+
+/// `identity` as a member of a role, without an end.
+#[must_use]
+pub fn member(identity: &dyn Signer) -> Member {
+    let (party, encryption_key) = (identity.party(), identity.encryption_key());
+    Member { party, encryption_key, not_after: Timestamp::MAX }
+}
+
 /// The history of a list, from its first version on: each version follows on the one before.
 pub fn history() -> impl Strategy<Value = Vec<Acl>> {
-    let change = (0u8..4, 0u64..6, rights());
+    let change = (0u8..6, 0u64..6, rights(), prop::collection::vec(0u64..6, 0..4));
     (0u64..1000, prop::collection::vec(change, 0..6)).prop_map(|(seed, changes)| {
         let mut rng = SeedRng::new(seed);
         let owner = identity(seed);
-        let first = AclRecord::first(&owner, ItemName::from("any"), &[], &mut rng).expect("a first list");
+        let first = AclRecord::first(&owner, ItemName::from("any"), &[], Timestamp::default(), &mut rng);
+        let first = first.expect("a first list");
         let mut history = vec![Acl::open(&sign_acl(&first, &owner)).expect("well-formed")];
-        for (kind, who, rights) in changes {
+        for (kind, who, rights, members) in changes {
             let acl = &history[history.len() - 1];
-            let known = identity(1_000_000 + who);
-            let (party, encryption_key) = (known.party(), known.encryption_key());
+            let known = |who| identity(1_000_000 + who);
+            let (party, encryption_key) = (known(who).party(), known(who).encryption_key());
             let grantees = [Grantee::new(party, encryption_key, rights)];
             let fresh = EncryptionKey::from(*dt_model::Secret::generate(&mut rng).expose());
+            let group = Group { role: role(who % 3), rights: Rights { manage: false, ..rights } };
+            let members: Vec<_> = members.into_iter().map(|who| member(&known(who))).collect();
             let change = match kind {
                 0 => Change::Grant { grantees: &grantees, history: History::Full },
                 1 => Change::Grant { grantees: &grantees, history: History::Omitted },
                 2 => Change::Revoke { party },
+                3 => Change::SyncGroup { group: &group, members: &members, history: History::Full },
+                4 => Change::SyncGroup { group: &group, members: &members, history: History::Omitted },
                 _ => Change::Rotate { party, encryption_key: fresh },
             };
             let keys = Keyring::open(acl, &owner).expect("the owner's");
             // Some changes make no sense at this point, and are left out.
-            if let Ok(next) = acl.change(&owner, &keys, &change, None, Timestamp::default(), &mut rng) {
+            if let Ok(next) = acl.change(&owner, &keys, &change, Timestamp::default(), &mut rng) {
                 history.push(Acl::open(&sign_acl(&next, &owner)).expect("well-formed"));
             }
         }
@@ -168,7 +195,8 @@ pub fn data() -> impl Strategy<Value = Data> {
     (0u64..1000, prop::collection::vec(any::<u8>(), 0..200), timestamp()).prop_map(|(seed, content, time)| {
         let mut rng = SeedRng::new(seed);
         let owner = identity(seed);
-        let first = AclRecord::first(&owner, ItemName::from("any"), &[], &mut rng).expect("a first list");
+        let first = AclRecord::first(&owner, ItemName::from("any"), &[], Timestamp::default(), &mut rng);
+        let first = first.expect("a first list");
         let acl = Acl::open(&sign_acl(&first, &owner)).expect("well-formed");
         Data::open(&write(&acl, &owner, None, &content, time, &mut rng).0).expect("well-formed")
     })

@@ -1,25 +1,22 @@
 //! What replicas admit and serve: the rules that make a list and its data hold together.
 //!
-//! A replica judges from what it has stored and nothing else. Three rules go beyond "the next version, by somebody who may":
+//! List and data of an item move together, one step after the other ([`Order::Agreed`]): every honest replica judges an offered record by
+//! the same settled list and data, and whoever judges it, judges it so. Hence a record is either the direct successor of what is settled,
+//! by somebody who has the right to it, or refused:
 //!
-//! - **A replica that missed something catches up.** It takes a later list if the *owner* signed it, and a later data record within
-//!   [`MAX_COUNTER_STEP`]. If it insisted on every version, one lost message would shut it out of an item for good.
-//!   A writer that finds two competing records writes above both, for the same reason.
-//! - **Data goes with the list.** A list names the data record that was current when it was made. That record is admitted under the new
-//!   list too, though it was written under an older one; everything else has to be written under the version that is stored. A list that
-//!   would leave out data that the replica holds is refused: its author has to read again.
-//! - **Managers do not make managers.** Only the owner appoints, changes and dismisses them.
+//! - a **list** follows the settled list in version, digest, time and epochs; the owner or a manager made it, whose right holds now; a
+//!   removal begins an epoch; managers do not make managers: only the owner appoints, changes and dismisses them;
+//! - **data** follows the settled data in counter and digest, and was written under the settled list, in its epoch, by a writer whose
+//!   right holds now.
+//!
+//! A record that lost the race for a step is refused ever after, because its predecessor is no longer the last.
 
-use dt_dht::{Kind, Record, Refusal, Site, Validator};
+use dt_dht::{Kind, MAX_REQUEST_AGE, Order, Record, Refusal, Site, Validator};
 use dt_model::{PartyId, Signed, Timestamp};
 
-use crate::item::{ACL_SLOT, DATA_SLOT};
-use crate::record::{Entry, Epoch, Member};
-use crate::{ACL_KIND, Acl, AclRecord, DATA_KIND, Data, DataRef};
-
-/// How far a data record's counter may be ahead of what a replica holds: more than any replica misses, and so little that a malicious
-/// writer needs four billion writes to use up the counter.
-pub const MAX_COUNTER_STEP: u64 = 1 << 32;
+use crate::item::ACL_SLOT;
+use crate::record::{Entry, Epoch};
+use crate::{ACL_KIND, Acl, AclRecord, DATA_KIND, Data, Rights};
 
 /// Judges access control lists.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,18 +27,24 @@ impl Validator for AclValidator {
         ACL_KIND
     }
 
+    fn order(&self) -> Order {
+        Order::Agreed
+    }
+
     fn admit(&self, site: &Site<'_>, offered: &Signed<Record>) -> Result<(), Refusal> {
         let offered = Acl::open(offered)?;
-        let Some(stored) = site.stored else {
-            return admit_first(&offered);
-        };
-        let stored = Acl::open(stored)?;
-        let data = site.neighbours.record(DATA_SLOT).and_then(|data| Data::open(&data).ok());
-        admit_next(&stored, &offered, data.as_ref(), site.now)
+        match site.stored {
+            None => admit_first(&offered, site.now),
+            Some(stored) => admit_next(&Acl::open(stored)?, &offered, site.now),
+        }
     }
 
     fn serve(&self, site: &Site<'_>, reader: &PartyId, stored: &Signed<Record>) -> Result<(), Refusal> {
         serve(&Acl::open(stored)?, reader, site.now)
+    }
+
+    fn rank(&self, site: &Site<'_>, party: &PartyId) -> Option<u8> {
+        rank(site, party)
     }
 }
 
@@ -54,102 +57,100 @@ impl Validator for DataValidator {
         DATA_KIND
     }
 
+    fn order(&self) -> Order {
+        Order::Agreed
+    }
+
     fn admit(&self, site: &Site<'_>, offered: &Signed<Record>) -> Result<(), Refusal> {
         let offered = Data::open(offered)?;
         let acl = site.neighbours.record(ACL_SLOT).ok_or(Refusal::Superseded)?;
-        let acl = Acl::open(&acl)?;
         let stored = site.stored.map(Data::open).transpose()?;
-        admit_data(&acl, stored.as_ref(), &offered, site.now)
+        admit_data(&Acl::open(&acl)?, stored.as_ref(), &offered, site.now)
     }
 
     fn serve(&self, site: &Site<'_>, reader: &PartyId, _stored: &Signed<Record>) -> Result<(), Refusal> {
         let acl = site.neighbours.record(ACL_SLOT).ok_or(Refusal::NotPermitted)?;
         serve(&Acl::open(&acl)?, reader, site.now)
     }
+
+    fn rank(&self, site: &Site<'_>, party: &PartyId) -> Option<u8> {
+        rank(site, party)
+    }
 }
 
 /// Only who is on the list now is served: neither outsiders, nor those who were removed, nor those whose rights have expired.
 fn serve(acl: &Acl, reader: &PartyId, now: Timestamp) -> Result<(), Refusal> {
-    acl.entry_at(reader, now).map(drop).ok_or(Refusal::NotPermitted)
+    acl.rights_at(reader, now).map(drop).ok_or(Refusal::NotPermitted)
+}
+
+/// Who gives way to whom at this item: a writer to the manager who dismisses him, a manager to the owner. Where there is no list yet all
+/// are equal, since nobody knows whose address it is; only the owner's list is admitted there anyway.
+fn rank(site: &Site<'_>, party: &PartyId) -> Option<u8> {
+    let Some(acl) = site.neighbours.record(ACL_SLOT).or_else(|| site.stored.cloned()) else { return Some(0) };
+    let acl = Acl::open(&acl).ok()?;
+    let rights = acl.rights_at(party, site.now)?;
+    Some(match rights {
+        _ if *party == acl.owner() => 3,
+        Rights { manage: true, .. } => 2,
+        Rights { write: true, .. } => 1,
+        _ => 0,
+    })
+}
+
+/// Whether a list of this time can have been made by `now`: clocks agree within [`MAX_REQUEST_AGE`].
+fn in_time(offered: &Acl, now: Timestamp) -> Result<(), Refusal> {
+    if offered.time() <= now.saturating_add(MAX_REQUEST_AGE) { Ok(()) } else { Err(Refusal::Outdated) }
 }
 
 /// A list where there is none.
-fn admit_first(offered: &Acl) -> Result<(), Refusal> {
+fn admit_first(offered: &Acl, now: Timestamp) -> Result<(), Refusal> {
     if offered.signer() != offered.owner() {
         return Err(Refusal::NotPermitted);
     }
-    if offered.version() == 1 && (offered.epoch() != 1 || offered.data().is_some()) {
-        return Err(Refusal::Malformed);
+    if offered.version() != 1 {
+        return Err(Refusal::Gap { stored: 0 });
     }
-    Ok(())
+    in_time(offered, now)
 }
 
-/// A list after the one that is `stored` beside `data`.
-pub(crate) fn admit_next(
-    stored: &Acl,
-    offered: &Acl,
-    data: Option<&Data>,
-    now: Timestamp,
-) -> Result<(), Refusal> {
-    let version = stored.version();
+/// A list after the one that is `stored`.
+pub(crate) fn admit_next(stored: &Acl, offered: &Acl, now: Timestamp) -> Result<(), Refusal> {
     let signer = offered.signer();
     let by_owner = signer == stored.owner();
-    if !by_owner && !stored.entry_at(&signer, now).is_some_and(|entry| entry.rights.manage) {
+    if !by_owner && !stored.rights_at(&signer, now).is_some_and(|rights| rights.manage) {
         return Err(Refusal::NotPermitted);
     }
-    if offered.version() < version {
-        return Err(Refusal::Stale { stored: version });
-    }
-    if offered.version() == version {
-        return Err(Refusal::Conflict);
-    }
-    let goes_back = !by_owner && !follows_data(stored.data(), offered.data());
-    if goes_back || data.is_some_and(|data| leaves_out(stored, offered, data)) {
-        return Err(Refusal::Superseded);
-    }
-    if offered.version() - version > 1 {
-        // What lies between is not here to judge by. The owner's word is enough, a manager's is not.
-        return if by_owner && offered.epoch() >= stored.epoch() {
-            Ok(())
-        } else {
-            Err(Refusal::Gap { stored: version })
-        };
-    }
+    follows(stored.version(), offered.version())?;
     if offered.previous() != stored.signed().digest() {
         return Err(Refusal::Superseded);
     }
+    if offered.time() < stored.time() {
+        return Err(Refusal::Inconsistent);
+    }
+    in_time(offered, now)?;
     if !by_owner && !keeps_managers(stored, offered, now) {
         return Err(Refusal::NotPermitted);
     }
     continues_epochs(stored, offered)
 }
 
-/// Whether a list that names the data record `next` may come after one that names `before`.
-fn follows_data(before: Option<DataRef>, next: Option<DataRef>) -> bool {
-    match (before, next) {
-        (None, _) => true,
-        (Some(before), Some(next)) => next == before || next.counter > before.counter,
-        (Some(_), None) => false,
+/// Whether the version or counter `offered` comes directly after `stored`.
+fn follows(stored: u64, offered: u64) -> Result<(), Refusal> {
+    match offered.checked_sub(stored) {
+        Some(1) => Ok(()),
+        Some(0) => Err(Refusal::Conflict),
+        Some(_) => Err(Refusal::Gap { stored }),
+        None => Err(Refusal::Stale { stored }),
     }
-}
-
-/// Whether `offered` would make the replica give up `data`, which it admitted under `stored`.
-fn leaves_out(stored: &Acl, offered: &Acl, data: &Data) -> bool {
-    data.is_under(stored)
-        && offered.data() != Some(data.reference())
-        && offered.data().is_none_or(|named| named.counter <= data.counter())
 }
 
 /// Whether nobody was made, changed or dismissed as a manager, but for those whose time is over; and the owner reads as before.
 fn keeps_managers(stored: &Acl, offered: &Acl, now: Timestamp) -> bool {
-    let terms = |entry: &Entry| (entry.member, entry.rights, entry.not_after, entry.since, entry.mandate);
-    let managers = |acl: &AclRecord| -> Vec<_> {
-        acl.entries().iter().filter(|entry| entry.rights.manage).map(terms).collect()
-    };
-    let remaining =
-        |member: &Member| offered.entries().binary_search_by_key(member, |entry| entry.member).is_ok();
+    let terms = |entry: &Entry| Some((entry.party, entry.management()?, entry.since, entry.mandate));
+    let managers = |acl: &AclRecord| -> Vec<_> { acl.entries().iter().filter_map(terms).collect() };
+    let remains = |party: &PartyId| offered.entry(party).is_some_and(|entry| entry.management().is_some());
     let mut before = managers(stored.record());
-    before.retain(|(member, _, not_after, ..)| now <= *not_after || remaining(member));
+    before.retain(|(party, grant, ..)| now <= grant.not_after || remains(party));
     before == managers(offered.record())
 }
 
@@ -175,8 +176,7 @@ fn continues_epochs(stored: &Acl, offered: &Acl) -> Result<(), Refusal> {
     if same != kept || !fresh {
         return Err(Refusal::Inconsistent);
     }
-    let stays =
-        |entry: &Entry| offered.entries().binary_search_by_key(&entry.member, |entry| entry.member).is_ok();
+    let stays = |entry: &Entry| offered.entry(&entry.party).is_some();
     if !began && !stored.entries().iter().all(stays) {
         return Err(Refusal::Inconsistent);
     }
@@ -184,30 +184,16 @@ fn continues_epochs(stored: &Acl, offered: &Acl) -> Result<(), Refusal> {
 }
 
 /// A data record, beside the list `acl` and after `stored`.
-fn admit_data(acl: &Acl, stored: Option<&Data>, offered: &Data, now: Timestamp) -> Result<(), Refusal> {
-    let counter = stored.map_or(0, |stored| stored.counter());
-    if stored.is_some() && offered.counter() < counter {
-        return Err(Refusal::Stale { stored: counter });
-    }
-    if stored.is_some() && offered.counter() == counter {
-        return Err(Refusal::Conflict);
-    }
-    if acl.data() == Some(offered.reference()) {
-        return Ok(());
-    }
-    if !acl.entry_at(&offered.writer(), now).is_some_and(|entry| entry.rights.write) {
+pub(crate) fn admit_data(
+    acl: &Acl,
+    stored: Option<&Data>,
+    offered: &Data,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    if !acl.rights_at(&offered.writer(), now).is_some_and(|rights| rights.write) {
         return Err(Refusal::NotPermitted);
     }
-    if !offered.is_under(acl) {
-        return Err(Refusal::Superseded);
-    }
-    // A record that the present list does not stand behind never got its quorum: nothing has to follow it.
-    let before: Option<DataRef> =
-        stored.filter(|stored| stored.is_under(acl)).map(Data::reference).or(acl.data());
-    let base = before.map_or(0, |before| before.counter);
-    if offered.counter() - base > MAX_COUNTER_STEP {
-        return Err(Refusal::Gap { stored: base });
-    }
-    let follows = before.is_none_or(|before| before.digest == offered.previous());
-    if offered.counter() - base == 1 && !follows { Err(Refusal::Superseded) } else { Ok(()) }
+    follows(stored.map_or(0, |stored| stored.counter()), offered.counter())?;
+    let follows = stored.is_none_or(|stored| stored.reference().digest == offered.previous());
+    if follows && offered.is_under(acl) { Ok(()) } else { Err(Refusal::Superseded) }
 }

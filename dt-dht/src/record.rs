@@ -121,7 +121,7 @@ pub struct Record {
 }
 
 /// The longest record: bulk data goes into blobs, whose shards are not records.
-pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
+pub const MAX_RECORD_BYTES: usize = 1536 * 1024;
 
 impl Message for Record {
     const DOMAIN: Domain = Domain::new("dt/dht/record/v1");

@@ -70,6 +70,8 @@ pub struct Pulled {
     pub anomalies: Vec<Anomaly>,
     /// Sensors that are back within it.
     pub recovered: Vec<ComponentId>,
+    /// Sensors that did not answer, and why: they are asked again by the next pull.
+    pub failed: Vec<(ComponentId, DeviceError)>,
 }
 
 /// The party that acts for a device.
@@ -141,18 +143,18 @@ impl Agent {
 
     /// Takes what the sensors have measured, holds it against the specification, and publishes the batches that are due.
     ///
+    /// One sensor that fails, or one feed that is not extended, does not keep the others back.
+    ///
     /// # Errors
-    /// [`AgentError`]: the first of them; the other sensors' readings are taken nevertheless, so that one sensor that is out of order
-    /// silences no other. A reading that was not taken is asked for again, and what was found already is told by the next pull.
+    /// [`AgentError`]: the first of them; a reading that was not taken is asked for again, and what was found already is told by the next
+    /// pull. That a sensor did not answer is no error but told in [`Pulled::failed`].
     pub async fn pull(&mut self, now: Timestamp) -> Result<Pulled, AgentError> {
         self.follow(now).await?;
+        self.found.failed.clear();
         let specification = self.client.ledger().specification(&self.twin)?;
         let mut failed = None;
         for component in self.feeds.keys().cloned().collect::<Vec<_>>() {
-            let pulled = self.pull_sensor(&specification, &component, now).await;
-            // What was appended before the sensor failed is published all the same.
-            let published = self.publish_due(&component, now).await;
-            if let Err(error) = pulled.and(published) {
+            if let Err(error) = self.pull_one(&specification, &component, now).await {
                 failed.get_or_insert(error);
             }
         }
@@ -160,30 +162,31 @@ impl Agent {
     }
 
     /// Takes what one sensor has measured.
-    async fn pull_sensor(
+    async fn pull_one(
         &mut self,
         specification: &dt_aml::Document,
         component: &ComponentId,
         now: Timestamp,
     ) -> Result<(), AgentError> {
         let Some(publisher) = self.feeds.get_mut(component) else { return Ok(()) };
-        for reading in self.device.samples(component, publisher.last_time()).await? {
-            publisher.append(Entry::new(reading.time, codec::encode(&reading)), now)?;
-            self.found.readings += 1;
-            match anomaly::check(specification, component, &reading) {
-                Some(anomaly) if self.anomalous.insert(component.clone()) => {
-                    self.found.anomalies.push(anomaly);
+        match self.device.samples(component, publisher.last_time()).await {
+            Ok(readings) => {
+                for reading in readings {
+                    publisher.append(Entry::new(reading.time, codec::encode(&reading)), now)?;
+                    self.found.readings += 1;
+                    match anomaly::check(specification, component, &reading) {
+                        Some(anomaly) if self.anomalous.insert(component.clone()) => {
+                            self.found.anomalies.push(anomaly);
+                        }
+                        None if self.anomalous.remove(component) => {
+                            self.found.recovered.push(component.clone());
+                        }
+                        _ => {}
+                    }
                 }
-                None if self.anomalous.remove(component) => self.found.recovered.push(component.clone()),
-                _ => {}
             }
+            Err(error) => self.found.failed.push((component.clone(), error)),
         }
-        Ok(())
-    }
-
-    /// Publishes the batches of one feed that are due.
-    async fn publish_due(&mut self, component: &ComponentId, now: Timestamp) -> Result<(), AgentError> {
-        let Some(publisher) = self.feeds.get_mut(component) else { return Ok(()) };
         let mut rng = self.client.rng();
         while publisher.publish(self.client.items().client(), now, &mut rng).await?.is_some() {}
         Ok(())

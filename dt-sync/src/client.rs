@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dt_acl::{Acl, AclError, AclRef, Grantee, History, ItemId, ItemName, Items, Revocation};
+use dt_acl::{Acl, AclError, AclRef, Floor, Grantee, History, ItemId, ItemName, Items, Revocation};
 use dt_ledger::{
     AclAnchor, Call, CreateTwin, Credential, Document, DocumentId, EventKind, Executed, FeedReference,
     ProgramCall, Resource, Snapshot, State as _, TwinCall, TwinEvent, Uri, Version, document_id, twin_id,
@@ -267,7 +267,7 @@ impl Client {
         let grantees = readers(&state, &twin, DataClass::Document, draft.component, &self.party(), now)?;
         let list = self.ensure_item(name, &grantees, now).await?;
         let item = list.item();
-        let stored = match self.items.read(item, Some(list.reference()), now).await {
+        let stored = match self.items.read(item, Some(list.reference().into()), now).await {
             Ok(opened) => opened.content_hash == content,
             Err(AclError::NoData(_)) => false,
             Err(error) => return Err(error.into()),
@@ -311,12 +311,12 @@ impl Client {
     ) -> Result<Acl, ClientError> {
         let mut acl = self.items.acl(item, None, now).await?;
         let stays = |party: &PartyId| *party == self.party() || grantees.iter().any(|of| of.party == *party);
-        let members: Vec<_> = acl.entries().iter().filter_map(|entry| entry.member.party().ok()).collect();
+        let members: Vec<_> = acl.entries().iter().map(|entry| entry.party).collect();
         let mut rng = self.rng();
         for party in members.into_iter().filter(|party| !stays(party)) {
             acl = self.items.revoke(item, party, Revocation::Lazy, now, &mut rng).await?.state.acl;
         }
-        let has = |of: &Grantee| acl.entry_at(&of.party, now).is_some_and(|entry| entry.rights == of.rights);
+        let has = |of: &Grantee| acl.rights_at(&of.party, now) == Some(of.rights);
         let missing: Vec<Grantee> = grantees.iter().filter(|of| !has(of)).copied().collect();
         if !missing.is_empty() {
             acl = self.items.grant(item, &missing, History::Full, now, &mut rng).await?.acl;
@@ -371,7 +371,7 @@ fn floor(
     twin: &TwinId,
     item: &Digest,
     author: &PartyId,
-) -> Result<Option<AclRef>, ClientError> {
+) -> Result<Option<Floor>, ClientError> {
     let mut floor: Option<AclRef> = None;
     for by in [*author, state.twin(twin)?.owner] {
         if let Some(AclAnchor { version, digest }) = state.acl_anchor(twin, item, &by)? {
@@ -379,7 +379,7 @@ fn floor(
             floor = if version > newest { Some(AclRef { version, digest }) } else { floor };
         }
     }
-    Ok(floor)
+    Ok(floor.map(Floor::from))
 }
 
 /// The call by which `by` anchors `list`, unless it has anchored that version or a later one.

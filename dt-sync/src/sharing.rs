@@ -7,7 +7,7 @@
 
 use dt_acl::{Acl, AclError, History, ItemId, Revocation};
 use dt_ledger::{State as _, TwinCall};
-use dt_model::{ComponentId, DataClass, Name, PartyId, Timestamp, TwinId};
+use dt_model::{ComponentId, DataClass, EncryptionKey, Name, PartyId, Timestamp, TwinId};
 
 use crate::rights::{feed_keys, readers};
 use crate::{Client, ClientError};
@@ -52,7 +52,7 @@ impl Client {
         let readers = readers(&state, &twin, shared.class, shared.component.as_ref(), &self.party(), now)?;
         let Some(grantee) = readers.into_iter().find(|grantee| grantee.party == party) else { return Ok(()) };
         let Some(acl) = self.managed(shared, now).await? else { return Ok(()) };
-        let list = if acl.entry_at(&party, now).is_none() {
+        let list = if acl.rights_at(&party, now).is_none() {
             let mut rng = self.rng();
             self.items().grant(shared.item, &[grantee], history, now, &mut rng).await?.acl
         } else if acl.signer() == self.party() {
@@ -126,6 +126,58 @@ impl Client {
         Ok(was_on_list)
     }
 
+    /// Wraps the keys of all items that this party may manage, and on whose lists `party` stands, for the encryption key that `party` has
+    /// on the ledger now. Whoever got hold of its former secret opens nothing that is written afterwards. Each new list is anchored.
+    ///
+    /// # Errors
+    /// [`ClientError`]: the first of them; the other items are dealt with nevertheless. Made again, it finishes what it began.
+    pub async fn rewrap(
+        &self,
+        twin: TwinId,
+        party: PartyId,
+        now: Timestamp,
+    ) -> Result<Vec<ItemId>, ClientError> {
+        let registered = self.ledger().state()?.party(&party)?;
+        let key = registered.ok_or(ClientError::UnknownParty(party))?.encryption_key;
+        let (mut rewrapped, mut failed) = (Vec::new(), None);
+        for shared in self.shared(&twin)? {
+            match self.rewrap_item(twin, &shared, party, key, now).await {
+                Ok(true) => rewrapped.push(shared.item),
+                Ok(false) => {}
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        failed.map_or(Ok(rewrapped), Err)
+    }
+
+    /// Wraps the keys of one item for the new `key` of `party`; whether its list had the former one.
+    async fn rewrap_item(
+        &self,
+        twin: TwinId,
+        shared: &Shared,
+        party: PartyId,
+        key: EncryptionKey,
+        now: Timestamp,
+    ) -> Result<bool, ClientError> {
+        let Some(acl) = self.managed(shared, now).await? else { return Ok(false) };
+        let had_former = match acl.entry(&party) {
+            Some(entry) => entry.encryption_key != key,
+            None => return Ok(false),
+        };
+        let list = if had_former {
+            let mut rng = self.rng();
+            self.items().rotate(shared.item, party, key, now, &mut rng).await?.acl
+        } else if acl.signer() == self.party() {
+            acl
+        } else {
+            return Ok(false);
+        };
+        self.anchor(twin, shared.item, list.reference()).await?;
+        Ok(had_former)
+    }
+
     /// The lists of the twin's items, as the ledger names them.
     pub(crate) fn shared(&self, twin: &TwinId) -> Result<Vec<Shared>, ClientError> {
         let state = self.ledger().state()?;
@@ -152,7 +204,7 @@ impl Client {
     pub(crate) async fn managed(&self, shared: &Shared, now: Timestamp) -> Result<Option<Acl>, ClientError> {
         match self.items().acl(shared.item, None, now).await {
             Ok(acl) => {
-                let manages = acl.entry_at(&self.party(), now).is_some_and(|entry| entry.rights.manage);
+                let manages = acl.rights_at(&self.party(), now).is_some_and(|rights| rights.manage);
                 Ok((manages && acl.owner() == shared.owner).then_some(acl))
             }
             Err(AclError::NotAReader(_) | AclError::NoSuchItem(_)) => Ok(None),

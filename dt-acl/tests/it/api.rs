@@ -2,8 +2,11 @@
 
 use core::time::Duration;
 
-use dt_acl::testing::write;
-use dt_acl::{AclError, AclRef, ChangeError, Grantee, History, ItemId, Items, KeyError, Revocation, Rights};
+use dt_acl::testing::{member, role, write};
+use dt_acl::{
+    AclError, AclRef, ChangeError, DataRef, Floor, Grantee, Group, History, ItemId, Items, KeyError,
+    Revocation, Rights,
+};
 use dt_model::testing::{SeedRng, identity};
 use dt_model::{ContentHash, Digest, EncryptionKey, Signer};
 
@@ -16,13 +19,13 @@ async fn who_is_on_the_list_reads_what_was_written() {
     let state = owner.create("manual", &[grantee(1, Rights::READ)], net.now(), &mut rng).await.unwrap();
     let item = state.acl.item();
     assert_eq!(item, ItemId::new(owner.party(), "manual"));
-    assert_eq!(state.certificate.verify_for(net.membership(), state.acl.signed()), Ok(()));
+    assert_eq!(state.certificate.verify(net.membership()), Ok(()));
     assert!(matches!(reader.read(item, None, net.now()).await, Err(AclError::NoData(_))));
 
     for (counter, content) in [(1, b"" as &[u8]), (2, b"short"), (3, &[7; 200_000])] {
         let written = owner.write(item, content, net.now(), &mut rng).await.unwrap();
         assert_eq!((written.counter, written.content_hash), (counter, ContentHash::of(content)));
-        let opened = reader.read(item, Some(state.acl.reference()), net.now()).await.unwrap();
+        let opened = reader.read(item, Some(Floor::from(&state)), net.now()).await.unwrap();
         assert_eq!(**opened.plaintext, *content);
         assert_eq!(
             (opened.counter, opened.record, opened.content_hash),
@@ -42,7 +45,7 @@ async fn what_is_not_there_is_said_to_be_missing() {
     let item = ItemId::new(owner.party(), "none");
     assert!(matches!(owner.read(item, None, net.now()).await, Err(AclError::NoSuchItem(_))));
     assert!(matches!(owner.write(item, b"", net.now(), &mut rng).await, Err(AclError::NoSuchItem(_))));
-    let floor = AclRef { version: 1, digest: Digest::ZERO };
+    let floor = Floor::from(AclRef { version: 1, digest: Digest::ZERO });
     assert!(matches!(owner.read(item, Some(floor), net.now()).await, Err(AclError::Rollback { .. })));
     owner.create("none", &[], net.now(), &mut rng).await.unwrap();
     let again = owner.create("none", &[], net.now(), &mut rng).await;
@@ -61,7 +64,7 @@ async fn a_lazy_revocation_leaves_the_old_data_to_the_others_and_the_new_data_to
     let revoked = owner.revoke(item, goes.party(), Revocation::Lazy, net.now(), &mut rng).await.unwrap();
     assert_eq!((revoked.state.acl.version(), revoked.state.acl.epoch()), (2, 2));
     assert!(revoked.rewritten.is_none());
-    // The removed writer's record is still believed: the owner's new list names it.
+    // The removed writer's record stands: it was settled while he was a writer.
     let opened = stays.read(item, None, net.now()).await.unwrap();
     assert_eq!((&**opened.plaintext, opened.writer), (&b"first"[..], goes.party()));
     assert!(matches!(goes.read(item, None, net.now()).await, Err(AclError::NotAReader(_))));
@@ -91,7 +94,7 @@ async fn an_eager_revocation_encrypts_anew() {
     let second = revoked.rewritten.unwrap();
     assert_eq!((second.counter, second.content_hash), (2, first.content_hash));
     assert_eq!(second.acl, revoked.state.acl.reference());
-    let opened = manager.read(item, Some(second.acl), net.now()).await.unwrap();
+    let opened = manager.read(item, Some(second.acl.into()), net.now()).await.unwrap();
     assert_eq!((&**opened.plaintext, opened.counter), (&b"content"[..], 2));
     assert!(owner.reencrypt(item, net.now(), &mut rng).await.unwrap().is_none(), "nothing is left to do");
 }
@@ -222,6 +225,89 @@ async fn rights_expire_and_the_next_change_clears_them_away() {
     assert_eq!(state.acl.epoch(), 2, "a removal begins an epoch");
 }
 
+/// Who could do what, and when: the list remembers, and its versions vouch for those before.
+#[tokio::test]
+async fn the_past_of_a_list_is_known() {
+    let (net, mut rng) = (network(1, 4), SeedRng::new(17));
+    let (owner, manager) = (items(&net, 0), items(&net, 1));
+    let readers = [grantee(1, Rights::MANAGE)];
+    let first = owner.create("log", &readers, net.now(), &mut rng).await.unwrap().acl;
+    let item = first.item();
+    let mut times = vec![net.now()];
+    let reader = identity(2).party();
+    for by in [&owner, &manager] {
+        net.advance(Duration::from_secs(60));
+        times.push(net.now());
+        by.grant(item, &[grantee(2, Rights::WRITE)], History::Full, net.now(), &mut rng).await.unwrap();
+        items(&net, 2).write(item, b"note", net.now(), &mut rng).await.unwrap();
+        net.advance(Duration::from_secs(60));
+        times.push(net.now());
+        by.revoke(item, reader, Revocation::Lazy, net.now(), &mut rng).await.unwrap();
+    }
+    assert_eq!(owner.acl_at(item, 1, net.now()).await.unwrap(), first);
+    let past = manager.history(item, 0..9, None, net.now()).await.unwrap();
+    let authors: Vec<_> = past.lists().iter().map(|acl| (acl.version(), acl.signer(), acl.time())).collect();
+    let by = [&owner, &owner, &owner, &manager, &manager].map(|items| items.party());
+    let expected: Vec<_> =
+        (1..).zip(by).zip(&times).map(|((version, by), time)| (version, by, *time)).collect();
+    assert_eq!(authors, expected);
+    for (version, time) in (1..).zip(&times) {
+        assert_eq!(past.at(*time).unwrap().version(), version);
+        let just_before = dt_model::Timestamp::from_millis(time.as_millis() - 1);
+        assert_eq!(
+            past.at(just_before).map(|acl| acl.version()),
+            version.checked_sub(1).filter(|of| *of > 0)
+        );
+        let could = past.rights(&reader, *time);
+        assert_eq!(could, if version % 2 == 0 { Some(Rights::WRITE) } else { None });
+    }
+    // He was there in epochs 1 (which began before him, and which he was given) and 2, and never got the key of the third.
+    for (epoch, had) in [(1, true), (2, true), (3, false)] {
+        let holders = past.key_holders(epoch);
+        assert_eq!((holders.contains(&reader), holders.contains(&manager.party())), (had, true));
+    }
+    // A part of it says nothing of the rest.
+    let part = owner.history(item, 2..4, None, net.now()).await.unwrap();
+    assert_eq!(part.lists().iter().map(|acl| acl.version()).collect::<Vec<_>>(), [2, 3]);
+    assert!(part.at(times[0]).is_none() && part.at(times[1]).is_some() && part.at(times[4]).is_none());
+    assert!(owner.history(item, 7..9, None, net.now()).await.unwrap().lists().is_empty());
+    // So does the data's past.
+    let note = owner.data_at(item, 1, net.now()).await.unwrap();
+    assert_eq!((note.writer(), note.acl().version), (reader, 2));
+    assert_eq!(
+        &**owner.open(past.lists().last().unwrap(), &note, net.now()).await.unwrap().plaintext,
+        b"note"
+    );
+    for version in [0, 6] {
+        let none = owner.acl_at(item, version, net.now()).await;
+        assert!(matches!(none, Err(AclError::NoSuchVersion { .. })));
+    }
+    let outsider = items(&net, 2).acl_at(item, 1, net.now()).await;
+    assert!(matches!(outsider, Err(AclError::NotAReader(_))));
+}
+
+#[tokio::test]
+async fn a_role_of_the_ledger_is_on_the_list_as_a_group() {
+    let (net, mut rng) = (network(1, 4), SeedRng::new(18));
+    let owner = items(&net, 0);
+    let by_name = [grantee(1, Rights::READ)];
+    let item = owner.create("log", &by_name, net.now(), &mut rng).await.unwrap().acl.item();
+    owner.write(item, b"content", net.now(), &mut rng).await.unwrap();
+    let group = Group { role: role(1), rights: Rights::WRITE };
+    let mut version = 1;
+    for now_in in [&[1, 2][..], &[2, 3], &[3], &[]] {
+        let members: Vec<_> = now_in.iter().map(|seed| member(&identity(*seed))).collect();
+        let state =
+            owner.sync_group(item, &group, &members, History::Full, net.now(), &mut rng).await.unwrap();
+        version += 1;
+        assert_eq!(state.acl.version(), version);
+        for party in 1..4 {
+            let read = items(&net, party).read(item, None, net.now()).await;
+            assert_eq!(read.is_ok(), party == 1 || now_in.contains(&party), "{party}: {read:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn changes_that_make_no_sense_are_refused_and_change_nothing() {
     let (net, mut rng) = (network(1, 4), SeedRng::new(10));
@@ -263,14 +349,28 @@ async fn below_the_floor_nothing_is_believed() {
     let owner = items(&net, 0);
     let state = owner.create("log", &[], net.now(), &mut rng).await.unwrap();
     let item = state.acl.item();
-    owner.write(item, b"content", net.now(), &mut rng).await.unwrap();
+    let written = owner.write(item, b"content", net.now(), &mut rng).await.unwrap();
     let current = state.acl.reference();
-    assert!(owner.read(item, Some(current), net.now()).await.is_ok());
-    let fork = AclRef { digest: Digest::from([1; 32]), ..current };
-    for floor in [AclRef { version: 2, ..current }, fork] {
+    let data = DataRef { counter: 1, digest: written.record };
+    for floor in [Floor::from(current), Floor { acl: current, data: Some(data) }] {
+        assert!(owner.read(item, Some(floor), net.now()).await.is_ok());
+    }
+    let fork = Digest::from([1; 32]);
+    for (acl, data) in [
+        (AclRef { version: 2, ..current }, None),
+        (AclRef { digest: fork, ..current }, None),
+        (current, Some(DataRef { counter: 2, ..data })),
+        (current, Some(DataRef { digest: fork, ..data })),
+    ] {
+        let floor = Floor { acl, data };
         let read = owner.read(item, Some(floor), net.now()).await;
         assert!(matches!(read, Err(AclError::Rollback { floor: known }) if known == floor));
     }
+    // What comes later is above the floor, whatever it says of the past.
+    owner.write(item, b"more", net.now(), &mut rng).await.unwrap();
+    owner.grant(item, &[grantee(1, Rights::READ)], History::Full, net.now(), &mut rng).await.unwrap();
+    let floor = Floor { acl: current, data: Some(data) };
+    assert_eq!(owner.read(item, Some(floor), net.now()).await.unwrap().counter, 2);
 }
 
 /// One node after the other misses everything for a while. None of them is shut out by what it missed.
@@ -298,9 +398,9 @@ async fn nodes_that_missed_something_catch_up() {
     assert_eq!(writer.read(item, None, net.now()).await.unwrap().counter, 24);
 }
 
-/// The record that a lagging node missed was written under a list that has been replaced since. It is taken nevertheless.
+/// What a lagging node missed was written under a list that has been replaced since. It takes over both.
 #[tokio::test]
-async fn data_goes_with_the_list_that_names_it() {
+async fn a_laggard_takes_over_list_and_data_together() {
     let (net, mut rng) = (network(1, 4), SeedRng::new(13));
     let (owner, reader) = (items(&net, 0), items(&net, 1));
     let item =
@@ -343,8 +443,12 @@ async fn a_write_without_a_quorum_is_in_doubt_and_can_be_settled() {
     };
     assert_eq!(*doubtful, record);
     replicas[..2].iter().for_each(|node| net.in_process().start(&node.party()));
-    let certificate = owner.resubmit(&doubtful, net.now()).await.unwrap();
-    assert_eq!(certificate.verify_for(net.membership(), &record), Ok(()));
+    let settled = owner.resubmit(&doubtful, net.now()).await.unwrap();
+    assert_eq!(settled.certificate.verify(net.membership()), Ok(()));
+    assert_eq!(*settled.data.unwrap().signed(), record);
+    // To settle it again is to find it settled, even when something else has come after it.
+    owner.write(acl.item(), b"next", net.now(), &mut rng).await.unwrap();
+    assert_eq!(owner.resubmit(&doubtful, net.now()).await.unwrap().data.unwrap().counter(), 2);
 }
 
 /// Nothing depends on four nodes.

@@ -36,7 +36,7 @@ pub(crate) fn grantee(seed: u64, rights: Rights) -> Grantee {
 /// A first list of party 0, signed.
 pub(crate) fn first(grantees: &[Grantee], rng: &mut SeedRng) -> Acl {
     let owner = identity(0);
-    let record = AclRecord::first(&owner, ItemName::from("item"), grantees, rng).unwrap();
+    let record = AclRecord::first(&owner, ItemName::from("item"), grantees, at(0), rng).unwrap();
     Acl::open(&sign_acl(&record, &owner)).unwrap()
 }
 

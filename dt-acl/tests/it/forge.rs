@@ -3,8 +3,8 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use dt_acl::testing::{Shelf, sign_acl};
 use dt_acl::{
-    Acl, AclRecord, AclRef, Change, Data, DataRecord, DataRef, Entry, Epoch, ItemId, ItemName, Keyring,
-    MAX_ACL_BYTES, MAX_DATA_BYTES, Member, Salt, SealedHash,
+    Acl, AclRecord, AclRef, Change, Data, DataRecord, Entry, Epoch, Grant, Group, ItemId, ItemName, Keyring,
+    MAX_ACL_BYTES, MAX_DATA_BYTES, Salt, SealedHash,
 };
 use dt_dht::{BlobRef, Record};
 use dt_model::testing::{SeedRng, identity};
@@ -19,8 +19,9 @@ pub(crate) struct RawAcl {
     pub(crate) name: ItemName,
     pub(crate) version: u64,
     pub(crate) previous: Digest,
+    pub(crate) time: Timestamp,
+    pub(crate) groups: Vec<Group>,
     pub(crate) oldest: u64,
-    pub(crate) data: Option<DataRef>,
     pub(crate) epochs: Vec<Epoch>,
     pub(crate) ephemeral: EncryptionKey,
     pub(crate) entries: Vec<Entry>,
@@ -59,8 +60,13 @@ impl RawAcl {
     }
 
     pub(crate) fn entry(&mut self, party: u64) -> &mut Entry {
-        let member = Member::from(identity(party).party());
-        self.entries.iter_mut().find(|entry| entry.member == member).unwrap()
+        let party = identity(party).party();
+        self.entries.iter_mut().find(|entry| entry.party == party).unwrap()
+    }
+
+    /// What the party with this number is granted by name.
+    pub(crate) fn grant(&mut self, party: u64) -> &mut Grant {
+        self.entry(party).grant.as_mut().unwrap()
     }
 }
 
@@ -83,7 +89,7 @@ impl RawData {
 pub(crate) fn raw_next(acl: &Acl, change: &Change<'_>, rng: &mut SeedRng) -> RawAcl {
     let owner = identity(0);
     let keys = Keyring::open(acl, &owner).unwrap();
-    let next = acl.change(&owner, &keys, change, acl.data(), at(0), rng).unwrap();
+    let next = acl.change(&owner, &keys, change, at(0), rng).unwrap();
     RawAcl::of(&Acl::open(&sign_acl(&next, &owner)).unwrap())
 }
 

@@ -1,8 +1,8 @@
 //! Golden bytes: what other implementations have to produce and read.
 
-use dt_acl::testing::{sign_acl, write};
+use dt_acl::testing::{member, role, sign_acl, write};
 use dt_acl::{
-    Acl, AclRecord, Change, Data, Grantee, History, ItemId, ItemName, Keyring, MAX_ENTRIES, Mandate, Member,
+    Acl, AclRecord, Change, Data, Grantee, Group, History, ItemId, ItemName, Keyring, MAX_ENTRIES, Mandate,
     Rights,
 };
 use dt_model::testing::{SeedRng, identity};
@@ -30,22 +30,33 @@ fn check(name: &str, bytes: &[u8]) {
 fn lists() -> [Acl; 2] {
     let (owner, mut rng) = (identity(0), SeedRng::new(0));
     let grantees = [grantee(1, Rights::MANAGE), grantee(2, Rights::READ).until(at(1_700_000_000_000))];
-    let first = AclRecord::first(&owner, ItemName::from("golden"), &grantees, &mut rng).unwrap();
+    let first = AclRecord::first(&owner, ItemName::from("golden"), &grantees, at(7), &mut rng).unwrap();
     let first = Acl::open(&sign_acl(&first, &owner)).unwrap();
     let keys = Keyring::open(&first, &owner).unwrap();
     let late = [grantee(3, Rights::WRITE)];
     let change = Change::Grant { grantees: &late, history: History::Omitted };
-    let second = first.change(&owner, &keys, &change, None, at(0), &mut rng).unwrap();
+    let second = first.change(&owner, &keys, &change, at(0), &mut rng).unwrap();
     let second = Acl::open(&sign_acl(&second, &owner)).unwrap();
     [first, second]
 }
 
 /// The third one, without the reader for a time, so that it has a link.
-fn third(second: &Acl, data: Option<&Data>) -> Acl {
+fn third(second: &Acl) -> Acl {
     let (owner, mut rng) = (identity(0), SeedRng::new(3));
     let keys = Keyring::open(second, &owner).unwrap();
     let change = Change::Revoke { party: identity(2).party() };
-    let record = second.change(&owner, &keys, &change, data.map(Data::reference), at(0), &mut rng).unwrap();
+    let record = second.change(&owner, &keys, &change, at(8), &mut rng).unwrap();
+    Acl::open(&sign_acl(&record, &owner)).unwrap()
+}
+
+/// The fourth one, with the members of a role: one who is on the list anyway, and a new one.
+fn fourth(third: &Acl) -> Acl {
+    let (owner, mut rng) = (identity(0), SeedRng::new(5));
+    let keys = Keyring::open(third, &owner).unwrap();
+    let group = Group { role: role(1), rights: Rights::WRITE };
+    let members = [member(&identity(1)), member(&identity(4))];
+    let change = Change::SyncGroup { group: &group, members: &members, history: History::Full };
+    let record = third.change(&owner, &keys, &change, at(9), &mut rng).unwrap();
     Acl::open(&sign_acl(&record, &owner)).unwrap()
 }
 
@@ -57,9 +68,10 @@ fn lists_have_these_bytes() {
     check("first list", &codec::encode(first.record()));
     check("first list's digest", first.reference().digest.as_bytes());
     check("second list", &codec::encode(second.record()));
-    check("third list", &codec::encode(third(&second, None).record()));
-    let mandate =
-        Mandate { item: first.item(), member: identity(1).party().into(), not_after: Timestamp::MAX };
+    let third = third(&second);
+    check("third list", &codec::encode(third.record()));
+    check("list with a group", &codec::encode(fourth(&third).record()));
+    let mandate = Mandate { item: first.item(), manager: identity(1).party(), not_after: Timestamp::MAX };
     check("mandate", &mandate.message());
 }
 
@@ -72,13 +84,12 @@ fn data_has_these_bytes() {
     check("data", &codec::encode(data.record()));
     check("ciphertext", &ciphertext);
     check("data's digest", data.reference().digest.as_bytes());
-    check("list that names data", &codec::encode(third(&second, Some(&data)).record()));
 }
 
 #[test]
 fn keys_have_these_bytes() {
     let [first, second] = lists();
-    let third = third(&second, None);
+    let third = third(&second);
     let keys = Keyring::open(&third, &identity(0)).unwrap();
     for epoch in 1..=3 {
         check(&format!("key {epoch}"), keys.key(epoch).unwrap().expose());
@@ -145,7 +156,7 @@ fn the_golden_values_follow_from_the_specification() {
 
 #[test]
 fn limits_are_part_of_the_format() {
-    assert_eq!((dt_acl::MAX_ACL_BYTES, dt_acl::MAX_EPOCHS, MAX_ENTRIES), (1_048_520, 1024, 7090));
+    assert_eq!((dt_acl::MAX_ACL_BYTES, dt_acl::MAX_EPOCHS, MAX_ENTRIES), (1_572_808, 1024, 10_582));
 }
 
 #[test]
@@ -154,7 +165,6 @@ fn names_and_ids_are_shown_plainly() {
     let grantee = Grantee::new(party.party(), EncryptionKey::from([1; 32]), Rights::WRITE);
     assert_eq!(grantee.rights.to_string(), "read, write");
     assert_eq!(ItemId::from([0xab; 32]).to_string(), "ab".repeat(32));
-    assert_eq!(Member::from(party.party()).to_string(), party.party().to_string());
     let names = [ItemName::from("a"), ItemName::from(b"a"), ItemName::from(Digest::ZERO)];
     assert!(names[0] == names[1] && names[0] != names[2]);
 }

@@ -6,9 +6,9 @@ use dt_ledger::{
     Argument, CallResult, CallStatus, EventCursor, EventFilter, EventKind, ExecuteError, Reason, Resource,
     State as _, TwinCall, TwinEvent,
 };
-use dt_model::Text;
+use dt_model::{Text, Timestamp};
 use dt_sync::testing::{Subject, device_suite};
-use dt_sync::{ClientError, READING_MEDIA_TYPE};
+use dt_sync::{AgentError, ClientError, DeviceError, READING_MEDIA_TYPE};
 
 use crate::asset::{Asset, PROGRAM, VARIABLE};
 use crate::world::Who::*;
@@ -84,6 +84,33 @@ async fn what_is_connected_already_is_left_as_it_is() {
     let values: Vec<_> =
         world.temperatures(Owner).await.unwrap().into_iter().map(|of| of.value.to_string()).collect();
     assert_eq!(values, ["20", "21"]);
+}
+
+/// A sensor that fails does not keep the others back, nor does one that measures nonsense.
+#[tokio::test]
+async fn one_failing_sensor_does_not_stop_the_others() {
+    let world = World::new().await;
+    let mut agent = world.agent().await;
+    agent.connect(&[component("temperature"), component("pressure")], world.now()).await.unwrap();
+    world.asset.breaks("pressure", DeviceError::Lost);
+    let now = world.wait(1);
+    world.asset.measures("pressure", now, "2", Some("bar"));
+    world.asset.measures("temperature", now, "95", Some("degC"));
+    let pulled = agent.pull(now).await.unwrap();
+    assert_eq!((pulled.readings, pulled.anomalies.len()), (1, 1));
+    assert_eq!(pulled.failed, [(component("pressure"), DeviceError::Lost)]);
+    assert_eq!(agent.published(&component("temperature")), Some(1));
+    // It is asked again, from where it was.
+    world.asset.mends("pressure");
+    let pulled = agent.pull(world.now()).await.unwrap();
+    assert_eq!((pulled.readings, pulled.failed.len()), (1, 0));
+    // A sensor whose time goes back is not believed; the other, which comes after it, is heard.
+    let now = world.wait(1);
+    world.asset.measures("temperature", now, "20", Some("degC"));
+    world.asset.measures("pressure", now, "2", Some("bar"));
+    world.asset.measures("pressure", Timestamp::from_millis(now.as_millis() - 1), "2", Some("bar"));
+    assert!(matches!(agent.pull(now).await, Err(AgentError::Append(_))));
+    assert_eq!(agent.published(&component("temperature")), Some(2));
 }
 
 #[tokio::test]

@@ -1,13 +1,16 @@
 //! A chain, four DHT nodes, the lifecycle parties of a press, and its machine: all in one process, with a clock that the test moves.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dt_acl::{AclValidator, DataValidator};
 use dt_dht::testing::{Fault, Faulty};
-use dt_dht::{InProcess, Membership, MemoryStore, Replica as DhtReplica, Resilience, Transport, Validator};
+use dt_dht::{
+    InProcess, Membership, MemoryStore, RecordStore as _, Replica as DhtReplica, Resilience, Transport,
+    Validator,
+};
 use dt_feed::BatchPolicy;
 use dt_ledger::{
     Approval, Argument, Call, CallRecord, Certificate, Consensus, CreateTwin, Credential, Genesis,
@@ -90,6 +93,8 @@ pub(crate) struct World {
     replica: Arc<Replica>,
     solo: Arc<Solo>,
     membership: Membership,
+    in_process: Arc<InProcess>,
+    stores: Mutex<Vec<Arc<MemoryStore>>>,
     seed: AtomicU64,
 }
 
@@ -149,19 +154,38 @@ impl World {
         let resilience = Resilience::tolerating(1).unwrap();
         let state = replica.snapshot().unwrap();
         let membership = dt_sync::membership(&state, replica.chain(), resilience, now()).unwrap();
-        let mut validators: Vec<Arc<dyn Validator>> = vec![Arc::new(AclValidator), Arc::new(DataValidator)];
-        validators.extend(dt_feed::validators());
-        let stations = nodes.iter().map(|node| {
-            let store = Arc::new(MemoryStore::new());
-            Arc::new(DhtReplica::new(node.clone(), store, membership.clone(), validators.clone()))
-        });
-        let in_process = Arc::new(InProcess::new(stations, now));
-        let faulty = Arc::new(Faulty::new(in_process));
+        let in_process = Arc::new(InProcess::new([], now));
+        let faulty = Arc::new(Faulty::new(Arc::clone(&in_process) as _));
         let (twin, asset) = (TwinId::from([0; 32]), Arc::new(Asset::new()));
         let seed = AtomicU64::new(0);
-        let mut world = Self { twin, asset, faulty, nodes, clock, replica, solo, membership, seed };
+        let stores = Mutex::new(Vec::new());
+        let mut world =
+            Self { twin, asset, faulty, nodes, clock, replica, solo, membership, in_process, stores, seed };
+        world.go_on_with(world.nodes.iter().map(|_| Arc::default()).collect());
         world.twin = world.client(Owner).create_twin(press("press 1")).await.unwrap();
         world
+    }
+
+    /// What all nodes have stored.
+    pub(crate) fn stored(&self) -> Vec<Arc<MemoryStore>> {
+        let copy = |store: &Arc<MemoryStore>| {
+            let copy = MemoryStore::new();
+            copy.put(&store.scan(&[], None, usize::MAX).unwrap()).unwrap();
+            Arc::new(copy)
+        };
+        self.stores.lock().unwrap().iter().map(copy).collect()
+    }
+
+    /// All nodes go on with what is in these stores, whatever they have stored since.
+    pub(crate) fn go_on_with(&self, stores: Vec<Arc<MemoryStore>>) {
+        let mut validators: Vec<Arc<dyn Validator>> = vec![Arc::new(AclValidator), Arc::new(DataValidator)];
+        validators.extend(dt_feed::validators());
+        for (node, store) in self.nodes.iter().zip(&stores) {
+            let (membership, validators) = (self.membership.clone(), validators.clone());
+            let replica = DhtReplica::new(node.clone(), store.clone(), membership, validators);
+            self.in_process.add(Arc::new(replica));
+        }
+        *self.stores.lock().unwrap() = stores;
     }
 
     pub(crate) fn now(&self) -> Timestamp {
