@@ -4,7 +4,7 @@
 //! [`Client::revoke`] change both. Other things change the ledger alone: a party rotates its encryption key or renews its certificate, a
 //! twin gets another owner, a role ends, somebody else assigns a role. Whoever manages the lists follows.
 
-use dt_acl::{Acl, Grantee, History, ItemId, Revocation};
+use dt_acl::{Acl, Grant, Grantee, History, ItemId, Revocation};
 use dt_ledger::State as _;
 use dt_model::{PartyId, Timestamp, TwinId};
 
@@ -53,7 +53,7 @@ impl Client {
         let Some(acl) = self.managed(shared, now).await? else { return Ok(false) };
         let state = self.ledger().state()?;
         let readers = readers(&state, &twin, shared.class, shared.component.as_ref(), &acl.owner(), now)?;
-        let steps = Steps::between(&acl, &readers, self.party(), history)?;
+        let steps = Steps::between(&acl, &readers, self.party(), history);
         let own_key = state.party(&acl.owner())?.map(|party| party.encryption_key);
         let own_key =
             own_key.filter(|key| acl.entry(&acl.owner()).is_some_and(|own| own.encryption_key != *key));
@@ -91,26 +91,26 @@ struct Steps {
 
 impl Steps {
     /// The steps from `acl` to `readers`, as far as `by` may take them.
-    fn between(acl: &Acl, readers: &[Grantee], by: PartyId, history: History) -> Result<Self, ClientError> {
+    fn between(acl: &Acl, readers: &[Grantee], by: PartyId, history: History) -> Self {
         let appoints = by == acl.owner();
         let mut steps = Self { gone: Vec::new(), full: Vec::new(), later: Vec::new() };
         for entry in acl.entries() {
-            let party = entry.member.party().map_err(|_| dt_acl::AclError::from(dt_acl::Corrupt))?;
+            let party = entry.party;
             let stays = party == acl.owner() || readers.iter().any(|reader| reader.party == party);
-            if !stays && (appoints || !entry.rights.manage) {
+            if !stays && (appoints || entry.management().is_none()) {
                 steps.gone.push(party);
             }
         }
         for reader in readers {
             let known = acl.entry(&reader.party);
-            if !appoints && known.is_some_and(|entry| entry.rights.manage) {
+            if !appoints && known.is_some_and(|entry| entry.management().is_some()) {
                 continue;
             }
             let mut wanted = *reader;
             wanted.rights.manage &= appoints;
+            let granted = Grant { rights: wanted.rights, not_after: wanted.not_after };
             let is_so = known.is_some_and(|entry| {
-                (entry.rights, entry.not_after, entry.encryption_key)
-                    == (wanted.rights, wanted.not_after, wanted.encryption_key)
+                (entry.grant, entry.encryption_key) == (Some(granted), wanted.encryption_key)
             });
             if is_so {
                 continue;
@@ -119,6 +119,6 @@ impl Steps {
             let full = wanted.rights.manage || (known.is_none() && history == History::Full);
             if full { &mut steps.full } else { &mut steps.later }.push(wanted);
         }
-        Ok(steps)
+        steps
     }
 }
