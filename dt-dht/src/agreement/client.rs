@@ -1,11 +1,13 @@
 //! The party's verbs for records of order [`crate::Order::Agreed`]: read the state of an address, settle the next record, look up a past one.
 
+use core::cmp::Ordering;
+
 use dt_model::{Digest, Signed, Timestamp};
 
-use super::Settled;
 use super::course::{Course, Setback};
 use super::past::PastQuorum;
 use super::read::Reading;
+use super::{AddressState, Settled};
 use crate::{Address, Client, GetError, Key, PutError, Record, Refusal};
 
 /// How often a read starts again because others are in the middle of something.
@@ -73,6 +75,9 @@ impl Client {
             {
                 return Ok(settled.clone());
             }
+            if let Some(refusal) = beaten(&reading.base, record) {
+                return Err(PutError::Refused(refusal));
+            }
             let sequence = reading.base.sequence();
             let step = match &reading.lock {
                 // Somebody's record may be decided: it is finished before anything else can be.
@@ -122,6 +127,16 @@ impl Client {
     ) -> Result<Option<Signed<Record>>, GetError> {
         let membership = self.membership();
         self.drive(&membership, PastQuorum::new(&membership, key, version, digest), now).await?
+    }
+}
+
+/// Why `record` can never follow on `base`, if its place is taken: versions only go up.
+fn beaten(base: &AddressState, record: &Signed<Record>) -> Option<Refusal> {
+    let stored = base.entry(record.key.slot)?.version;
+    match record.version.cmp(&stored) {
+        Ordering::Less => Some(Refusal::Stale { stored }),
+        Ordering::Equal => Some(Refusal::Conflict),
+        Ordering::Greater => None,
     }
 }
 

@@ -169,7 +169,7 @@ impl Replica {
         let _held = self.lock(&address);
         let mut row = self.agreed_row(&address, now)?;
         row.require_next(sequence)?;
-        let rank = self.rank(membership, &address, sender, now)?;
+        let rank = self.rank(membership, &address, &row, sender, now)?;
         let before = row.clone();
         if row.promise(ballot, rank, now)? {
             self.write_agreed(&address, &before, &row, None)?;
@@ -213,7 +213,7 @@ impl Replica {
             records: records.into_iter().map(Signed::into_envelope).collect(),
             lock,
             promised: row.promised,
-            rank: self.rank(membership, address, reader, now)?,
+            rank: self.rank(membership, address, &row, reader, now)?,
             settled: row.settled,
         })
     }
@@ -313,11 +313,18 @@ impl Replica {
         &self,
         membership: &Membership,
         address: &Address,
+        row: &AgreedRow,
         party: &PartyId,
         now: Timestamp,
     ) -> Result<Option<u8>, Refusal> {
         let neighbours = StoredNeighbours::agreed(self, *address);
         let mut highest = membership.is_replica(party, address).then_some(0);
+        for place in row.places() {
+            // Its own record stands here, which the validator took: where nobody has rights yet, a creation that was cut off is repeated.
+            if self.proposal(address, place)?.signer() == *party {
+                highest = highest.max(Some(1));
+            }
+        }
         for (kind, validator) in &self.validators {
             if validator.order() != Order::Agreed {
                 continue;
