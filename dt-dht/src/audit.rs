@@ -6,10 +6,12 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::agreement::AgreedRow;
 use crate::rows::{
-    CHECKSUM_BYTES, EVIDENCE, RECORDS, RecordRow, SHARDS, ShardRow, TOTALS, Totals, open_row, record_key,
-    shard_key,
+    AGREED, CHECKSUM_BYTES, EVIDENCE, HISTORY, PROPOSALS, ProposalRow, RECORDS, RecordRow, SHARDS, ShardRow,
+    TOTALS, Totals, agreed_key, history_key, open_row, proposal_key, record_key, shard_key,
 };
+use crate::upkeep::BooksAudit;
 use crate::{Equivocation, RecordStore, StoreError};
 
 /// What an intact store holds.
@@ -88,6 +90,9 @@ pub enum StoreDamage {
         /// Rows that there are.
         found: u64,
     },
+    /// What is booked for addresses and parties is not what lies there.
+    #[error("the books of addresses and parties do not agree with the rows")]
+    Books,
 }
 
 /// How many rows are read at once: shards are long.
@@ -129,15 +134,17 @@ const PAGE_ROWS: usize = 16;
 pub fn verify_store(store: &dyn RecordStore) -> Result<StoreReport, StoreDamage> {
     let mut report = StoreReport::default();
     let (mut found, mut expected) = (Totals::default(), Totals::default());
+    let mut books = BooksAudit::default();
     let mut after: Option<Bytes> = None;
     loop {
         let page = store.scan(&[], after.as_deref(), PAGE_ROWS)?;
-        for (key, value) in &page {
+        // An empty value is what is left of a removed row until it is gone.
+        for (key, value) in page.iter().filter(|(key, value)| !value.is_empty() || key.len() <= 1) {
             let row = || RowKey(key.clone());
             let checked = if key.as_ref() == [TOTALS] {
                 content::<Totals>(key, value).map(|(totals, _)| expected = totals)
             } else {
-                check_row(key, value, &mut report).map(|checksum| found.add(&checksum))
+                check_row(key, value, &mut report, &mut books).map(|checksum| found.add(&checksum))
             };
             checked.map_err(|damage| StoreDamage::Row { row: row(), damage })?;
             report.bytes = report.bytes.saturating_add((key.len() + value.len()) as u64);
@@ -147,20 +154,25 @@ pub fn verify_store(store: &dyn RecordStore) -> Result<StoreReport, StoreDamage>
             None => break,
         }
     }
-    if found == expected {
-        Ok(report)
-    } else {
-        Err(StoreDamage::Totals { expected: expected.rows, found: found.rows })
+    if found != expected {
+        return Err(StoreDamage::Totals { expected: expected.rows, found: found.rows });
     }
+    if books.holds() { Ok(report) } else { Err(StoreDamage::Books) }
 }
 
 /// Checks one row, counts it, and gives its checksum.
-fn check_row(key: &Bytes, value: &[u8], report: &mut StoreReport) -> Result<[u8; CHECKSUM_BYTES], RowDamage> {
+fn check_row(
+    key: &Bytes,
+    value: &[u8],
+    report: &mut StoreReport,
+    books: &mut BooksAudit,
+) -> Result<[u8; CHECKSUM_BYTES], RowDamage> {
     match key.first() {
         Some(&RECORDS) => {
             let (row, checksum) = content::<RecordRow>(key, value)?;
-            let record = row.record.open().map_err(|_| RowDamage::Record)?;
+            let record = row.record.clone().open().map_err(|_| RowDamage::Record)?;
             require(*key == record_key(RECORDS, &record.key), RowDamage::Misplaced)?;
+            books.take(key, value)?;
             report.records += 1;
             Ok(checksum)
         }
@@ -168,6 +180,7 @@ fn check_row(key: &Bytes, value: &[u8], report: &mut StoreReport) -> Result<[u8;
             let (row, checksum) = content::<Equivocation>(key, value)?;
             let culprit = row.verify().map_err(|_| RowDamage::Evidence)?;
             require(*key == record_key(EVIDENCE, &culprit.key), RowDamage::Misplaced)?;
+            books.take(key, value)?;
             report.evidence += 1;
             Ok(checksum)
         }
@@ -175,10 +188,37 @@ fn check_row(key: &Bytes, value: &[u8], report: &mut StoreReport) -> Result<[u8;
             let (row, checksum) = content::<ShardRow>(key, value)?;
             require(row.blob.has_shard(row.index, &row.bytes), RowDamage::Shard)?;
             require(*key == shard_key(&row.blob.address(), row.index), RowDamage::Misplaced)?;
+            books.take(key, value)?;
             report.shards += 1;
             Ok(checksum)
         }
-        _ => Err(RowDamage::Foreign),
+        Some(&AGREED) => {
+            let (row, checksum) = content::<AgreedRow>(key, value)?;
+            if let Some(settled) = &row.settled {
+                require(settled.is_sound(), RowDamage::Record)?;
+                require(*key == agreed_key(&settled.state().address()), RowDamage::Misplaced)?;
+            }
+            books.take(key, value)?;
+            Ok(checksum)
+        }
+        Some(&PROPOSALS) => {
+            let (row, checksum) = content::<ProposalRow>(key, value)?;
+            if let Some(record) = row.record {
+                let record = record.open().map_err(|_| RowDamage::Record)?;
+                let at = |place| *key == proposal_key(&record.key.address, place);
+                require(at(0) || at(1), RowDamage::Misplaced)?;
+            }
+            books.take(key, value)?;
+            Ok(checksum)
+        }
+        Some(&HISTORY) => {
+            let (row, checksum) = content::<RecordRow>(key, value)?;
+            let record = row.record.open().map_err(|_| RowDamage::Record)?;
+            require(*key == history_key(&record.key, record.version), RowDamage::Misplaced)?;
+            books.take(key, value)?;
+            Ok(checksum)
+        }
+        _ => books.check(key, value),
     }
 }
 

@@ -189,6 +189,17 @@ impl Membership {
         &self.nodes
     }
 
+    /// The keys of the nodes that hold addresses in this epoch: one group, or while nodes change, first the old ones and then the new.
+    pub(crate) fn node_groups(&self) -> impl Iterator<Item = &[PartyId]> {
+        self.epoch.nodes.iter().map(|nodes| &**nodes)
+    }
+
+    /// The nodes that there will be when the present change is complete; if there is none, all nodes.
+    #[must_use]
+    pub fn next_nodes(&self) -> &[Node] {
+        &self.next
+    }
+
     /// The node of `party`, if it has one.
     #[must_use]
     pub fn node(&self, party: &PartyId) -> Option<&Node> {

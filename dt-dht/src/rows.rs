@@ -2,35 +2,40 @@
 //!
 //! ```text
 //!   key                                      value
-//!   'r' address kind index (big-endian)      checksum ‖ RecordRow     a record and its lease
+//!   'r' address kind index (big-endian)      checksum ‖ RecordRow     a record
 //!   'e' address kind index                   checksum ‖ Equivocation  evidence against the writer at that key
 //!   'a' address                              checksum ‖ AgreedRow     what is settled at an address, and what is about to be
 //!   'p' address place                        checksum ‖ ProposalRow   a record that may be settled next; two places
 //!   'h' address kind index place             checksum ‖ RecordRow     a record that was replaced; its version modulo 1,024 is the place
-//!   's' blob address, shard (big-endian)     checksum ‖ ShardRow      a shard and its lease
+//!   's' blob address, shard (big-endian)     checksum ‖ ShardRow      a shard
+//!   'b' blob address                         checksum                 that it was encoded inconsistently
+//!   'l' address                              checksum ‖ AddressRow    its lease, and what lies there in sum
+//!   'u' party                                checksum ‖ Usage         what is stored for it
+//!   'c' node                                 checksum ‖ CursorRow     how far this node has compared itself with that one
 //!   't'                                      checksum ‖ Totals        how many other rows there are, and the XOR of their checksums
 //! ```
 //!
 //! # Invariant
 //! Every write of a row changes the totals in the same atomic batch. So a row that has vanished is noticed, and not only one that was
-//! altered.
+//! altered. The rows of addresses and parties change with it, too: see [`crate::upkeep`].
 
 use std::sync::{Mutex, PoisonError};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
-use dt_model::{Domain, Envelope, Timestamp, codec};
+use dt_model::{Domain, Envelope, PartyId, Timestamp, codec};
 use thiserror::Error;
 
 use crate::store::Row;
-use crate::{Address, BlobRef, Equivocation, Key, MAX_MESSAGE_BYTES, Record, RecordStore, StoreError};
+use crate::upkeep::{self, Batch, Quotas, address_in};
+use crate::{
+    Address, BlobRef, Equivocation, Key, MAX_MESSAGE_BYTES, Record, RecordStore, Refusal, StoreError,
+};
 
-/// A record and its lease.
+/// A record.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct RecordRow {
     pub(crate) record: Envelope<Record>,
-    /// When it was last put.
-    pub(crate) leased: Timestamp,
 }
 
 /// A record that was proposed as the next one at its address, in one of two places: one is accepted, and another may be locked.
@@ -40,13 +45,13 @@ pub(crate) struct ProposalRow {
     pub(crate) record: Option<Envelope<Record>>,
 }
 
-/// A shard and its lease.
+/// A shard.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct ShardRow {
     pub(crate) blob: BlobRef,
     pub(crate) index: u16,
-    /// When it was last put.
-    pub(crate) leased: Timestamp,
+    /// Who put it last, and is charged for it.
+    pub(crate) payer: PartyId,
     pub(crate) bytes: Bytes,
 }
 
@@ -69,7 +74,7 @@ impl Totals {
     }
 
     /// Counts a row no more.
-    fn subtract(&mut self, checksum: &[u8; CHECKSUM_BYTES]) {
+    pub(crate) fn subtract(&mut self, checksum: &[u8; CHECKSUM_BYTES]) {
         self.rows = self.rows.saturating_sub(1);
         self.toggle(checksum);
     }
@@ -87,6 +92,18 @@ pub(crate) enum RowsError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Damaged(#[from] DamagedRow),
+    #[error("a payer has as much stored as he may")]
+    Quota,
+}
+
+impl RowsError {
+    /// What a sender is told. A row that cannot be read or written is the operator's concern; he only learns that this node cannot help.
+    pub(crate) const fn refusal(&self) -> Refusal {
+        match self {
+            Self::Quota => Refusal::QuotaExceeded,
+            Self::Store(_) | Self::Damaged(_) => Refusal::Unavailable,
+        }
+    }
 }
 
 pub(crate) const RECORDS: u8 = b'r';
@@ -149,16 +166,20 @@ pub(crate) fn seal_row<T: BorshSerialize>(key: &[u8], content: &T) -> Bytes {
     value.into()
 }
 
+/// The checksum of a row, if it holds.
+pub(crate) fn check_row(key: &[u8], value: &[u8]) -> Result<[u8; CHECKSUM_BYTES], DamagedRow> {
+    let (sum, content) = value.split_first_chunk::<CHECKSUM_BYTES>().ok_or(DamagedRow)?;
+    if *sum == checksum(key, content) { Ok(*sum) } else { Err(DamagedRow) }
+}
+
 /// The content of a row, if the checksum holds, and the checksum.
 pub(crate) fn open_row<T: BorshSerialize + BorshDeserialize>(
     key: &[u8],
     value: &[u8],
 ) -> Result<(T, [u8; CHECKSUM_BYTES]), DamagedRow> {
-    let (sum, content) = value.split_first_chunk::<CHECKSUM_BYTES>().ok_or(DamagedRow)?;
-    if *sum != checksum(key, content) {
-        return Err(DamagedRow);
-    }
-    Ok((codec::decode(content, MAX_MESSAGE_BYTES).map_err(|_| DamagedRow)?, *sum))
+    let sum = check_row(key, value)?;
+    let content = &value[CHECKSUM_BYTES..];
+    Ok((codec::decode(content, MAX_MESSAGE_BYTES).map_err(|_| DamagedRow)?, sum))
 }
 
 /// A store, seen as rows.
@@ -166,11 +187,12 @@ pub(crate) struct Rows<'a> {
     store: &'a dyn RecordStore,
     /// Held while totals are read and written.
     totals: &'a Mutex<()>,
+    quotas: &'a Quotas,
 }
 
 impl<'a> Rows<'a> {
-    pub(crate) fn new(store: &'a dyn RecordStore, totals: &'a Mutex<()>) -> Self {
-        Self { store, totals }
+    pub(crate) fn new(store: &'a dyn RecordStore, totals: &'a Mutex<()>, quotas: &'a Quotas) -> Self {
+        Self { store, totals, quotas }
     }
 
     /// The row at `key`.
@@ -178,30 +200,41 @@ impl<'a> Rows<'a> {
         &self,
         key: &[u8],
     ) -> Result<Option<T>, RowsError> {
-        match self.store.get(key)? {
-            None => Ok(None),
-            Some(value) => Ok(Some(open_row(key, &value)?.0)),
-        }
+        upkeep::read(self.store, key)
     }
 
-    /// Writes `content` at `key`, and the totals with it.
-    pub(crate) fn write<T: BorshSerialize>(&self, key: Bytes, content: &T) -> Result<(), RowsError> {
-        let value = seal_row(&key, content);
-        self.write_all(vec![(key, value)])
-    }
-
-    /// Writes rows that [`seal_row`] made, with distinct keys, and the totals with them: all or none.
-    pub(crate) fn write_all(&self, mut rows: Vec<Row>) -> Result<(), RowsError> {
+    /// Makes a change, whole or not at all.
+    pub(crate) fn change(
+        &self,
+        change: impl FnOnce(&mut Batch<'_>) -> Result<(), RowsError>,
+    ) -> Result<(), RowsError> {
         let _held = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut totals = self.read::<Totals>(&[TOTALS])?.unwrap_or_default();
-        for (key, value) in &rows {
-            if let Some(old) = self.store.get(key)? {
-                totals.subtract(old.first_chunk().ok_or(DamagedRow)?);
+        let mut batch = Batch::new(self.store)?;
+        change(&mut batch)?;
+        batch.commit(self.quotas)
+    }
+
+    /// Writes `content` at `key`, and leases the address of which it is.
+    pub(crate) fn write<T: BorshSerialize>(
+        &self,
+        key: Bytes,
+        content: &T,
+        leased: Timestamp,
+    ) -> Result<(), RowsError> {
+        let value = seal_row(&key, content);
+        self.write_all(vec![(key, value)], leased)
+    }
+
+    /// Writes rows that [`seal_row`] made, and leases the addresses of which they are: all or none.
+    pub(crate) fn write_all(&self, rows: Vec<Row>, leased: Timestamp) -> Result<(), RowsError> {
+        self.change(|batch| {
+            for (key, value) in rows {
+                let address = address_in(&key)?;
+                batch.put(key, value)?;
+                batch.renew(address, leased)?;
             }
-            totals.add(value.first_chunk().ok_or(DamagedRow)?);
-        }
-        rows.push((Bytes::from_static(&[TOTALS]), seal_row(&[TOTALS], &totals)));
-        Ok(self.store.put(&rows)?)
+            Ok(())
+        })
     }
 
     /// The evidence at `key`.

@@ -63,8 +63,9 @@ impl Tally {
         }
         match answer {
             Answer::Good => drop(self.good.insert(node)),
+            // Who is busy may say something else when he comes to it.
+            Answer::Refused(Refusal::Busy { .. }) | Answer::Failed => {}
             Answer::Refused(refusal) => drop(self.refusals.insert(node, refusal)),
-            Answer::Failed => {}
         }
     }
 

@@ -163,6 +163,15 @@ pub enum Refusal {
     /// The proposal or the certificate does not show what has to precede it.
     #[error("what has to precede it is not shown")]
     Unproven,
+    /// As much is stored for the party that pays for this as the node allows.
+    #[error("the node stores no more for who pays for this")]
+    QuotaExceeded,
+    /// The node has too much to do, or has done as much for the sender as it allows. To a client it did not answer in time.
+    #[error("the node is busy for {retry_after_millis} ms")]
+    Busy {
+        /// In how many milliseconds it makes sense to ask again.
+        retry_after_millis: u64,
+    },
     /// The store failed; the replica cannot answer.
     #[error("the replica's store failed")]
     Unavailable,
@@ -190,6 +199,8 @@ impl Refusal {
             | Self::Outbid { .. }
             | Self::Rank
             | Self::Unproven
+            | Self::QuotaExceeded
+            | Self::Busy { .. }
             | Self::Unavailable => false,
         }
     }

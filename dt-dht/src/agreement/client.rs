@@ -60,10 +60,10 @@ impl Client {
     /// Settles `record` as the next agreed one at its address: the state with it, and the proof that it was decided.
     ///
     /// Three exchanges when nobody else writes: read, accept, commit. A record that is in the state already is a success, so to try again
-    /// is safe. Another record may be settled before it; then it is judged against the new state.
+    /// is safe; it renews the lease of the address. Another record may be settled before it; then it is judged against the new state.
     ///
     /// # Errors
-    /// [`PutError`]. [`PutError::Refused`] with [`Refusal::Stale`], [`Refusal::Conflict`] or whatever the kind's validator says: another
+    /// [`PutError`]. [`PutError::Refused`] with [`crate::Refusal::Stale`], [`crate::Refusal::Conflict`] or whatever the kind's validator says: another
     /// record won, or this one is not to be there. [`PutError::Contended`]: it may be settled yet.
     pub async fn settle(&self, record: &Signed<Record>, now: Timestamp) -> Result<Settled, PutError> {
         let membership = self.membership();
@@ -73,6 +73,9 @@ impl Client {
         for attempt in 0..WRITE_ATTEMPTS {
             if let Some(settled) = reading.settled.as_ref().filter(|settled| settled.state().contains(record))
             {
+                if attempt == 0 {
+                    course.renew(settled)?;
+                }
                 return Ok(settled.clone());
             }
             if let Some(refusal) = beaten(&reading.base, record) {

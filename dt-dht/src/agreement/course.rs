@@ -146,6 +146,15 @@ impl Course<'_> {
         Ok(self.client.drive(self.membership, poll, self.now).await??)
     }
 
+    /// Tells all replicas of what they have settled already: that renews the lease of the address.
+    pub(super) fn renew(&self, settled: &Settled) -> Result<(), SignerError> {
+        let certificate = settled.certificate();
+        let tell =
+            |node| (node, RequestBody::Adopt { certificate: certificate.clone(), records: Vec::new() });
+        let replicas = self.membership.replicas(&self.address);
+        self.client.announce(self.membership, replicas.into_iter().map(tell).collect(), self.now)
+    }
+
     /// Brings those up to date that were found behind, without waiting for them.
     pub(super) fn help(&self, reading: &Reading) -> Result<(), SignerError> {
         let Some(settled) = &reading.settled else { return Ok(()) };

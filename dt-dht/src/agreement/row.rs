@@ -32,8 +32,6 @@ pub(crate) struct AgreedRow {
     pub(crate) lock: Option<Locked>,
     /// When any of these three changed.
     pub(crate) since: Timestamp,
-    /// When the address was last written.
-    pub(crate) leased: Timestamp,
 }
 
 /// A vote that was given.
@@ -73,7 +71,7 @@ impl Place {
 impl AgreedRow {
     /// An address at which nothing happened yet.
     pub(crate) const fn new(now: Timestamp) -> Self {
-        Self { settled: None, promised: None, accepted: None, lock: None, since: now, leased: now }
+        Self { settled: None, promised: None, accepted: None, lock: None, since: now }
     }
 
     /// The settled sequence.
@@ -118,7 +116,6 @@ impl AgreedRow {
         if self.accepted != Some(accepted) {
             (self.accepted, self.promised, self.since) = (Some(accepted), ballot, now);
         }
-        self.leased = now;
         Ok(place)
     }
 
@@ -152,7 +149,6 @@ impl AgreedRow {
             self.lock = Some(Locked { certificate, ballot, record, place: place.number() });
             (self.promised, self.since) = (ballot, now);
         }
-        self.leased = now;
         Ok(place)
     }
 

@@ -35,7 +35,7 @@ impl Replica {
         let Proposal { sequence, ballot, record, promises } = proposal;
         let (record, validator) = self.open_agreed(membership, record)?;
         let address = record.key.address;
-        let _held = self.lock(&address);
+        let _held = self.lock(&address)?;
         let mut row = self.agreed_row(&address, now)?;
         row.require_next(sequence)?;
         row.may_accept(ballot, &record.digest())?;
@@ -58,7 +58,7 @@ impl Replica {
         }
         let before = row.clone();
         let place = row.accept(ballot, record.digest(), now)?;
-        self.write_agreed(&address, &before, &row, place_row(&address, place, &record))?;
+        self.write_agreed(&address, &before, &row, place_row(&address, place, &record), now)?;
         self.vote(membership, &state, ballot, Phase::Accept)
     }
 
@@ -73,7 +73,7 @@ impl Replica {
         let (record, _) = self.open_agreed(membership, record)?;
         let address = record.key.address;
         let claim = certificate.claim().ok_or(Refusal::Unproven)?;
-        let _held = self.lock(&address);
+        let _held = self.lock(&address)?;
         let mut row = self.agreed_row(&address, now)?;
         row.require_next(claim.sequence)?;
         let state = next_state(&row.state(address), &record)?;
@@ -82,12 +82,12 @@ impl Replica {
         }
         let before = row.clone();
         let place = row.lock(certificate, claim.ballot, record.digest(), now)?;
-        self.write_agreed(&address, &before, &row, place_row(&address, place, &record))?;
+        self.write_agreed(&address, &before, &row, place_row(&address, place, &record), now)?;
         self.vote(membership, &state, claim.ballot, Phase::Commit)
     }
 
     /// Takes over a state that was decided.
-    pub(super) fn adopt(
+    pub(crate) fn adopt(
         &self,
         membership: &Membership,
         certificate: SettlementCertificate,
@@ -96,15 +96,17 @@ impl Replica {
     ) -> Result<ReplyBody, Refusal> {
         let address = certificate.state().address();
         self.require_replica(membership, &address)?;
-        let _held = self.lock(&address);
+        let _held = self.lock(&address)?;
         let row = self.agreed_row(&address, now)?;
         if certificate.state().sequence() <= row.sequence() {
+            // Who sends again what is settled renews its lease.
+            self.renew_held(&address, now)?;
             return Ok(ReplyBody::Adopted { sequence: row.sequence() });
         }
         if !self.remembered.check(&certificate, || certificate.verify(membership).is_ok()) {
             return Err(Refusal::Unproven);
         }
-        let mut rows = self.settled_rows(&address, &row, &certificate, records, now)?;
+        let mut rows = self.settled_rows(&address, &row, &certificate, records)?;
         for place in row.places() {
             let key = proposal_key(&address, place);
             rows.push((key.clone(), seal_row(&key, &ProposalRow { record: None })));
@@ -113,7 +115,7 @@ impl Replica {
         next.settle(certificate, now);
         let key = agreed_key(&address);
         rows.push((key.clone(), seal_row(&key, &next)));
-        self.rows().write_all(rows).map_err(unavailable)?;
+        self.rows().write_all(rows, now).map_err(unavailable)?;
         Ok(ReplyBody::Adopted { sequence: next.sequence() })
     }
 
@@ -124,7 +126,6 @@ impl Replica {
         row: &AgreedRow,
         certificate: &SettlementCertificate,
         offered: Vec<Envelope<Record>>,
-        now: Timestamp,
     ) -> Result<Vec<Row>, Refusal> {
         let (base, mut rows) = (row.state(*address), Vec::new());
         for entry in certificate.state().entries() {
@@ -142,12 +143,12 @@ impl Replica {
             if (record.key, record.version) != (key, entry.version) {
                 return Err(Refusal::Malformed);
             }
-            if let Some((replaced, leased)) = self.load(&key)? {
+            if let Some(replaced) = self.load(&key)? {
                 let history = history_key(&key, replaced.version);
-                let row = RecordRow { record: replaced.into_envelope(), leased };
+                let row = RecordRow { record: replaced.into_envelope() };
                 rows.push((history.clone(), seal_row(&history, &row)));
             }
-            let row = RecordRow { record: record.into_envelope(), leased: now };
+            let row = RecordRow { record: record.into_envelope() };
             rows.push((record_key(RECORDS, &key), seal_row(&record_key(RECORDS, &key), &row)));
         }
         Ok(rows)
@@ -166,13 +167,13 @@ impl Replica {
         if ballot.proposer != *sender {
             return Err(Refusal::NotPermitted);
         }
-        let _held = self.lock(&address);
+        let _held = self.lock(&address)?;
         let mut row = self.agreed_row(&address, now)?;
         row.require_next(sequence)?;
         let rank = self.rank(membership, &address, &row, sender, now)?;
         let before = row.clone();
         if row.promise(ballot, rank, now)? {
-            self.write_agreed(&address, &before, &row, None)?;
+            self.write_agreed(&address, &before, &row, None, now)?;
         }
         let (record, lock) = match row.lock {
             Some(lock) => {
@@ -195,7 +196,7 @@ impl Replica {
         now: Timestamp,
     ) -> Result<ReplyBody, Refusal> {
         self.require_replica(membership, address)?;
-        let _held = self.lock(address);
+        let _held = self.lock(address)?;
         let row = self.agreed_row(address, now)?;
         let records = self.settled_records(address, &row)?;
         let locked = match &row.lock {
@@ -228,7 +229,7 @@ impl Replica {
         now: Timestamp,
     ) -> Result<ReplyBody, Refusal> {
         self.require_replica(membership, &key.address)?;
-        let _held = self.lock(&key.address);
+        let _held = self.lock(&key.address)?;
         let row = self.agreed_row(&key.address, now)?;
         let records = self.settled_records(&key.address, &row)?;
         if !membership.is_replica(reader, &key.address) {
@@ -249,7 +250,7 @@ impl Replica {
     }
 
     /// The order of records of `kind`, if somebody judges it here.
-    pub(super) fn order(&self, kind: &Kind) -> Option<Order> {
+    pub(crate) fn order(&self, kind: &Kind) -> Option<Order> {
         self.validators.get(kind).map(|validator| validator.order())
     }
 
@@ -278,7 +279,7 @@ impl Replica {
         offered: &Signed<Record>,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let stored = self.load(&offered.key)?.map(|(stored, _)| stored);
+        let stored = self.load(&offered.key)?;
         let neighbours = StoredNeighbours::agreed(self, offered.key.address);
         let site = Site { now, stored: stored.as_ref(), neighbours: &neighbours };
         let verdict = validator.admit(&site, offered);
@@ -329,7 +330,7 @@ impl Replica {
             if validator.order() != Order::Agreed {
                 continue;
             }
-            let stored = self.load(&Key::new(*address, *kind, 0))?.map(|(stored, _)| stored);
+            let stored = self.load(&Key::new(*address, *kind, 0))?;
             let site = Site { now, stored: stored.as_ref(), neighbours: &neighbours };
             highest = highest.max(validator.rank(&site, party));
         }
@@ -364,7 +365,7 @@ impl Replica {
         Ok(ReplyBody::Voted { vote: vote.into_envelope() })
     }
 
-    fn agreed_row(&self, address: &Address, now: Timestamp) -> Result<AgreedRow, Refusal> {
+    pub(crate) fn agreed_row(&self, address: &Address, now: Timestamp) -> Result<AgreedRow, Refusal> {
         let row = self.rows().read(&agreed_key(address)).map_err(unavailable)?;
         Ok(row.unwrap_or_else(|| AgreedRow::new(now)))
     }
@@ -381,7 +382,7 @@ impl Replica {
         let slots = row.settled.iter().flat_map(|settled| settled.state().entries());
         let load = |slot: Slot| {
             let stored = self.load(&Key { address: *address, slot })?;
-            stored.map(|(record, _)| record).ok_or(Refusal::Unavailable)
+            stored.ok_or(Refusal::Unavailable)
         };
         slots.map(|entry| load(entry.slot)).collect()
     }
@@ -393,11 +394,12 @@ impl Replica {
         before: &AgreedRow,
         row: &AgreedRow,
         proposal: Option<Row>,
+        now: Timestamp,
     ) -> Result<(), Refusal> {
         let key = agreed_key(address);
         let changed = (before != row).then(|| (key.clone(), seal_row(&key, row)));
         let rows: Vec<Row> = proposal.into_iter().chain(changed).collect();
-        if rows.is_empty() { Ok(()) } else { self.rows().write_all(rows).map_err(unavailable) }
+        if rows.is_empty() { Ok(()) } else { self.rows().write_all(rows, now).map_err(unavailable) }
     }
 }
 

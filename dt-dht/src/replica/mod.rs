@@ -10,14 +10,16 @@ mod shards;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use dt_model::{Digest, Envelope, OpenError, PartyId, Signed, Signer, Timestamp, codec};
+use bytes::Bytes;
+use dt_model::{Digest, OpenError, PartyId, Signer, Timestamp};
 
 use crate::agreement::{Attempt, Remembered};
 use crate::message::request_digest;
 use crate::rows::{Rows, RowsError};
+use crate::upkeep::{Gate, Pass, Policy};
 use crate::{
-    Address, Kind, MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Membership, RecordStore, Refusal, Reply, ReplyBody,
-    Request, RequestBody, Validator,
+    Address, Kind, MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Membership, Parcel, RecordStore, Refusal, Reply,
+    ReplyBody, Request, RequestBody, Validator,
 };
 
 /// Stores records and shards for others, as one node.
@@ -38,6 +40,8 @@ pub struct Replica {
     totals: Mutex<()>,
     /// Certificates that hold under the membership.
     remembered: Remembered,
+    policy: Policy,
+    gate: Gate,
 }
 
 /// Enough that requests for different addresses seldom wait for each other.
@@ -45,12 +49,26 @@ const LOCKS: usize = 64;
 
 impl Replica {
     /// The node of `signer`, which keeps its rows in `store`. Of several validators for a kind, the last one judges.
+    ///
+    /// It limits nothing ([`Policy::open`]): on a network, use [`Replica::with_policy`].
     #[must_use]
     pub fn new(
         signer: Arc<dyn Signer>,
         store: Arc<dyn RecordStore>,
         membership: Membership,
         validators: Vec<Arc<dyn Validator>>,
+    ) -> Self {
+        Self::with_policy(signer, store, membership, validators, Policy::open())
+    }
+
+    /// [`Replica::new`] for a node that is run by `policy`.
+    #[must_use]
+    pub fn with_policy(
+        signer: Arc<dyn Signer>,
+        store: Arc<dyn RecordStore>,
+        membership: Membership,
+        validators: Vec<Arc<dyn Validator>>,
+        policy: Policy,
     ) -> Self {
         let validators = validators.into_iter().map(|validator| (validator.kind(), validator)).collect();
         Self {
@@ -62,7 +80,24 @@ impl Replica {
             locks: [const { Mutex::new(()) }; LOCKS],
             totals: Mutex::new(()),
             remembered: Remembered::default(),
+            gate: Gate::new(policy.limits),
+            policy,
         }
+    }
+
+    /// How it is run.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(crate) fn shared_signer(&self) -> Arc<dyn Signer> {
+        self.signer.clone()
+    }
+
+    /// What signs its replies.
+    pub(crate) fn signer(&self) -> &dyn Signer {
+        &*self.signer
     }
 
     /// Whose node it is.
@@ -85,6 +120,7 @@ impl Replica {
 
     /// Judges further requests under `membership`.
     pub fn update_membership(&self, membership: Membership) {
+        self.gate.retain(|party| membership.is_registered(party));
         *self.membership.write().unwrap_or_else(PoisonError::into_inner) = membership;
         self.remembered.clear();
     }
@@ -93,34 +129,37 @@ impl Replica {
     ///
     /// Bytes that are no request, too, get a signed refusal, which names them by their digest.
     #[must_use]
-    pub fn handle(&self, request: &[u8], now: Timestamp) -> Vec<u8> {
+    pub fn handle(&self, request: &[u8], now: Timestamp) -> Bytes {
         let membership = self.membership();
         let body = self
             .admit(&membership, request, now)
-            .and_then(|request| self.answer(&membership, request, now))
+            .and_then(|(sender, request, _pass)| self.answer(&membership, &sender, request, now))
             .unwrap_or_else(|refusal| ReplyBody::Refused { refusal });
         let digest = if request.len() > MAX_MESSAGE_BYTES { Digest::ZERO } else { request_digest(request) };
         let reply = Reply { network: membership.network(), epoch: membership.epoch(), request: digest, body };
-        Signed::new(reply, &*self.signer).map_or_else(|_| Vec::new(), |reply| codec::encode(reply.envelope()))
+        Parcel::new(reply, &*self.signer).map(|reply| reply.encode()).unwrap_or_default()
     }
 
-    /// The request, if it is one that this node answers.
+    /// The request, if it is one that this node answers, and its place among those that are worked on.
     fn admit(
         &self,
         membership: &Membership,
         request: &[u8],
         now: Timestamp,
-    ) -> Result<Signed<Request>, Refusal> {
-        let envelope: Envelope<Request> =
-            codec::decode(request, MAX_MESSAGE_BYTES).map_err(|_| Refusal::Malformed)?;
+    ) -> Result<(PartyId, Request, Pass<'_>), Refusal> {
+        let parcel = Parcel::<Request>::decode(request).map_err(|_| Refusal::Malformed)?;
+        let (sender, bytes) = (parcel.signer(), request.len());
         // Who is unknown is refused before his signature costs anything.
-        if !membership.is_registered(&envelope.signer()) {
+        if !membership.is_registered(&sender) {
             return Err(Refusal::UnknownParty);
         }
-        let request = envelope.open().map_err(|error| match error {
+        let mut pass = self.gate.enter(sender, bytes, now)?;
+        let request = parcel.open().inspect_err(|_| pass.forged(now));
+        let request = request.map_err(|error| match error {
             OpenError::Signature(_) => Refusal::NotPermitted,
             _ => Refusal::Malformed,
         })?;
+        pass.prove(now)?;
         if request.network != membership.network() || request.node != self.party {
             return Err(Refusal::WrongAddress);
         }
@@ -128,38 +167,42 @@ impl Replica {
         if request.epoch != membership.epoch() || age > MAX_REQUEST_AGE {
             return Err(Refusal::Outdated);
         }
-        Ok(request)
+        Ok((sender, request, pass))
     }
 
     fn answer(
         &self,
         membership: &Membership,
-        request: Signed<Request>,
+        sender: &PartyId,
+        request: Request,
         now: Timestamp,
     ) -> Result<ReplyBody, Refusal> {
-        let sender = request.signer();
-        match request.into_value().body {
+        match request.body {
             RequestBody::Put { record } => self.put(membership, record, now),
-            RequestBody::Get { key } => self.get(membership, &key, &sender, now),
+            RequestBody::Get { key } => self.get(membership, &key, sender, now),
             RequestBody::GetEvidence { key } => {
                 self.require_replica(membership, &key.address)?;
                 Ok(ReplyBody::Evidence { evidence: self.rows().evidence(&key).map_err(unavailable)? })
             }
-            RequestBody::PutShard { blob, index, bytes } => {
-                self.put_shard(membership, blob, index, bytes, now)
+            RequestBody::PutShard { blob, index, shard } => {
+                self.put_shard(membership, sender, (blob, index, shard), now)
             }
+            RequestBody::RenewShard { blob, index } => {
+                self.renew_shard(membership, sender, (&blob, index), now)
+            }
+            RequestBody::Upkeep { request } => self.answer_upkeep(membership, sender, request, now),
             RequestBody::GetShard { blob, index } => self.get_shard(membership, &blob, index),
-            RequestBody::GetState { address } => self.state(membership, &address, &sender, now),
+            RequestBody::GetState { address } => self.state(membership, &address, sender, now),
             RequestBody::Propose { sequence, ballot, record, promises } => {
                 let proposal = agreed::Proposal { sequence, ballot, record, promises };
-                self.propose(membership, proposal, &sender, now)
+                self.propose(membership, proposal, sender, now)
             }
             RequestBody::Commit { record, certificate } => self.commit(membership, record, certificate, now),
             RequestBody::Adopt { certificate, records } => self.adopt(membership, certificate, records, now),
             RequestBody::Promise { address, sequence, ballot } => {
-                self.promise(membership, Attempt { address, sequence, ballot }, &sender, now)
+                self.promise(membership, Attempt { address, sequence, ballot }, sender, now)
             }
-            RequestBody::GetPast { key, version } => self.past(membership, &key, version, &sender, now),
+            RequestBody::GetPast { key, version } => self.past(membership, &key, version, sender, now),
         }
     }
 
@@ -168,18 +211,24 @@ impl Replica {
         if is_replica { Ok(()) } else { Err(Refusal::NotAReplica) }
     }
 
-    fn rows(&self) -> Rows<'_> {
-        Rows::new(&*self.store, &self.totals)
+    pub(crate) fn rows(&self) -> Rows<'_> {
+        Rows::new(&*self.store, &self.totals, &self.policy.quotas)
     }
 
-    fn lock(&self, address: &Address) -> MutexGuard<'_, ()> {
+    /// Holds `address`, and finishes its removal if that was begun.
+    pub(crate) fn lock(&self, address: &Address) -> Result<MutexGuard<'_, ()>, Refusal> {
+        let held = self.lock_only(address);
+        self.finish_removal(address)?;
+        Ok(held)
+    }
+
+    pub(crate) fn lock_only(&self, address: &Address) -> MutexGuard<'_, ()> {
         let group = usize::from(address.as_bytes()[0]) % LOCKS;
         // A lock guards no data of its own, so one that a panicking validator poisoned is as good as before.
         self.locks[group].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A row that cannot be read or written is the operator's concern; a sender only learns that this node cannot help.
-fn unavailable(_: RowsError) -> Refusal {
-    Refusal::Unavailable
+fn unavailable(error: RowsError) -> Refusal {
+    error.refusal()
 }

@@ -2,20 +2,20 @@
 
 use std::cell::Cell;
 
-use dt_model::{Signed, Timestamp};
+use dt_model::Signed;
 
 use super::{Replica, unavailable};
 use crate::rows::{RECORDS, RecordRow, record_key};
 use crate::{Address, Key, Neighbours, Order, Record, Refusal, Slot};
 
 impl Replica {
-    /// What is stored at `key`, and since when it is leased.
-    pub(super) fn load(&self, key: &Key) -> Result<Option<(Signed<Record>, Timestamp)>, Refusal> {
+    /// What is stored at `key`.
+    pub(super) fn load(&self, key: &Key) -> Result<Option<Signed<Record>>, Refusal> {
         let Some(row) = self.rows().read::<RecordRow>(&record_key(RECORDS, key)).map_err(unavailable)? else {
             return Ok(None);
         };
         let record = row.record.open().map_err(|_| Refusal::Unavailable)?;
-        if record.key == *key { Ok(Some((record, row.leased))) } else { Err(Refusal::Unavailable) }
+        if record.key == *key { Ok(Some(record)) } else { Err(Refusal::Unavailable) }
     }
 }
 
@@ -50,7 +50,7 @@ impl Neighbours for StoredNeighbours<'_> {
             return None;
         }
         match self.replica.load(&Key { address: self.address, slot }) {
-            Ok(stored) => stored.map(|(record, _)| record),
+            Ok(stored) => stored,
             Err(_) => {
                 self.failed.set(true);
                 None

@@ -5,7 +5,7 @@ use dt_model::{Envelope, OpenError, PartyId, Signed, Timestamp};
 use super::neighbours::StoredNeighbours;
 use super::{Replica, unavailable};
 use crate::equivocation::contradict;
-use crate::rows::{EVIDENCE, RECORDS, RecordRow, record_key};
+use crate::rows::{EVIDENCE, RECORDS, RecordRow, RowsError, record_key, seal_row};
 use crate::{Equivocation, Key, Membership, Order, Receipt, Record, Refusal, ReplyBody, Site, Validator};
 
 impl Replica {
@@ -20,6 +20,17 @@ impl Replica {
             _ => Refusal::Malformed,
         })?;
         self.require_replica(membership, &offered.key.address)?;
+        self.store_record(&offered, now, now)?;
+        self.receipt(membership, &offered, now)
+    }
+
+    /// Judges and stores a record, and leases its address from `leased` on.
+    pub(crate) fn store_record(
+        &self,
+        offered: &Signed<Record>,
+        leased: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         let validator = self.validators.get(&offered.key.slot.kind).ok_or(Refusal::UnknownKind)?;
         if validator.order() != Order::Newest {
             return Err(Refusal::OtherOrder);
@@ -27,19 +38,32 @@ impl Replica {
         if offered.version == 0 {
             return Err(Refusal::Malformed);
         }
-        let _held = self.lock(&offered.key.address);
+        let _held = self.lock(&offered.key.address)?;
         let stored = self.load(&offered.key)?;
-        let leased = match &stored {
-            Some((stored, leased)) if stored.digest() == offered.digest() => now.max(*leased),
-            _ => {
-                let stored = stored.as_ref().map(|(stored, _)| stored);
-                self.judge(&**validator, stored, &offered, now)?;
-                now
+        if stored.as_ref().is_some_and(|stored| stored.digest() == offered.digest()) {
+            return self.renew_held(&offered.key.address, leased).map(drop);
+        }
+        self.judge(&**validator, stored.as_ref(), offered, now)?;
+        self.write_record(offered, leased)
+    }
+
+    /// Stores a newer record that honest replicas have judged.
+    pub(crate) fn store_judged(&self, record: &Signed<Record>, leased: Timestamp) -> Result<(), Refusal> {
+        if self.order(&record.key.slot.kind) != Some(Order::Newest) {
+            return Err(Refusal::OtherOrder);
+        }
+        let _held = self.lock(&record.key.address)?;
+        match self.load(&record.key)? {
+            Some(stored) if stored.version >= record.version => {
+                Err(Refusal::Stale { stored: stored.version })
             }
-        };
-        let row = RecordRow { record: offered.envelope().clone(), leased };
-        self.rows().write(record_key(RECORDS, &offered.key), &row).map_err(unavailable)?;
-        self.receipt(membership, &offered, now)
+            _ => self.write_record(record, leased),
+        }
+    }
+
+    fn write_record(&self, record: &Signed<Record>, leased: Timestamp) -> Result<(), Refusal> {
+        let row = RecordRow { record: record.envelope().clone() };
+        self.rows().write(record_key(RECORDS, &record.key), &row, leased).map_err(unavailable)
     }
 
     /// Whether `offered` may take the place of `stored`; evidence against its writer is kept.
@@ -67,12 +91,17 @@ impl Replica {
         verdict
     }
 
-    /// Keeps the first evidence at a key; one is enough.
-    pub(super) fn keep(&self, key: &Key, evidence: &Equivocation) -> Result<(), Refusal> {
-        if self.rows().evidence(key).map_err(unavailable)?.is_none() {
-            self.rows().write(record_key(EVIDENCE, key), evidence).map_err(unavailable)?;
+    /// Keeps the first evidence at a key; one is enough. Of whom there is enough evidence, no more is kept.
+    pub(crate) fn keep(&self, key: &Key, evidence: &Equivocation) -> Result<(), Refusal> {
+        if self.rows().evidence(key).map_err(unavailable)?.is_some() {
+            return Ok(());
         }
-        Ok(())
+        let (key, rows) = (record_key(EVIDENCE, key), self.rows());
+        let kept = rows.change(|batch| batch.put(key.clone(), seal_row(&key, evidence)));
+        match kept {
+            Ok(()) | Err(RowsError::Quota) => Ok(()),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     pub(super) fn receipt(
@@ -105,8 +134,8 @@ impl Replica {
         if validator.order() != Order::Newest {
             return Err(Refusal::OtherOrder);
         }
-        let _held = self.lock(&key.address);
-        let Some((stored, _)) = self.load(key)? else {
+        let _held = self.lock(&key.address)?;
+        let Some(stored) = self.load(key)? else {
             return Ok(ReplyBody::Record { record: None });
         };
         // Another replica of the address may hold it anyway, and needs it to catch up.

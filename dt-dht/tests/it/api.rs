@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use dt_dht::testing::Fault;
 use dt_dht::{
-    Client, GetError, Kind, Membership, MembershipError, Node, OwnedRecords, PutError, RecordStore, Refusal,
-    ReplyBody, RequestBody, Resilience, StoreError,
+    Client, GetError, Kind, LEASE, Membership, MembershipError, Node, OwnedRecords, PutError, RecordStore,
+    Refusal, ReplyBody, RequestBody, Resilience, StoreError, encode_stripe,
 };
 use dt_model::testing::identity;
 use dt_model::{Digest, Identity, Signer};
@@ -25,6 +25,12 @@ fn clients_are_shared_between_threads() {
     is_sent(client.put(&record, now));
     is_sent(client.get(record.key, OwnedRecords::check(), now));
     is_sent(client.put_blob(b"x", now));
+    let (mut writer, blob) =
+        (client.write_blob().unwrap(), encode_stripe(b"x", network.membership().resilience()).unwrap().0);
+    is_sent(client.get_blob(&blob, now));
+    is_sent(writer.write(b"x", now));
+    is_sent(writer.finish(now));
+    is_sent(client.read_blob(&blob, 0..1).unwrap().next(now));
 }
 
 #[tokio::test]
@@ -80,10 +86,11 @@ async fn the_same_again_renews_the_lease() {
     let writer = client(&network, WRITER);
     let record = owned("a", 1, "x");
     let first = writer.put(&record, network.now()).await.unwrap();
+    // The lease is the address's. It is written once in a period of some days.
     let rows =
-        |index: usize| network.replica(&network.nodes()[index].party()).store().scan(b"r", None, 10).unwrap();
+        |index: usize| network.replica(&network.nodes()[index].party()).store().scan(b"l", None, 10).unwrap();
     let before = rows(0);
-    network.advance(Duration::from_secs(3600));
+    network.advance(LEASE / 32);
     let second = writer.put(&record, network.now()).await.unwrap();
     assert_ne!(first, second, "the receipts carry the new time");
     second.verify_for(network.membership(), &record).unwrap();

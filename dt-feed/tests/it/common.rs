@@ -8,12 +8,12 @@ use core::time::Duration;
 use bytes::Bytes;
 use dt_dht::testing::Network;
 use dt_dht::{
-    Client, Key, MAX_MESSAGE_BYTES, Neighbours, Record, Refusal, Reply, ReplyBody, Request, RequestBody,
-    Resilience, Site, Slot, Transport, TransportError, Validator, request_digest,
+    Client, Key, Neighbours, Parcel, Record, Refusal, Reply, ReplyBody, Request, RequestBody, Resilience,
+    Site, Slot, Transport, TransportError, Validator, request_digest,
 };
 use dt_feed::{BatchPolicy, Entry, EpochKey, Manifest, Publisher, SignedHead, SignedSegment, validators};
 use dt_model::testing::{SeedRng, identity};
-use dt_model::{Envelope, Identity, PartyId, Secret, Signed, Signer, Timestamp, TwinId, codec};
+use dt_model::{Envelope, Identity, PartyId, Secret, Signed, Signer, Timestamp, TwinId};
 
 pub(crate) const OWNER: u64 = 1;
 pub(crate) const STRANGER: u64 = 2;
@@ -196,8 +196,7 @@ impl Lies {
 #[async_trait::async_trait]
 impl Transport for Lies {
     async fn request(&self, node: &PartyId, bytes: Bytes) -> Result<Bytes, TransportError> {
-        let request: Envelope<Request> = codec::decode(&bytes, MAX_MESSAGE_BYTES).unwrap();
-        let request = request.open().unwrap();
+        let request = Parcel::<Request>::decode(&bytes).unwrap().open().unwrap();
         let shown = match &request.body {
             RequestBody::Get { key } => self.shown.lock().unwrap().get(key).cloned(),
             _ => None,
@@ -209,6 +208,6 @@ impl Transport for Lies {
         let request_bytes = request_digest(&bytes);
         let reply = Reply { network: request.network, epoch: request.epoch, request: request_bytes, body };
         let signer = self.nodes.iter().find(|identity| identity.party() == *node).unwrap();
-        Ok(codec::encode(Signed::new(reply, &**signer).unwrap().envelope()).into())
+        Ok(Parcel::new(reply, &**signer).unwrap().encode())
     }
 }

@@ -1,0 +1,271 @@
+//! Fetching one thing that a node lacks, and judging it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use dt_model::{Envelope, PartyId, Signed, Timestamp};
+
+use super::link::{Answer, Link, upkeep, upkeep_reply};
+use super::local::own_indexes;
+use super::{Holding, Place, UpkeepReply, UpkeepRequest};
+use crate::{
+    Address, BlobError, BlobRef, Key, Membership, Record, Refusal, Replica, ReplyBody, RequestBody,
+    Resilience, Slot, decode_stripe, encode_stripe,
+};
+
+/// What came of fetching something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fetched {
+    /// It is held now, or something newer.
+    Done,
+    /// Nobody who counts stands for it.
+    Refused,
+    /// The node's answer is none that an honest one gives.
+    Garbage,
+    /// It may be acceptable once other things have been fetched.
+    Early,
+    /// It was not to be had, or there is no room for it.
+    Unresolved,
+}
+
+/// Fetches in one membership, at one time.
+pub(crate) struct Fetcher<'a> {
+    replica: &'a Replica,
+    link: &'a Link,
+    membership: &'a Membership,
+    now: Timestamp,
+    /// Requests made so far.
+    pub(crate) requests: u64,
+    /// Their bytes, and those of the replies.
+    pub(crate) bytes: u64,
+}
+
+impl<'a> Fetcher<'a> {
+    pub(crate) const fn new(
+        replica: &'a Replica,
+        link: &'a Link,
+        membership: &'a Membership,
+        now: Timestamp,
+    ) -> Self {
+        Self { replica, link, membership, now, requests: 0, bytes: 0 }
+    }
+
+    /// Fetches what `node` lists. With `insist`, what the validator refuses is taken in if enough replicas hold it.
+    pub(crate) async fn fetch(
+        &mut self,
+        node: PartyId,
+        holding: &Holding,
+        insist: bool,
+    ) -> Result<Fetched, Refusal> {
+        match holding.place {
+            Place::Record(slot) => self.fetch_record(node, holding, slot, insist).await,
+            Place::Evidence(slot) => self.fetch_evidence(node, &holding.address, slot).await,
+            Place::Shard => self.make_shards(holding).await,
+            Place::Agreed | Place::Locked => self.take_over(&holding.address).await,
+        }
+    }
+
+    async fn ask(&mut self, node: PartyId, body: RequestBody) -> Option<Answer> {
+        self.requests += 1;
+        let answer = self.link.ask(self.membership, node, body, self.now).await;
+        self.bytes += answer.as_ref().map_or(0, |answer| answer.bytes);
+        answer
+    }
+
+    async fn fetch_record(
+        &mut self,
+        node: PartyId,
+        holding: &Holding,
+        slot: Slot,
+        insist: bool,
+    ) -> Result<Fetched, Refusal> {
+        let key = Key { address: holding.address, slot };
+        let record = match self.ask(node, RequestBody::Get { key }).await.map(|answer| answer.body) {
+            Some(ReplyBody::Record { record: Some(record) }) => record,
+            _ => return Ok(Fetched::Unresolved),
+        };
+        let is_listed = |record: &Signed<Record>| {
+            record.key == key && (record.digest() == holding.digest || record.version > holding.version)
+        };
+        let Some(record) = record.open().ok().filter(is_listed) else { return Ok(Fetched::Garbage) };
+        match self.replica.take_in(&record, holding.leased, self.now) {
+            Ok(()) | Err(Refusal::Stale { .. }) => Ok(Fetched::Done),
+            Err(Refusal::Unavailable) => Err(Refusal::Unavailable),
+            Err(Refusal::QuotaExceeded | Refusal::Busy { .. }) => Ok(Fetched::Unresolved),
+            // No validator takes these, whatever else it knows.
+            Err(Refusal::Malformed | Refusal::WrongAddress | Refusal::Conflict) => Ok(Fetched::Refused),
+            Err(_) if !insist => Ok(Fetched::Early),
+            Err(_) => self.take_if_judged(&record, holding).await,
+        }
+    }
+
+    /// Takes in a record that more replicas of its address hold than can lie.
+    async fn take_if_judged(
+        &mut self,
+        record: &Signed<Record>,
+        holding: &Holding,
+    ) -> Result<Fetched, Refusal> {
+        let body = RequestBody::Get { key: record.key };
+        let me = self.replica.party();
+        for group in self.membership.groups(&holding.address) {
+            let mut holders = 0;
+            for node in group.into_iter().filter(|node| *node != me) {
+                let answer = self.ask(node, body.clone()).await.map(|answer| answer.body);
+                let is_same = |held: &Envelope<Record>| held == record.envelope();
+                if matches!(&answer, Some(ReplyBody::Record { record: Some(held) }) if is_same(held)) {
+                    holders += 1;
+                }
+                if holders > self.membership.resilience().max_faulty() {
+                    return match self.replica.store_judged(record, holding.leased) {
+                        Ok(()) => Ok(Fetched::Done),
+                        Err(Refusal::Unavailable) => Err(Refusal::Unavailable),
+                        Err(_) => Ok(Fetched::Unresolved),
+                    };
+                }
+            }
+        }
+        Ok(Fetched::Refused)
+    }
+
+    /// Reads what is agreed at an address, by a quorum, which finishes what may be decided, and takes it over.
+    async fn take_over(&mut self, address: &Address) -> Result<Fetched, Refusal> {
+        let client = self.link.client(self.membership);
+        self.requests += self.membership.replicas(address).len() as u64;
+        let settled = match client.state(*address, self.now).await {
+            Ok(Some(settled)) => settled,
+            Ok(None) => return Ok(Fetched::Refused),
+            Err(_) => return Ok(Fetched::Unresolved),
+        };
+        let records: Vec<_> = settled.records().iter().map(|record| record.envelope().clone()).collect();
+        self.bytes += records.iter().map(|record| record.body().len() as u64).sum::<u64>();
+        match self.replica.adopt(self.membership, settled.certificate().clone(), records, self.now) {
+            Ok(_) => Ok(Fetched::Done),
+            Err(Refusal::Unavailable) => Err(Refusal::Unavailable),
+            Err(_) => Ok(Fetched::Unresolved),
+        }
+    }
+
+    async fn fetch_evidence(
+        &mut self,
+        node: PartyId,
+        address: &Address,
+        slot: Slot,
+    ) -> Result<Fetched, Refusal> {
+        let key = Key { address: *address, slot };
+        match self.ask(node, RequestBody::GetEvidence { key }).await.map(|answer| answer.body) {
+            Some(ReplyBody::Evidence { evidence: Some(evidence) }) => {
+                match self.replica.learn(&key, &evidence) {
+                    Ok(()) => Ok(Fetched::Done),
+                    Err(Refusal::Unavailable) => Err(Refusal::Unavailable),
+                    Err(_) => Ok(Fetched::Garbage),
+                }
+            }
+            _ => Ok(Fetched::Unresolved),
+        }
+    }
+
+    /// Makes the node's own shards of a blob from those of others. No key is needed: shards are checked against the reference, and the
+    /// reference against the address.
+    async fn make_shards(&mut self, holding: &Holding) -> Result<Fetched, Refusal> {
+        let address = holding.address;
+        let own = own_indexes(self.membership, &address, &self.replica.party());
+        if own.is_empty() || self.replica.is_bad(&address)? {
+            return Ok(Fetched::Done);
+        }
+        let Some(found) = self.gather(&address).await? else { return Ok(Fetched::Unresolved) };
+        match found.encode_again() {
+            Ok(shards) => {
+                let payer = found.payer(self.membership, self.replica.party());
+                for index in own {
+                    let Some(shard) = shards.get(usize::from(index)) else { return Ok(Fetched::Refused) };
+                    match self.replica.keep_shard(&found.blob, index, shard.clone(), payer, holding.leased) {
+                        Ok(()) => {}
+                        Err(Refusal::QuotaExceeded) => return Ok(Fetched::Unresolved),
+                        Err(refusal) => return Err(refusal),
+                    }
+                }
+                Ok(Fetched::Done)
+            }
+            Err(_) => {
+                // It took a shard from an honest replica to find this out, and every other reader finds it, too.
+                self.replica.remember_bad(&address, holding.leased)?;
+                Ok(Fetched::Refused)
+            }
+        }
+    }
+
+    /// As many sound shards as restore the blob, from wherever they are.
+    async fn gather(&mut self, address: &Address) -> Result<Option<Gathered>, Refusal> {
+        let me = self.replica.party();
+        let mut gathered: Option<Gathered> = None;
+        if let Some(row) = self.replica.any_shard(address)? {
+            gathered = Some(Gathered::new(row.blob, row.index, row.bytes, row.payer));
+        }
+        for group in self.membership.groups(address) {
+            for (index, node) in (0u16..).zip(group) {
+                if gathered.as_ref().is_some_and(Gathered::is_enough) {
+                    return Ok(gathered);
+                }
+                if node == me || gathered.as_ref().is_some_and(|found| found.shards.contains_key(&index)) {
+                    continue;
+                }
+                let request = UpkeepRequest::FetchShard { blob: *address, index };
+                let answer = self.ask(node, upkeep(request)).await;
+                let Some(UpkeepReply::Shard(Some(found))) = upkeep_reply(answer.as_ref()) else { continue };
+                if found.blob.address() != *address || !found.blob.names(index, &found.shard) {
+                    continue;
+                }
+                match &mut gathered {
+                    Some(gathered) => gathered.add(index, found.shard.bytes().clone(), found.payer),
+                    None => {
+                        let (blob, bytes) = (found.blob.clone(), found.shard.bytes().clone());
+                        gathered = Some(Gathered::new(blob, index, bytes, found.payer));
+                    }
+                }
+            }
+        }
+        Ok(gathered.filter(Gathered::is_enough))
+    }
+}
+
+/// Sound shards of one blob.
+struct Gathered {
+    blob: BlobRef,
+    shards: BTreeMap<u16, Bytes>,
+    payers: BTreeMap<PartyId, usize>,
+}
+
+impl Gathered {
+    fn new(blob: BlobRef, index: u16, bytes: Bytes, payer: PartyId) -> Self {
+        let mut gathered = Self { blob, shards: BTreeMap::new(), payers: BTreeMap::new() };
+        gathered.add(index, bytes, payer);
+        gathered
+    }
+
+    fn add(&mut self, index: u16, bytes: Bytes, payer: PartyId) {
+        self.shards.insert(index, bytes);
+        *self.payers.entry(payer).or_default() += 1;
+    }
+
+    fn is_enough(&self) -> bool {
+        self.shards.len() >= self.blob.data_shards()
+    }
+
+    /// All shards, if the blob was encoded as it should be.
+    fn encode_again(&self) -> Result<Vec<Bytes>, BlobError> {
+        let shards = self.shards.iter().map(|(index, bytes)| (*index, bytes.as_ref()));
+        let content = decode_stripe(&self.blob, shards)?;
+        let count = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
+        let (total, data) = (count(self.blob.shards().len()), count(self.blob.data_shards()));
+        let resilience =
+            Resilience::new(total, data.saturating_sub(1)).map_err(|_| BlobError::BadEncoding)?;
+        Ok(encode_stripe(&content, resilience)?.1)
+    }
+
+    /// Whom more nodes name than can lie; else the node itself pays, so that nobody is charged on a liar's word.
+    fn payer(&self, membership: &Membership, me: PartyId) -> PartyId {
+        let most = self.payers.iter().max_by_key(|(_, count)| **count);
+        most.filter(|(_, count)| **count > membership.resilience().max_faulty())
+            .map_or(me, |(payer, _)| *payer)
+    }
+}
