@@ -2,6 +2,7 @@
 //! withstands, stands at [`crate::Client`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use dt_model::{Digest, Envelope, PartyId, Signed};
 
@@ -216,7 +217,9 @@ impl GetQuorum {
             .filter(|node| self.held.contains_key(node) || !reached)
             .map(|node| {
                 let version = self.held.get(node).map_or(0, Held::version);
-                let missing = known.range(version + 1..).map(|(_, record)| (*record).clone());
+                let missing = known
+                    .range((Bound::Excluded(version), Bound::Unbounded))
+                    .map(|(_, record)| (*record).clone());
                 WriteBack { node: *node, records: missing.chain([winner.clone()]).collect() }
             })
             .collect()

@@ -11,5 +11,6 @@ mod lists;
 mod model;
 mod polyglot;
 mod race;
+mod simulation;
 mod streams;
 mod vectors;

@@ -1,8 +1,10 @@
-//! For those who test against these types: conformance suites for the seams, a network in one process with lying nodes, and proptest
-//! strategies for what travels.
+//! For those who test against these types: conformance suites for the seams, a network in one process with lying nodes, a simulator that
+//! replays any run from its seed, and proptest strategies for what travels.
 
 mod faulty;
+mod liar;
 mod network;
+pub mod simulator;
 mod store_suite;
 mod strategies;
 mod transport_suite;
