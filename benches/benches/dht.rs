@@ -9,7 +9,7 @@ use chacha20poly1305::aead::{Aead as _, KeyInit as _};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce};
 use criterion::{BatchSize, Criterion, Throughput};
 use dt_dht::testing::Network;
-use dt_dht::{OwnedRecords, Record, Resilience, decode_blob, encode_blob, seal};
+use dt_dht::{OwnedRecords, Record, Resilience, decode_stripe, encode_stripe, seal};
 use dt_model::testing::identity;
 use dt_model::{Name, Secret, Signed, Signer as _};
 
@@ -80,7 +80,7 @@ fn quorum(criterion: &mut Criterion) {
 
 fn blob(criterion: &mut Criterion) {
     let content = content();
-    let (blob, shards) = encode_blob(&content, resilience()).expect("encodes");
+    let (blob, shards) = encode_stripe(&content, resilience()).expect("encodes");
     let (data, total) = (resilience().data_shards(), resilience().replicas());
 
     let mut group = criterion.benchmark_group("dht/encode a blob of 1 MiB, k = 1");
@@ -94,20 +94,20 @@ fn blob(criterion: &mut Criterion) {
             reed_solomon_simd::encode(data, total - data, black_box(&shards[..data])).expect("encodes")
         });
     });
-    group.bench_function("ours: encode_blob", |b| {
-        b.iter(|| encode_blob(black_box(&content), resilience()).expect("encodes"));
+    group.bench_function("ours: encode_stripe", |b| {
+        b.iter(|| encode_stripe(black_box(&content), resilience()).expect("encodes"));
     });
     group.finish();
 
     let mut group = criterion.benchmark_group("dht/decode a blob of 1 MiB, k = 1");
     group.throughput(Throughput::Bytes(BLOB as u64));
     group.bench_function("peer: blake3 of the content", |b| b.iter(|| blake3::hash(black_box(&content))));
-    let given = |range: core::ops::Range<u16>| range.map(|at| (at, shards[usize::from(at)].as_slice()));
-    group.bench_function("ours: decode_blob, nothing lost", |b| {
-        b.iter(|| decode_blob(black_box(&blob), given(0..2)).expect("restores"));
+    let given = |range: core::ops::Range<u16>| range.map(|at| (at, shards[usize::from(at)].as_ref()));
+    group.bench_function("ours: decode_stripe, nothing lost", |b| {
+        b.iter(|| decode_stripe(black_box(&blob), given(0..2)).expect("restores"));
     });
-    group.bench_function("ours: decode_blob, both data shards lost", |b| {
-        b.iter(|| decode_blob(black_box(&blob), given(2..4)).expect("restores"));
+    group.bench_function("ours: decode_stripe, both data shards lost", |b| {
+        b.iter(|| decode_stripe(black_box(&blob), given(2..4)).expect("restores"));
     });
     group.finish();
 }

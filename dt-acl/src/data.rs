@@ -1,7 +1,7 @@
 //! An item's data: the record that describes the current version of it, signed by whoever wrote it.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use dt_dht::{BlobRef, MAX_BLOB_BYTES, Record, Refusal, seal};
+use dt_dht::{BlobRef, Record, Refusal, seal};
 use dt_model::{Digest, PartyId, Signed, Timestamp, codec};
 use serde::{Deserialize, Serialize};
 
@@ -127,10 +127,9 @@ impl DataRecord {
     }
 
     fn is_sound(&self) -> bool {
-        let sealed = usize::try_from(self.length).ok().filter(|length| *length <= MAX_BLOB_BYTES);
         (1..u64::MAX).contains(&self.counter)
             && (self.counter == 1) == (self.previous == Digest::ZERO)
-            && sealed.is_some_and(|length| seal::sealed_bytes(length) as u64 == self.blob.length())
+            && seal::sealed_bytes(self.length) == self.blob.length()
     }
 }
 

@@ -186,7 +186,7 @@ impl Items {
         now: Timestamp,
         rng: &mut (impl CryptoRng + Send + ?Sized),
     ) -> Result<Written, AclError> {
-        let size = seal::sealed_bytes(content.len());
+        let size = seal::sealed_bytes(content.len() as u64);
         if size > MAX_BLOB_BYTES {
             return Err(PutError::TooLarge { size, limit: MAX_BLOB_BYTES }.into());
         }
@@ -380,7 +380,7 @@ impl Items {
     }
 
     /// Settles `record`, or finds that it was settled: somebody may have finished it for this party, and gone on from there.
-    async fn settle<T: Chained>(
+    pub(crate) async fn settle<T: Chained>(
         &self,
         item: ItemId,
         record: &Signed<Record>,
@@ -402,12 +402,17 @@ impl Items {
         Err(AclError::refused(refusal))
     }
 
-    fn sign(&self, key: Key, version: u64, body: Vec<u8>) -> Result<Signed<Record>, AclError> {
+    pub(crate) fn sign(&self, key: Key, version: u64, body: Vec<u8>) -> Result<Signed<Record>, AclError> {
         Ok(Signed::new(Record { key, version, body: Bytes::from(body) }, self.client.signer())?)
     }
 
     /// Fails early where the replicas would refuse.
-    fn require(&self, acl: &Acl, now: Timestamp, right: impl Fn(Rights) -> bool) -> Result<(), AclError> {
+    pub(crate) fn require(
+        &self,
+        acl: &Acl,
+        now: Timestamp,
+        right: impl Fn(Rights) -> bool,
+    ) -> Result<(), AclError> {
         acl.entry(&self.party()).ok_or(AclError::NotAReader(self.party()))?;
         if acl.rights_at(&self.party(), now).is_some_and(right) {
             Ok(())

@@ -120,13 +120,14 @@ mod lineage;
 mod record;
 mod rights;
 mod state;
+mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod validator;
 
 pub use acl::{Acl, AclRef};
 pub use change::{Change, ChangeError, EncryptionKeyRefused};
-pub use content::{Corrupt, Exhausted, SealedContent};
+pub use content::{ContentDraft, ContentOpener, ContentSealer, Corrupt, Exhausted, SealedContent};
 pub use data::{Data, DataRecord, DataRef, MAX_DATA_BYTES, Salt, SealedHash};
 pub use error::AclError;
 pub use group::{Group, GroupGrant, MAX_GROUPS, Member, Role};
@@ -139,4 +140,5 @@ pub use record::{
 };
 pub use rights::{Grant, Grantee, History, Rights};
 pub use state::{Floor, ItemState};
+pub use stream::{ItemReader, ItemWriter};
 pub use validator::{AclValidator, DataValidator};

@@ -2,7 +2,7 @@
 #![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up reports by panicking")]
 
 use bytes::Bytes;
-use dt_dht::{Neighbours, Record, Refusal, Site, Slot, Validator, encode_blob};
+use dt_dht::{BlobRef, Neighbours, Record, Refusal, Site, Slot, Validator};
 use dt_model::testing::{SeedRng, digest, identity, timestamp};
 use dt_model::{EncryptionKey, PartyId, Signed, Signer, Timestamp, TwinId, codec};
 use proptest::prelude::*;
@@ -109,7 +109,7 @@ pub fn write(
     let sealed = SealedContent::seal(acl, &key, writer.party(), previous, content, rng).expect("a counter");
     let ciphertext = sealed.ciphertext().to_vec();
     let resilience = dt_dht::Resilience::tolerating(1).expect("four replicas");
-    let (blob, _) = encode_blob(&ciphertext, resilience).expect("short content");
+    let blob = BlobRef::of(&ciphertext, resilience).expect("short content");
     (sign_data(&sealed.record(blob, time), writer), ciphertext)
 }
 

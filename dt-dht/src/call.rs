@@ -1,22 +1,20 @@
 //! One request to one node, and what counts as its reply. Sans-IO: bytes out, bytes in.
 
 use bytes::Bytes;
-use dt_model::{
-    DecodeError, Digest, Envelope, OpenError, PartyId, Signed, Signer, SignerError, Timestamp, codec,
-};
+use dt_model::{DecodeError, Digest, OpenError, PartyId, Signer, SignerError, Timestamp};
 use thiserror::Error;
 
 use crate::message::request_digest;
-use crate::{MAX_MESSAGE_BYTES, Membership, Reply, ReplyBody, Request, RequestBody};
+use crate::{Membership, Parcel, Reply, ReplyBody, Request, RequestBody};
 
 /// Why bytes are no reply to a call. The node is then treated as silent.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplyError {
-    /// The bytes are no envelope.
+    /// The bytes are no parcel.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// The envelope does not open.
+    /// The parcel does not open.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// Somebody else than the node signed.
@@ -54,8 +52,7 @@ impl Call {
     ) -> Result<Self, SignerError> {
         let (network, epoch) = (membership.network(), membership.epoch());
         let request = Request { network, epoch, node, nonce, time, body };
-        let envelope = Signed::new(request, signer)?.into_envelope();
-        Ok(Self { node, network, epoch, bytes: codec::encode(&envelope).into() })
+        Ok(Self { node, network, epoch, bytes: Parcel::new(request, signer)?.encode() })
     }
 
     /// Whom it is for.
@@ -75,11 +72,11 @@ impl Call {
     /// # Errors
     /// [`ReplyError`].
     pub fn read(&self, reply: &[u8]) -> Result<ReplyBody, ReplyError> {
-        let envelope: Envelope<Reply> = codec::decode(reply, MAX_MESSAGE_BYTES)?;
-        if envelope.signer() != self.node {
-            return Err(ReplyError::WrongNode(envelope.signer()));
+        let parcel = Parcel::<Reply>::decode(reply)?;
+        if parcel.signer() != self.node {
+            return Err(ReplyError::WrongNode(parcel.signer()));
         }
-        let reply = envelope.open()?;
+        let reply = parcel.open()?;
         if reply.request != request_digest(&self.bytes) {
             return Err(ReplyError::OtherRequest);
         }
@@ -87,6 +84,6 @@ impl Call {
         if reply.network != self.network || (reply.epoch != self.epoch && !refused) {
             return Err(ReplyError::OtherMembership);
         }
-        Ok(reply.into_value().body)
+        Ok(reply.body)
     }
 }

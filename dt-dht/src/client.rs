@@ -3,19 +3,18 @@
 use core::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use bytes::Bytes;
 use dt_model::{PartyId, Signed, Signer, SignerError, Timestamp};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::{FutureExt, Stream};
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use crate::blob::{BlobError, decode_blob, encode_blob};
+use crate::blob::{BlobError, Peers, Timer};
 use crate::quorum::write_back_answer;
-use crate::tally::{Answer, Tally, Verdict};
+use crate::tally::{Tally, Verdict};
 use crate::{
-    BlobRef, Call, Check, Equivocation, GetQuorum, Key, Membership, PutQuorum, QuorumCertificate, Record,
-    Refusal, ReplyBody, RequestBody, Transport, WriteBack,
+    Call, Check, Equivocation, GetQuorum, Key, Membership, PutQuorum, QuorumCertificate, Record, Refusal,
+    ReplyBody, RequestBody, Transport, WriteBack,
 };
 
 /// Why something was not written. It may have reached some replicas nevertheless: putting the same again is safe.
@@ -46,13 +45,16 @@ pub enum PutError {
     #[error("{size} bytes are more than the limit of {limit}")]
     TooLarge {
         /// Bytes offered.
-        size: usize,
+        size: u64,
         /// Bytes allowed.
-        limit: usize,
+        limit: u64,
     },
     /// The blob cannot be cut in so many shards.
     #[error(transparent)]
     Blob(BlobError),
+    /// An earlier part of the blob was not stored: take the checkpoint and resume there.
+    #[error("the put broke off before, and can be resumed at its checkpoint")]
+    BrokenOff,
     /// The party's own signer failed.
     #[error(transparent)]
     Signer(#[from] SignerError),
@@ -124,7 +126,7 @@ impl GetError {
 }
 
 /// A node and its reply, if one came that counts.
-type Answered = (PartyId, Option<ReplyBody>);
+pub(crate) type Answered = (PartyId, Option<ReplyBody>);
 
 /// Reads and writes as one party.
 ///
@@ -156,6 +158,8 @@ pub struct Client {
     transport: Arc<dyn Transport>,
     membership: RwLock<Membership>,
     rng: Mutex<Box<dyn CryptoRng + Send>>,
+    pub(crate) timer: Option<Arc<dyn Timer>>,
+    pub(crate) peers: Peers,
 }
 
 impl Client {
@@ -167,7 +171,7 @@ impl Client {
         rng: impl CryptoRng + Send + 'static,
     ) -> Self {
         let (membership, rng) = (RwLock::new(membership), Mutex::new(Box::new(rng) as Box<_>));
-        Self { signer, transport, membership, rng }
+        Self { signer, transport, membership, rng, timer: None, peers: Peers::default() }
     }
 
     /// Whose client it is.
@@ -241,81 +245,6 @@ impl Client {
         Ok(Some(winner))
     }
 
-    /// Stores `content`, which the caller has sealed, as a blob: one shard at each replica of its address.
-    ///
-    /// A quorum of 2k + 1 nodes said that they hold their shard; of these at most k lie, and any k + 1 shards restore the content.
-    ///
-    /// # Errors
-    /// [`PutError`].
-    pub async fn put_blob(&self, content: &[u8], now: Timestamp) -> Result<BlobRef, PutError> {
-        let membership = self.membership();
-        let (blob, shards) = encode_blob(content, membership.resilience()).map_err(|error| match error {
-            BlobError::TooLarge { size, limit } => PutError::TooLarge { size, limit },
-            other => PutError::Blob(other),
-        })?;
-        let replicas = membership.replicas(&blob.address());
-        let mut tally = Tally::new(&membership, replicas.iter().copied());
-        let body =
-            |index, shard: Vec<u8>| RequestBody::PutShard { blob: blob.clone(), index, bytes: shard.into() };
-        let bodies = (0..).zip(&replicas).zip(shards);
-        let bodies = bodies.map(|((index, node), shard)| (*node, body(index, shard))).collect();
-        let mut replies = self.send_all(&membership, bodies, now)?;
-        while tally.verdict() == Verdict::Pending {
-            let Some((node, reply)) = replies.next().await else { break };
-            tally.answer(node, shard_answer(reply.as_ref()));
-        }
-        take_ready(&mut replies, |(node, reply)| tally.answer(node, shard_answer(reply.as_ref())));
-        match tally.verdict() {
-            Verdict::Reached => Ok(blob),
-            Verdict::Refused(refusal) => Err(PutError::Refused(refusal)),
-            Verdict::Failed | Verdict::Pending => Err(PutError::no_quorum(&tally)),
-        }
-    }
-
-    /// The content of `blob`, as it was put: still sealed.
-    ///
-    /// All replicas are asked at once, and the first k + 1 sound shards are used.
-    ///
-    /// # Errors
-    /// [`GetError`]; [`BlobError::BadEncoding`] is every reader's verdict on the blob, not a passing failure.
-    pub async fn get_blob(&self, blob: &BlobRef, now: Timestamp) -> Result<Bytes, GetError> {
-        let membership = self.membership();
-        let address = blob.address();
-        let replicas = membership.replicas(&address);
-        if replicas.len() != blob.shards().len() {
-            let (shards, replicas) = (blob.shards().len(), replicas.len());
-            return Err(GetError::OtherResilience { shards, replicas });
-        }
-        let bodies = (0u16..)
-            .zip(&replicas)
-            .map(|(index, node)| (*node, RequestBody::GetShard { blob: address, index }))
-            .collect();
-        let mut replies = self.send_all(&membership, bodies, now)?;
-        let mut sound: Vec<(u16, Bytes)> = Vec::new();
-        let mut tally = Tally::new(&membership, replicas.iter().copied());
-        while sound.len() < blob.data_shards() {
-            let Some((node, reply)) = replies.next().await else { break };
-            let index =
-                (0u16..).zip(&replicas).find(|(_, replica)| **replica == node).map(|(index, _)| index);
-            match (index, reply) {
-                (Some(index), Some(ReplyBody::Shard { bytes: Some(bytes) }))
-                    if blob.has_shard(index, &bytes) =>
-                {
-                    sound.push((index, bytes));
-                }
-                (_, Some(ReplyBody::Refused { refusal })) => tally.answer(node, Answer::Refused(refusal)),
-                _ => tally.answer(node, Answer::Failed),
-            }
-        }
-        if sound.len() < blob.data_shards()
-            && let Some(refusal) = tally.common_refusal()
-        {
-            return Err(GetError::Refused(refusal));
-        }
-        let shards = sound.iter().map(|(index, bytes)| (*index, bytes.as_ref()));
-        Ok(decode_blob(blob, shards)?.into())
-    }
-
     /// Brings laggards up to date until a quorum holds `winner`.
     async fn write_back(
         &self,
@@ -371,7 +300,7 @@ impl Client {
         Ok(calls.into_iter().map(|call| self.exchange(call)).collect())
     }
 
-    fn call(
+    pub(crate) fn call(
         &self,
         membership: &Membership,
         node: PartyId,
@@ -383,23 +312,14 @@ impl Client {
         Call::new(&*self.signer, membership, node, nonce, now, body)
     }
 
-    async fn exchange(&self, call: Call) -> Answered {
+    pub(crate) async fn exchange(&self, call: Call) -> Answered {
         let reply = self.transport.request(&call.node(), call.bytes().clone()).await;
         (call.node(), reply.ok().and_then(|reply| call.read(&reply).ok()))
     }
 }
 
-/// What a reply to the put of a shard comes to.
-fn shard_answer(reply: Option<&ReplyBody>) -> Answer {
-    match reply {
-        Some(ReplyBody::ShardStored) => Answer::Good,
-        Some(ReplyBody::Refused { refusal }) => Answer::Refused(*refusal),
-        _ => Answer::Failed,
-    }
-}
-
 /// Takes what is ready, without waiting. It also polls once what was not polled yet, so that every request is under way.
-fn take_ready<S: Stream + Unpin>(stream: &mut S, mut take: impl FnMut(S::Item)) {
+pub(crate) fn take_ready<S: Stream + Unpin>(stream: &mut S, mut take: impl FnMut(S::Item)) {
     while let Some(Some(item)) = stream.next().now_or_never() {
         take(item);
     }

@@ -11,7 +11,7 @@
 //!     └── the newest record: no older one is returned afterwards
 //!
 //!   Membership (from the ledger) ── replicas(address) ──▶ which n nodes hold an address
-//!   BlobRef: bulk data in n shards, of which any k + 1 restore it
+//!   BlobRef: bulk data in stripes, each in n shards, of which any k + 1 restore it; BlobWriter and BlobReader stream it
 //! ```
 //!
 //! A [`Record`] is signed by its writer and lies at a [`Key`]. Its kind's [`Validator`] says at every replica who may write what; a reader
@@ -79,6 +79,7 @@ mod equivocation;
 mod membership;
 mod message;
 mod owned;
+mod parcel;
 mod quorum;
 mod record;
 #[cfg(feature = "redb")]
@@ -99,7 +100,10 @@ pub use agreement::{
     SettlementCertificate, StateEntry, Vote,
 };
 pub use audit::{RowDamage, RowKey, StoreDamage, StoreReport, verify_store};
-pub use blob::{BlobError, BlobRef, MAX_BLOB_BYTES, decode_blob, encode_blob};
+pub use blob::{
+    BlobError, BlobReader, BlobRef, BlobWriter, Checkpoint, MAX_BLOB_BYTES, MAX_INDEX_BYTES, Progress,
+    STRIPE_BYTES, STRIPES_IN_FLIGHT, StripeCoder, Timer, decode_stripe, encode_stripe, max_blob_bytes,
+};
 pub use call::{Call, ReplyError};
 pub use certificate::{CertificateError, MAX_CERTIFICATE_BYTES, QuorumCertificate, Receipt};
 pub use client::{Client, GetError, PutError};
@@ -109,6 +113,7 @@ pub use message::{
     Lock, MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Reply, ReplyBody, Request, RequestBody, request_digest,
 };
 pub use owned::OwnedRecords;
+pub use parcel::{Carries, Parcel, Shard};
 pub use quorum::{Check, GetQuorum, PutQuorum, WriteBack};
 pub use record::{Address, Key, Kind, MAX_RECORD_BYTES, Record, Slot};
 #[cfg(feature = "redb")]

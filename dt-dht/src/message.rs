@@ -1,15 +1,14 @@
 //! What travels: requests signed by a party and addressed to one node, and the replies that the node signs.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use bytes::Bytes;
 use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp};
 
 use crate::{
-    Address, Ballot, BlobRef, Equivocation, Key, LockCertificate, MAX_BLOB_BYTES, Promise, Receipt, Record,
-    Refusal, SettlementCertificate, Vote,
+    Address, Ballot, BlobRef, Equivocation, Key, LockCertificate, MAX_INDEX_BYTES, Promise, Receipt, Record,
+    Refusal, SettlementCertificate, Shard, Vote,
 };
 
-/// What a party asks of one node. It travels as an [`Envelope`] of the party.
+/// What a party asks of one node. It travels as a [`crate::Parcel`] of the party.
 ///
 /// # Invariant
 /// It names network, epoch, addressee and time, so a node MUST NOT be able to pass it on as addressed to another, nor anybody replay
@@ -50,7 +49,7 @@ pub enum RequestBody {
         /// Which of its shards.
         index: u16,
         /// The shard.
-        bytes: Bytes,
+        shard: Shard,
     },
     /// For one shard of a blob.
     GetShard {
@@ -63,6 +62,14 @@ pub enum RequestBody {
     GetEvidence {
         /// The key.
         key: Key,
+    },
+    /// To renew the lease of one shard of a blob, if it is there: the answer is [`ReplyBody::ShardStored`], or a
+    /// [`ReplyBody::Shard`] without one.
+    RenewShard {
+        /// The blob's address.
+        blob: Address,
+        /// Which of its shards.
+        index: u16,
     },
     /// For the agreed records of an address, and what is about to follow them.
     GetState {
@@ -121,7 +128,7 @@ pub struct Lock {
     pub certificate: LockCertificate,
 }
 
-/// What a node answers. It travels as an [`Envelope`] of the node.
+/// What a node answers. It travels as a [`crate::Parcel`] of the node.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Reply {
     /// The ledger's chain ID.
@@ -152,7 +159,7 @@ pub enum ReplyBody {
     /// To [`RequestBody::GetShard`].
     Shard {
         /// What is stored, if anything is.
-        bytes: Option<Bytes>,
+        shard: Option<Shard>,
     },
     /// To [`RequestBody::GetEvidence`].
     Evidence {
@@ -203,8 +210,8 @@ pub const MAX_REQUEST_AGE: core::time::Duration = core::time::Duration::from_sec
 /// What a shard's request has besides the shard: the digests of up to 65,535 shards, and the fields around them.
 const OVERHEAD_BYTES: usize = 65_536 * 32 + 64 * 1024;
 
-/// The longest request or reply as it travels: one shard of the longest blob, when a single shard restores it, and what is around it.
-pub const MAX_MESSAGE_BYTES: usize = MAX_BLOB_BYTES + OVERHEAD_BYTES;
+/// The longest request or reply as it travels: one shard of the longest index, when a single shard restores it, and what is around it.
+pub const MAX_MESSAGE_BYTES: usize = MAX_INDEX_BYTES + OVERHEAD_BYTES;
 
 impl Message for Request {
     const DOMAIN: Domain = Domain::new("dt/dht/request/v1");

@@ -104,6 +104,6 @@ impl Transport for InProcess {
             Some(station) if !station.running => return Err(TransportError::Unreachable(*node)),
             Some(station) => Arc::clone(&station.replica),
         };
-        Ok(replica.handle(&request, (self.clock)()).into())
+        Ok(replica.handle(&request, (self.clock)()))
     }
 }

@@ -1,7 +1,7 @@
 //! A batch: what is sealed, described and signed at once, so that nothing is left to decide while it is written.
 
 use bytes::Bytes;
-use dt_dht::{BlobError, BlobRef, Record, Resilience, encode_blob};
+use dt_dht::{BlobError, BlobRef, Record, Resilience};
 use dt_model::merkle::Tree;
 use dt_model::{Digest, Signed, Signer, SignerError, Timestamp, codec};
 use rand_core::CryptoRng;
@@ -84,7 +84,7 @@ impl Publisher {
         let before = previous.map_or_else(Tree::empty, |head| head.tree.clone());
         let (key, first) = (&self.key.key, before.size());
         let sealed = seal_entries(key, &self.feed, index, first, &entries, salt).ok_or(BatchError::Full)?;
-        let (blob, _) = encode_blob(&sealed.bytes, resilience)?;
+        let blob = BlobRef::of(&sealed.bytes, resilience)?;
         let (Some(oldest), Some(newest)) = (entries.first(), entries.last()) else {
             return Err(BatchError::Full);
         };

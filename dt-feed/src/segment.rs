@@ -110,7 +110,7 @@ impl Segment {
     fn is_sound(&self) -> bool {
         (1..=MAX_SEGMENT_ENTRIES).contains(&self.count)
             && self.first_time <= self.last_time
-            && self.blob.length() <= seal::sealed_bytes(MAX_SEGMENT_BYTES) as u64
+            && self.blob.length() <= seal::sealed_bytes(MAX_SEGMENT_BYTES as u64)
             && (self.index == 0) == (self.first() == 0)
             && (self.index == 0) == (self.previous == Digest::ZERO)
             && self.index <= self.first()

@@ -28,6 +28,40 @@ impl ContentHash {
     }
 }
 
+/// Hashes content that comes piece by piece: [`ContentHash::of`] the whole.
+#[derive(Debug, Clone, Default)]
+pub struct ContentHasher(Sha256);
+
+impl ContentHasher {
+    /// Takes the next bytes of the content.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all that was taken.
+    #[must_use]
+    pub fn finish(self) -> ContentHash {
+        ContentHash(self.0.finalize().into())
+    }
+}
+
+/// Hashes a payload that comes piece by piece: [`Domain::blake3`] of the pieces.
+#[derive(Debug, Clone)]
+pub struct DomainHasher(blake3::Hasher);
+
+impl DomainHasher {
+    /// Takes the next bytes of the payload.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all that was taken.
+    #[must_use]
+    pub fn finish(&self) -> Digest {
+        Digest(*self.0.finalize().as_bytes())
+    }
+}
+
 /// The name under which bytes are hashed or signed, such as `dt/ledger/transaction/v1`.
 ///
 /// # Invariant
@@ -83,12 +117,17 @@ impl Domain {
     /// BLAKE3 of the domain's prefix and the concatenated `parts`, whose lengths the caller's format must make unambiguous.
     #[must_use]
     pub fn blake3(&self, parts: &[&[u8]]) -> Digest {
+        let mut hasher = self.hasher();
+        parts.iter().for_each(|part| hasher.update(part));
+        hasher.finish()
+    }
+
+    /// [`Domain::blake3`], piece by piece.
+    #[must_use]
+    pub fn hasher(&self) -> DomainHasher {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.prefix());
-        for part in parts {
-            hasher.update(part);
-        }
-        Digest(*hasher.finalize().as_bytes())
+        DomainHasher(hasher)
     }
 
     /// SHA-256 over the canonical encoding of `value`.

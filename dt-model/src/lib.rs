@@ -62,7 +62,7 @@ pub mod testing;
 mod time;
 
 pub use codec::{DecodeError, decode, encode};
-pub use digest::{ContentHash, Digest, Domain};
+pub use digest::{ContentHash, ContentHasher, Digest, Domain, DomainHasher};
 pub use fixed::FixedParseError;
 pub use formal::{DataClass, DataElement, Operation, Permission};
 pub use id::{ComponentId, Name, Text, TextError, TwinId, is_forbidden};

@@ -11,4 +11,5 @@ mod lists;
 mod model;
 mod polyglot;
 mod race;
+mod streams;
 mod vectors;

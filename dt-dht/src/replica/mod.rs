@@ -10,13 +10,14 @@ mod shards;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use dt_model::{Digest, Envelope, OpenError, PartyId, Signed, Signer, Timestamp, codec};
+use bytes::Bytes;
+use dt_model::{Digest, OpenError, PartyId, Signer, Timestamp};
 
 use crate::message::request_digest;
 use crate::rows::{Rows, RowsError};
 use crate::{
-    Address, Kind, MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Membership, RecordStore, Refusal, Reply, ReplyBody,
-    Request, RequestBody, Validator,
+    Address, Kind, MAX_MESSAGE_BYTES, MAX_REQUEST_AGE, Membership, Parcel, RecordStore, Refusal, Reply,
+    ReplyBody, Request, RequestBody, Validator,
 };
 
 /// Stores records and shards for others, as one node.
@@ -88,15 +89,15 @@ impl Replica {
     ///
     /// Bytes that are no request, too, get a signed refusal, which names them by their digest.
     #[must_use]
-    pub fn handle(&self, request: &[u8], now: Timestamp) -> Vec<u8> {
+    pub fn handle(&self, request: &[u8], now: Timestamp) -> Bytes {
         let membership = self.membership();
         let body = self
             .admit(&membership, request, now)
-            .and_then(|request| self.answer(&membership, request, now))
+            .and_then(|(sender, request)| self.answer(&membership, &sender, request, now))
             .unwrap_or_else(|refusal| ReplyBody::Refused { refusal });
         let digest = if request.len() > MAX_MESSAGE_BYTES { Digest::ZERO } else { request_digest(request) };
         let reply = Reply { network: membership.network(), epoch: membership.epoch(), request: digest, body };
-        Signed::new(reply, &*self.signer).map_or_else(|_| Vec::new(), |reply| codec::encode(reply.envelope()))
+        Parcel::new(reply, &*self.signer).map(|reply| reply.encode()).unwrap_or_default()
     }
 
     /// The request, if it is one that this node answers.
@@ -105,14 +106,14 @@ impl Replica {
         membership: &Membership,
         request: &[u8],
         now: Timestamp,
-    ) -> Result<Signed<Request>, Refusal> {
-        let envelope: Envelope<Request> =
-            codec::decode(request, MAX_MESSAGE_BYTES).map_err(|_| Refusal::Malformed)?;
+    ) -> Result<(PartyId, Request), Refusal> {
+        let parcel = Parcel::<Request>::decode(request).map_err(|_| Refusal::Malformed)?;
+        let sender = parcel.signer();
         // Who is unknown is refused before his signature costs anything.
-        if !membership.is_registered(&envelope.signer()) {
+        if !membership.is_registered(&sender) {
             return Err(Refusal::UnknownParty);
         }
-        let request = envelope.open().map_err(|error| match error {
+        let request = parcel.open().map_err(|error| match error {
             OpenError::Signature(_) => Refusal::NotPermitted,
             _ => Refusal::Malformed,
         })?;
@@ -123,26 +124,27 @@ impl Replica {
         if request.epoch != membership.epoch() || age > MAX_REQUEST_AGE {
             return Err(Refusal::Outdated);
         }
-        Ok(request)
+        Ok((sender, request))
     }
 
     fn answer(
         &self,
         membership: &Membership,
-        request: Signed<Request>,
+        sender: &PartyId,
+        request: Request,
         now: Timestamp,
     ) -> Result<ReplyBody, Refusal> {
-        let sender = request.signer();
-        match request.into_value().body {
+        match request.body {
             RequestBody::Put { record } => self.put(membership, record, now),
-            RequestBody::Get { key } => self.get(membership, &key, &sender, now),
+            RequestBody::Get { key } => self.get(membership, &key, sender, now),
             RequestBody::GetEvidence { key } => {
                 self.require_replica(membership, &key.address)?;
                 Ok(ReplyBody::Evidence { evidence: self.rows().evidence(&key).map_err(unavailable)? })
             }
-            RequestBody::PutShard { blob, index, bytes } => {
-                self.put_shard(membership, blob, index, bytes, now)
+            RequestBody::PutShard { blob, index, shard } => {
+                self.put_shard(membership, blob, index, shard, now)
             }
+            RequestBody::RenewShard { blob, index } => self.renew_shard(membership, &blob, index, now),
             RequestBody::GetShard { blob, index } => self.get_shard(membership, &blob, index),
             RequestBody::GetState { .. }
             | RequestBody::Propose { .. }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dt_model::{Envelope, PartyId, Signed, Signer, codec};
+use dt_model::{Envelope, PartyId, Signed, Signer};
 
 use crate::{
-    Key, MAX_MESSAGE_BYTES, Receipt, Record, Refusal, Reply, ReplyBody, Request, RequestBody, Transport,
-    TransportError, request_digest,
+    Key, Parcel, Receipt, Record, Refusal, Reply, ReplyBody, Request, RequestBody, Transport, TransportError,
+    request_digest,
 };
 
 /// How a node misbehaves. What a fault does not concern, the node does properly.
@@ -152,9 +152,11 @@ fn lie(
         }
         (Fault::Stale, RequestBody::Get { key }) => Some(ReplyBody::Record { record: first(key) }),
         (Fault::WithheldShards | Fault::Pretend, RequestBody::GetShard { .. }) => {
-            Some(ReplyBody::Shard { bytes: None })
+            Some(ReplyBody::Shard { shard: None })
         }
-        (Fault::Pretend, RequestBody::PutShard { .. }) => Some(ReplyBody::ShardStored),
+        (Fault::Pretend, RequestBody::PutShard { .. } | RequestBody::RenewShard { .. }) => {
+            Some(ReplyBody::ShardStored)
+        }
         (Fault::Pretend, RequestBody::Put { record }) => pretend(liar, request, record),
         (Fault::Refuse(refusal), _) => Some(ReplyBody::Refused { refusal }),
         _ => None,
@@ -177,26 +179,23 @@ fn pretend(liar: &Liar, request: &Request, envelope: &Envelope<Record>) -> Optio
 
 /// What a liar makes of its replica's answer.
 fn alter(liar: &Liar, reply: &[u8]) -> Option<ReplyBody> {
-    let reply: Envelope<Reply> = codec::decode(reply, MAX_MESSAGE_BYTES).ok()?;
-    match (liar.fault, reply.open().ok()?.into_value().body) {
-        (Fault::CorruptShards, ReplyBody::Shard { bytes: Some(bytes) }) => {
-            let mut bytes = bytes.to_vec();
+    match (liar.fault, Parcel::<Reply>::decode(reply).ok()?.open().ok()?.body) {
+        (Fault::CorruptShards, ReplyBody::Shard { shard: Some(shard) }) => {
+            let mut bytes = shard.into_bytes().to_vec();
             *bytes.first_mut()? ^= 1;
-            Some(ReplyBody::Shard { bytes: Some(bytes.into()) })
+            Some(ReplyBody::Shard { shard: Some(Bytes::from(bytes).into()) })
         }
         _ => None,
     }
 }
 
 fn read(bytes: &[u8]) -> Option<Request> {
-    let request: Envelope<Request> = codec::decode(bytes, MAX_MESSAGE_BYTES).ok()?;
-    Some(request.open().ok()?.into_value())
+    Parcel::decode(bytes).ok()?.open().ok()
 }
 
 /// A reply that is sound in every way but its content.
 fn sign(liar: &Liar, request: &Request, bytes: &[u8], body: ReplyBody) -> Bytes {
     let reply =
         Reply { network: request.network, epoch: request.epoch, request: request_digest(bytes), body };
-    Signed::new(reply, &*liar.signer)
-        .map_or_else(|_| Bytes::new(), |reply| codec::encode(reply.envelope()).into())
+    Parcel::new(reply, &*liar.signer).map(|reply| reply.encode()).unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::{
     Address, BlobRef, Equivocation, Key, Kind, QuorumCertificate, Receipt, Record, Refusal, Reply, ReplyBody,
-    Request, RequestBody, Resilience, encode_blob,
+    Request, RequestBody, Resilience, encode_stripe,
 };
 
 /// Any address.
@@ -49,10 +49,10 @@ pub fn certificate() -> impl Strategy<Value = QuorumCertificate> {
 ///
 /// # Panics
 /// Never: the numbers it draws make a resilience.
-pub fn blob() -> impl Strategy<Value = (BlobRef, Vec<Vec<u8>>)> {
+pub fn blob() -> impl Strategy<Value = (BlobRef, Vec<Bytes>)> {
     (body(), 0u16..3, 0u16..3).prop_map(|(content, faulty, more)| {
         let resilience = Resilience::new(3 * faulty + 1 + more, faulty).expect("enough replicas");
-        encode_blob(&content, resilience).expect("short content")
+        encode_stripe(&content, resilience).expect("short content")
     })
 }
 
@@ -60,11 +60,12 @@ pub fn blob() -> impl Strategy<Value = (BlobRef, Vec<Vec<u8>>)> {
 pub fn request() -> impl Strategy<Value = Request> {
     let put = signed_record().prop_map(|record| RequestBody::Put { record: record.into_envelope() });
     let put_shard = (blob(), any::<u16>(), body())
-        .prop_map(|((blob, _), index, bytes)| RequestBody::PutShard { blob, index, bytes });
+        .prop_map(|((blob, _), index, bytes)| RequestBody::PutShard { blob, index, shard: bytes.into() });
     let body = prop_oneof![
         put,
         key().prop_map(|key| RequestBody::Get { key }),
         put_shard,
+        (address(), any::<u16>()).prop_map(|(blob, index)| RequestBody::RenewShard { blob, index }),
         (address(), any::<u16>()).prop_map(|(blob, index)| RequestBody::GetShard { blob, index }),
         key().prop_map(|key| RequestBody::GetEvidence { key }),
     ];
@@ -81,7 +82,7 @@ pub fn reply() -> impl Strategy<Value = Reply> {
         signed(receipt()).prop_map(|receipt| ReplyBody::Stored { receipt: receipt.into_envelope() }),
         prop::option::of(record()).prop_map(|record| ReplyBody::Record { record }),
         Just(ReplyBody::ShardStored),
-        prop::option::of(body()).prop_map(|bytes| ReplyBody::Shard { bytes }),
+        prop::option::of(body()).prop_map(|bytes| ReplyBody::Shard { shard: bytes.map(Into::into) }),
         prop::option::of(evidence).prop_map(|evidence| ReplyBody::Evidence { evidence }),
         refusal().prop_map(|refusal| ReplyBody::Refused { refusal }),
     ];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dt_dht::testing::Fault;
 use dt_dht::{
     Call, CertificateError, Equivocation, EquivocationError, GetError, InProcess, MAX_MESSAGE_BYTES,
-    MAX_RECORD_BYTES, OwnedRecords, PutError, QuorumCertificate, Record, Refusal, Replica, ReplyBody,
+    MAX_RECORD_BYTES, OwnedRecords, Parcel, PutError, QuorumCertificate, Record, Refusal, Replica, ReplyBody,
     ReplyError, RequestBody, Resilience, Transport,
 };
 use dt_model::testing::identity;
@@ -122,8 +122,8 @@ async fn a_request_is_for_one_node_one_network_one_time() {
     let (node, other) = (&network.nodes()[0], &network.nodes()[1]);
     let call = call(&network, WRITER, node, put(&record));
     let refusal = |reply: &[u8]| {
-        let reply: Envelope<dt_dht::Reply> = codec::decode(reply, 1 << 20).unwrap();
-        match reply.open().unwrap().into_value().body {
+        let reply = Parcel::<dt_dht::Reply>::decode(reply).unwrap();
+        match reply.open().unwrap().body {
             ReplyBody::Refused { refusal } => Some(refusal),
             _ => None,
         }
@@ -168,8 +168,8 @@ fn a_request_is_its_senders() {
     let mut bytes = call.bytes().to_vec();
     bytes[..32].copy_from_slice(identity(READER).party().as_bytes());
     let reply = network.replica(&node.party()).handle(&bytes, network.now());
-    let reply: Envelope<dt_dht::Reply> = codec::decode(&reply, 1 << 20).unwrap();
-    assert_eq!(reply.open().unwrap().into_value().body, refused(Refusal::NotPermitted));
+    let reply = Parcel::<dt_dht::Reply>::decode(&reply).unwrap();
+    assert_eq!(reply.open().unwrap().body, refused(Refusal::NotPermitted));
 }
 
 #[tokio::test]
@@ -198,10 +198,9 @@ fn altered_requests_change_nothing() {
     let call = call(&network, WRITER, node, put(&owned("a", 1, "x")));
     let whole = call.bytes();
     let is_refused = |bytes: &[u8]| {
-        let reply: Envelope<dt_dht::Reply> =
-            codec::decode(&replica.handle(bytes, network.now()), 1 << 20).unwrap();
+        let reply = Parcel::<dt_dht::Reply>::decode(&replica.handle(bytes, network.now())).unwrap();
         assert_eq!(reply.signer(), node.party());
-        let refused = matches!(reply.open().unwrap().into_value().body, ReplyBody::Refused { .. });
+        let refused = matches!(reply.open().unwrap().body, ReplyBody::Refused { .. });
         assert!(refused);
     };
     for bit in 0..whole.len() * 8 {
@@ -224,7 +223,7 @@ fn altered_replies_are_not_believed() {
     let whole = network.replica(&node.party()).handle(call.bytes(), network.now());
     assert!(call.read(&whole).is_ok());
     for bit in 0..whole.len() * 8 {
-        let mut flipped = whole.clone();
+        let mut flipped = whole.to_vec();
         flipped[bit / 8] ^= 1 << (bit % 8);
         assert!(call.read(&flipped).is_err());
     }

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use dt_dht::testing as strategies;
 use dt_dht::{
-    Call, Equivocation, MAX_MESSAGE_BYTES, Membership, MemoryStore, Node, OwnedRecords, QuorumCertificate,
-    Receipt, Record, RecordStore, Replica, Reply, ReplyBody, Request, RequestBody, Resilience, encode_blob,
-    request_digest, seal,
+    Call, Equivocation, MAX_MESSAGE_BYTES, Membership, MemoryStore, Node, OwnedRecords, Parcel,
+    QuorumCertificate, Receipt, Record, RecordStore, Replica, Reply, ReplyBody, RequestBody, Resilience,
+    encode_stripe, request_digest, seal,
 };
 use dt_model::testing::identity;
 use dt_model::{ContentHash, Digest, Envelope, Secret, Signed, Signer, Timestamp, codec};
@@ -64,11 +65,11 @@ fn records_and_receipts() {
 #[test]
 fn requests() {
     let record = owned("a", 3, "value");
-    let (blob, shards) = encode_blob(b"content", Resilience::tolerating(1).unwrap()).unwrap();
+    let (blob, shards) = encode_stripe(b"content", Resilience::tolerating(1).unwrap()).unwrap();
     let bodies = [
         RequestBody::Put { record: record.envelope().clone() },
         RequestBody::Get { key: record.key },
-        RequestBody::PutShard { blob: blob.clone(), index: 2, bytes: shards[2].clone().into() },
+        RequestBody::PutShard { blob: blob.clone(), index: 2, shard: shards[2].clone().into() },
         RequestBody::GetShard { blob: blob.address(), index: 2 },
         RequestBody::GetEvidence { key: record.key },
     ];
@@ -90,20 +91,20 @@ fn replies() {
         ReplyBody::Record { record: Some(record.envelope().clone()) },
         ReplyBody::Record { record: None },
         ReplyBody::ShardStored,
-        ReplyBody::Shard { bytes: Some((&b"shard"[..]).into()) },
+        ReplyBody::Shard { shard: Some(Bytes::from_static(b"shard").into()) },
         ReplyBody::Evidence { evidence },
         ReplyBody::Refused { refusal: dt_dht::Refusal::Stale { stored: 9 } },
     ];
     for (body, expected) in bodies.into_iter().zip(REPLIES) {
         let request = request_digest(b"request");
         let reply = Reply { network: Digest::from([0x11; 32]), epoch: 7, request, body };
-        golden(&codec::encode(Signed::new(reply, &identity(100)).unwrap().envelope()), expected);
+        golden(&Parcel::new(reply, &identity(100)).unwrap().encode(), expected);
     }
 }
 
 #[test]
 fn blobs_and_sealed_content() {
-    let (blob, shards) = encode_blob(b"content", Resilience::tolerating(1).unwrap()).unwrap();
+    let (blob, shards) = encode_stripe(b"content", Resilience::tolerating(1).unwrap()).unwrap();
     golden(&codec::encode(&blob), BLOB);
     golden(blob.address().as_bytes(), BLOB_ADDRESS);
     golden(&shards.concat(), SHARDS);
@@ -125,7 +126,7 @@ fn rows() {
     let membership = membership(4);
     let store = Arc::new(MemoryStore::new());
     let record = owned("a", 3, "value");
-    let (blob, shards) = encode_blob(b"content", membership.resilience()).unwrap();
+    let (blob, shards) = encode_stripe(b"content", membership.resilience()).unwrap();
     let first = membership.replicas(&blob.address())[0];
     let node = (100..104).map(identity).find(|node| node.party() == first).unwrap();
     let replica =
@@ -134,7 +135,7 @@ fn rows() {
     for body in [
         RequestBody::Put { record: record.envelope().clone() },
         RequestBody::Put { record: owned("a", 3, "other").envelope().clone() },
-        RequestBody::PutShard { blob, index: 0, bytes: shards[0].clone().into() },
+        RequestBody::PutShard { blob, index: 0, shard: shards[0].clone().into() },
     ] {
         let call = Call::new(&identity(WRITER), &membership, replica.party(), [0; 16], now, body).unwrap();
         call.read(&replica.handle(call.bytes(), now)).unwrap();
@@ -155,23 +156,23 @@ const RECEIPT_ENVELOPE: &str = "a42bc362746217af7fec02fd50043d9570111991ce484e42
 const CERTIFICATE: &str = "f08f17a594e473bae2a6438614910bd6e57d0e48a6f07645b06e38737fa93339";
 const EVIDENCE: &str = "d7b6cd95c0a092d1f31b52c2fc0d22c6fe32292d73da68a62e24653e727e8176";
 const REQUESTS: [&str; 5] = [
-    "5cc1b23bdadcc6fd4b92319d315a714f47ed568fd95cddba0900230d63be7a20",
-    "e2da94e4464506a08f040fd6093af00f9b9c7aecb98b56fb4350e07f89cc857a",
-    "2ec622a66d0f00fa58a013a708a28c96e3dcae8291e8bf6c9dce31d85c7833ae",
-    "f2c73f455580ddc77ea62812cae7c09595fb231f051958bc222a1cd704664908",
-    "40bca3ec05c51524f92c369ac0504973764931f8fac79c5622345a816c80e7fb",
+    "ec8db2b826c911d9af57186aef0426bdd40add9765576fa6e30eec5273397de4",
+    "28ad0bf20c22e7052fdd2dc9384827be74be9b3139704fe75ab1500ba7a7dd88",
+    "b430d90942c674ed13ab06908ef138526bc974a015a8d9f79de475a2ef3a2e7b",
+    "5c01cfce6df0679279ff3a97d1fad984a95b789ba580bb91c0b98546a06b660d",
+    "b13905ff40dd431c16259b89d08d9939d8eaed89942a5bb17b8fec321ce42a5f",
 ];
 const REPLIES: [&str; 7] = [
-    "0c8fb71fa49165132a43ba5987f0b3ed68509c3966bc1990c83df237c4815959",
-    "5d09da40a03993b247dc1dfd0fe371a9f91a09e1cb637c2fe46702134e46ccc4",
-    "7097ff9f901b1089bd53124a1b9e2dd75665e097472575f47cc935f5b5894b20",
-    "cbfc93a2e1f46c348dde02dfa32ec4e1e2e216b47581281566b7727fee48467d",
-    "9e555962944933f6a0a61825599af7d351e88de9a3109ee5236cca717027f3fe",
-    "39b23ff491afb0c4bca5e624621d6bfbd19e68988981ea4c820ef2aa49fad611",
-    "32b10419a9ca7a2f1f3b875cfbfc3d81d772b14ea6eef7a496a00208a0fd49bd",
+    "735bcace74613da1a6dd7c9de272dafdab203c8007a8ee0e4f874c88cdfb6b36",
+    "50e398746c2d859cabbde1fd4512312d72898db3b9d4dc4d30ce429cb24c321b",
+    "a07e988a199318063277e6ece041c18553ac8ef325cf89f4b4961113be7f8c40",
+    "17a4b01229ef4acecd01125cf71c21e7e7adc6c43cf7a452d3c6c1e237e22fd1",
+    "a7b02dd1395a1ab50eb774cd3daaf37799bba6b9f526bb8ce426cda19311ed2c",
+    "e7fd78e7cdb5c65acf4898a7db509b7c02adb26103b4d43102596a603a2fad45",
+    "9fb07f475fcf75a380b32d5db7d978a86317d776fd5bcae823437740b5e71883",
 ];
-const BLOB: &str = "c50aff1caf897013cd87e7db0efa73544e2447ebef896fa572883a8e92fdc1a0";
-const BLOB_ADDRESS: &str = "d2eb3b92396ce321adea6efffd192b9c1b3744060139cb794ea79c6359db504d";
+const BLOB: &str = "9c2d978c82a9ff374104ed280e0b97c324b9174027b306c938b173a952c228f8";
+const BLOB_ADDRESS: &str = "0f067a5a224a692c07b375416e3041237c65b0b9bc40b11bba0090e017ae8890";
 const SHARDS: &str = "636f6e74656e740077a14fd971a055ad";
 const SEALED: &str = "7ff21e22b82a111ac8ec734d3939476624fbcecde9e0ec38ea376429";
 const SEALED_TWO_CHUNKS: &str = "8aff11614af16addb4a114208ac13caa690b906bd5d95d471823e07b52badc4d";
@@ -186,12 +187,12 @@ const ROWS: [(&str, &str); 4] = [
         "464d8b0fa2ffdf80164000934c5f0f55827b47318921297bf731ddb84c805c88",
     ),
     (
-        "73d2eb3b92396ce321adea6efffd192b9c1b3744060139cb794ea79c6359db504d0000",
-        "8a71eaac1763f3d385643dc9b51eadd42f0e8b6861c5d6cf5ae97e29379d9762",
+        "73698fad79b0b06b0be7f8775332f8e4df01c59cedbff5989476de206f8f9d24380000",
+        "c5e0a8129772209d335ae974eabc24d142a80915cdbf80acc547935453c3a921",
     ),
     (
         "74",
-        "3a802b81b538066409e2de60258853ba9cebf197da4da4778b02246b2609fd7f03000000000000003b517b45809f9d93137fd9d8b05b41875c53fdfb090ff55bde31c007004ea7e9",
+        "7d2ec9cdbc37c4e479dc5c0b5c75d2551cb23f03050b282b351f67dc42b32fb4030000000000000021d1580c5571a7b5edec571acdea5704a3712ae3b6bcdbc32c56017efd903d43",
     ),
 ];
 
@@ -217,8 +218,12 @@ proptest! {
             prop_assert!(codec::decode::<T>(&bytes[..bytes.len() - 1], MAX_MESSAGE_BYTES).is_err());
             Ok(())
         }
-        same::<Request>(&request)?;
-        same::<Reply>(&reply)?;
+        let parcel = Parcel::new(request.clone(), &identity(1)).unwrap();
+        same(&parcel)?;
+        prop_assert_eq!(parcel.open().unwrap(), request);
+        let parcel = Parcel::new(reply.clone(), &identity(1)).unwrap();
+        same(&parcel)?;
+        prop_assert_eq!(parcel.open().unwrap(), reply);
         same::<QuorumCertificate>(&certificate)?;
         same(&blob)?;
         same::<Record>(record.value())?;
@@ -231,8 +236,7 @@ proptest! {
         let (membership, store) = (membership(4), Arc::new(MemoryStore::new()));
         let replica = Replica::new(Arc::new(identity(100)), store.clone(), membership, vec![]);
         let reply = replica.handle(&garbage, Timestamp::from_millis(0));
-        let reply: Envelope<Reply> = codec::decode(&reply, MAX_MESSAGE_BYTES).unwrap();
-        let reply = reply.open().unwrap();
+        let reply = Parcel::<Reply>::decode(&reply).unwrap().open().unwrap();
         prop_assert_eq!(reply.request, request_digest(&garbage));
         prop_assert!(matches!(reply.body, ReplyBody::Refused { .. }), "{:?}", reply.body);
         prop_assert!(store.scan(&[], None, 10).unwrap().is_empty());
