@@ -32,11 +32,11 @@
 //! # What a revocation does, and what it does not
 //!
 //! Once the new list has its certificate, nothing that the removed party writes is ever settled, whatever it began before; honest replicas
-//! serve it nothing more; and what is written from then on is sealed under a key that it never had. **Neither kind of [`Revocation`] recalls a copy already taken**: what the
-//! party has read it may have kept, and so it may have kept the old epoch's key. A [`Revocation::Lazy`] one leaves the current data under
-//! that key until somebody writes again; whoever kept the key and gets at the shards (one dishonest node knows where they are) reads
-//! it still. A [`Revocation::Eager`] one encrypts the current data anew at once; the old shards go when their lease ends, and a node that
-//! keeps them on purpose keeps them.
+//! serve it nothing more; and what is written from then on is sealed under a key that it never had. **Neither kind of [`Revocation`]
+//! recalls a copy already taken**: what the party has read it may have kept, and so it may have kept the old epoch's key. A
+//! [`Revocation::Lazy`] one leaves the current data under that key until somebody writes again; whoever kept the key and gets at the shards
+//! (one dishonest node knows where they are) reads it still. A [`Revocation::Eager`] one encrypts the current data anew at once; the old
+//! shards go when their lease ends, and a node that keeps them on purpose keeps them.
 //!
 //! # What a later reader is given
 //!

@@ -1,13 +1,13 @@
 //! The client's side of a read: what a quorum of replicas says is settled at an address, and what may have been decided after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dt_model::{Envelope, PartyId, Signed};
 
 use super::{AddressState, Ballot, LockCertificate, Remembered, Settled, SettlementCertificate};
 use crate::operation::{Operation, Outgoing};
 use crate::tally::{Answer, Tally, Verdict};
-use crate::{Address, GetError, Lock, Membership, Record, ReplyBody, RequestBody};
+use crate::{Address, GetError, Lock, Membership, Record, Refusal, ReplyBody, RequestBody};
 
 /// A record with proof that a quorum accepted it as the next one: decided, or maybe about to be.
 #[derive(Debug, Clone)]
@@ -101,6 +101,10 @@ pub(crate) struct StateQuorum<'a> {
     remembered: &'a Remembered,
     /// What was found sound so far: it is not looked through again when another answer comes.
     believed: Option<Settled>,
+    /// Replicas that do not serve the reader, and may be behind: by what others show, it may be served.
+    withheld: BTreeSet<PartyId>,
+    /// Those of them that were told what others show.
+    told: BTreeSet<PartyId>,
     outgoing: Vec<Outgoing>,
 }
 
@@ -109,7 +113,17 @@ impl<'a> StateQuorum<'a> {
         let replicas = membership.replicas(&address).into_iter();
         let outgoing = replicas.map(|node| (node, RequestBody::GetState { address })).collect();
         let tally = Tally::new(membership, &address);
-        Self { membership, address, tally, shown: BTreeMap::new(), remembered, believed: None, outgoing }
+        Self {
+            membership,
+            address,
+            tally,
+            shown: BTreeMap::new(),
+            remembered,
+            believed: None,
+            withheld: BTreeSet::new(),
+            told: BTreeSet::new(),
+            outgoing,
+        }
     }
 
     /// The settled state that `node` shows, if it is to be believed.
@@ -144,6 +158,32 @@ impl<'a> StateQuorum<'a> {
         let verify = || certificate.verify(self.membership, &self.address).is_ok();
         let holds = leads && claim.address == self.address && self.remembered.check(certificate, verify);
         holds.then(|| Locked { record, ballot: claim.ballot, certificate: certificate.clone() })
+    }
+
+    /// Tells those that do not serve the reader what others show: a replica that missed how the reader came to be served takes it over,
+    /// and is asked again. A reader who is not served any more is refused once more.
+    fn tell_withholders(&mut self) {
+        while !self.withheld.is_empty() {
+            let highest = self.shown.iter().max_by_key(|(_, shown)| shown.sequence());
+            let Some((node, _)) = highest.filter(|(_, shown)| shown.sequence() > 0) else { return };
+            let node = *node;
+            let Some(settled) = self.believe(&node) else {
+                self.convict(node);
+                continue;
+            };
+            let records: Vec<_> = settled.records().iter().map(|record| record.envelope().clone()).collect();
+            for node in core::mem::take(&mut self.withheld) {
+                let certificate = settled.certificate().clone();
+                self.outgoing.push((node, RequestBody::Adopt { certificate, records: records.clone() }));
+                self.told.insert(node);
+            }
+        }
+    }
+
+    /// Whether an honest replica withholds the state, and nobody shows one by which it might be behind.
+    fn is_refused(&self) -> bool {
+        self.shown.values().all(|shown| shown.sequence() == 0)
+            && self.tally.outnumber_liars(|node| self.withheld.contains(node))
     }
 
     fn convict(&mut self, node: PartyId) {
@@ -201,10 +241,18 @@ impl Operation for StateQuorum<'_> {
                 let here = |settled: &SettlementCertificate| settled.state().address() == self.address;
                 if settled.as_ref().is_none_or(here) {
                     self.shown.insert(node, Shown { settled, records, lock, promised, rank });
-                    Answer::Good
+                    self.tally.answer(node, Answer::Good);
+                    return self.tell_withholders();
                 } else {
                     Answer::Failed
                 }
+            }
+            Some(ReplyBody::Refused { refusal: Refusal::NotPermitted }) if !self.told.contains(&node) => {
+                self.withheld.insert(node);
+                return self.tell_withholders();
+            }
+            Some(ReplyBody::Adopted { .. }) if self.told.contains(&node) => {
+                return self.outgoing.push((node, RequestBody::GetState { address: self.address }));
             }
             Some(ReplyBody::Refused { refusal }) => Answer::Refused(refusal),
             _ => Answer::Failed,
@@ -215,6 +263,9 @@ impl Operation for StateQuorum<'_> {
     fn outcome(&mut self) -> Option<Self::Outcome> {
         loop {
             match self.tally.verdict() {
+                Verdict::Pending if self.is_refused() => {
+                    return Some(Err(GetError::Refused(Refusal::NotPermitted)));
+                }
                 Verdict::Pending => return None,
                 Verdict::Reached => match self.weigh() {
                     Ok(reading) => return Some(Ok(reading)),
@@ -227,6 +278,12 @@ impl Operation for StateQuorum<'_> {
     }
 
     fn unfinished(&mut self) -> Self::Outcome {
-        Err(GetError::no_quorum(&self.tally))
+        for node in core::mem::take(&mut self.withheld) {
+            self.tally.answer(node, Answer::Refused(Refusal::NotPermitted));
+        }
+        match self.tally.common_refusal() {
+            Some(refusal) => Err(GetError::Refused(refusal)),
+            None => Err(GetError::no_quorum(&self.tally)),
+        }
     }
 }
