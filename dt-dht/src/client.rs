@@ -293,7 +293,8 @@ impl Client {
             .into_iter()
             .map(|chain| self.send_chain(membership, chain, now))
             .collect();
-        while tally.verdict() == Verdict::Pending {
+        // Also when it cannot succeed any more: who refuses tells whether the winner can have been written at all.
+        while tally.verdict() != Verdict::Reached {
             let Some(sent) = chains.next().await else { break };
             let (node, reply) = sent?;
             tally.answer(node, write_back_answer(quorum, &expected, node, reply.as_ref()));

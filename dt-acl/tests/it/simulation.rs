@@ -29,7 +29,6 @@ const GUEST: u64 = 3;
 const NAME: &str = "item";
 
 #[test]
-#[ignore = "waits for the agreement"]
 fn simulation() {
     for_seeds("-p dt-acl --test it -- simulation", 20, |seed| {
         let mut run = Run::new(seed);

@@ -118,20 +118,20 @@ impl Villain {
         };
         match misdeed {
             Misdeed::Says(fault) => self.lie(fault, honest, request, now),
-            Misdeed::TwoFaced if !shows_mask(request) => Some(honest.handle(request, now).into()),
+            Misdeed::TwoFaced if !shows_mask(request) => Some(honest.handle(request, now)),
             Misdeed::Frozen | Misdeed::Amnesiac | Misdeed::TwoFaced | Misdeed::Lenient | Misdeed::YesMan => {
                 Some(
                     self.mask
                         .as_ref()
-                        .map_or_else(|| honest.handle(request, now).into(), |mask| mask.serve(request, now)),
+                        .map_or_else(|| honest.handle(request, now), |mask| mask.serve(request, now)),
                 )
             }
             Misdeed::VotesForAll => Some(self.vote_for_all(honest, request, now)),
             Misdeed::AnswersAnother => self.answer_another(honest, request, now),
             Misdeed::Phantoms => {
-                Some(self.show_phantom(request).unwrap_or_else(|| honest.handle(request, now).into()))
+                Some(self.show_phantom(request).unwrap_or_else(|| honest.handle(request, now)))
             }
-            Misdeed::Fickle => Some(honest.handle(request, now).into()),
+            Misdeed::Fickle => Some(honest.handle(request, now)),
         }
     }
 
@@ -142,7 +142,7 @@ impl Villain {
             Conduct::Say(reply) => Some(reply),
             Conduct::Ask => {
                 self.past.note_request(request);
-                let reply = Bytes::from(honest.handle(request, now));
+                let reply = honest.handle(request, now);
                 self.past.note_reply(&reply);
                 Some(liar.alter(&self.past, request, reply))
             }
@@ -158,12 +158,12 @@ impl Villain {
                 mask.disk.restore(rows.into_iter().collect());
                 mask.serve(request, now)
             }
-            _ => honest.handle(request, now).into(),
+            _ => honest.handle(request, now),
         }
     }
 
     fn answer_another(&mut self, honest: &Replica, request: &[u8], now: Timestamp) -> Option<Bytes> {
-        let reply = Bytes::from(honest.handle(request, now));
+        let reply = honest.handle(request, now);
         let body = core::mem::replace(&mut self.last_reply, read_reply(&reply));
         match (read_request(request), body) {
             (Some(content), Some(body)) => Some(sign_reply(&*self.means.signer, &content, request, body)),
@@ -196,7 +196,7 @@ impl Mask {
         if let Some(rows) = &self.forgets_to {
             self.disk.restore(rows.clone());
         }
-        reply.into()
+        reply
     }
 }
 

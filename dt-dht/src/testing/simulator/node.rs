@@ -58,7 +58,7 @@ impl Machine {
         }
         let now = self.host.now();
         let reply = match &mut self.villain {
-            None => Some(self.replica.handle(request, now).into()),
+            None => Some(self.replica.handle(request, now)),
             Some(villain) => villain.serve(&self.replica, request, now),
         };
         self.is_up = !self.disk.is_off();

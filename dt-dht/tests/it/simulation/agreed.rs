@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use dt_dht::testing::simulator::{
-    Conditions, Dice, Durability, History, Host, OperationId, Recorder, Seen, Setup, Simulation, Tally,
-    for_seeds,
+    Conditions, Dice, Durability, History, Host, Misdeed, OperationId, Recorder, Seen, Setup, Simulation,
+    Tally, for_seeds,
 };
 use dt_dht::{
     Address, Client, GetError, Key, Kind, Order, PutError, Record, Refusal, Resilience, Settled, Site, Slot,
@@ -134,7 +134,6 @@ impl Validator for Counts {
 }
 
 #[test]
-#[ignore = "waits for the agreement"]
 fn agreed() {
     for_seeds("-p dt-dht --test it -- simulation::agreed", 40, |seed| {
         let setup = Setup::draw(&mut Dice::new(seed), setup);
@@ -147,10 +146,10 @@ fn agreed() {
 
 /// With one malicious node too many, the guarantees end, and the check notices.
 #[test]
-#[ignore = "waits for the agreement"]
 fn beyond_k() {
     let caught = (0..300).any(|seed| {
-        let setup = Setup { byzantine: 2, ..setup(Resilience::tolerating(1).unwrap()) };
+        let misdeeds = vec![Misdeed::TwoFaced, Misdeed::VotesForAll, Misdeed::Frozen];
+        let setup = Setup { byzantine: 2, misdeeds, ..setup(Resilience::tolerating(1).unwrap()) };
         let conditions = Conditions::draw(&mut Dice::new(seed));
         let mut run = Run::new(seed, Setup { conditions, ..setup });
         run.storm().is_ok() && run.recorder.history().check_steps().is_err()
@@ -160,7 +159,6 @@ fn beyond_k() {
 
 /// Stores that lose what they had promised are as bad as malice.
 #[test]
-#[ignore = "waits for the agreement"]
 fn stores_that_sync_late() {
     let caught = (0..300).any(|seed| {
         let conditions = Conditions { trouble: Some(100..=300), outage: 50..=200, ..Conditions::calm() };
