@@ -17,12 +17,15 @@ use dt_model::{Digest, PartyId, Signed, Signer, codec};
 use futures_util::future::select;
 
 use super::must;
+use super::usurper::Usurper;
 
 const OWNER: u64 = 11;
 const WRITERS: [u64; 2] = [12, 13];
 /// A writer who is malicious once he may write no more.
 const DISMISSED: u64 = 14;
 const READER: u64 = 15;
+/// A writer who breaks the protocol's rules.
+const USURPER: u64 = 16;
 const GATE: Slot = Slot { kind: Gate::KIND, index: 0 };
 const COUNT: Slot = Slot { kind: Count::KIND, index: 0 };
 
@@ -171,7 +174,8 @@ fn stores_that_sync_late() {
 }
 
 fn setup(resilience: Resilience) -> Setup {
-    let parties = [OWNER, WRITERS[0], WRITERS[1], DISMISSED, READER].map(|seed| identity(seed).party());
+    let parties =
+        [OWNER, WRITERS[0], WRITERS[1], DISMISSED, READER, USURPER].map(|seed| identity(seed).party());
     Setup::new(resilience, parties, vec![Arc::new(Gates), Arc::new(Counts)])
 }
 
@@ -204,6 +208,8 @@ impl Run {
             let user = self.user(seed, who);
             self.simulation.spawn(user.works(6, 800));
         }
+        let usurper = self.user(USURPER, "usurper");
+        self.simulation.spawn(usurper.usurps(6));
         let reader = self.user(READER, "reader");
         self.simulation.spawn(reader.works(6, 0));
         must("storm", self.simulation.run())
@@ -278,6 +284,25 @@ impl User {
         }
     }
 
+    /// Goes for the same as the others, against the rules.
+    async fn usurps(mut self, attempts: usize) {
+        for _ in 0..attempts {
+            let pause = self.dice.within(0..=1200);
+            self.host.sleep(Duration::from_millis(pause)).await;
+            drop(self.reads().await);
+            let last = self.last.take();
+            let Some(last) = self.last.take() else { continue };
+            let rivals = [self.next(Some(&last)), self.next(Some(&last))].into_iter().flatten();
+            let rivals: Vec<_> =
+                rivals.filter(|(_, is_allowed)| *is_allowed).map(|(record, _)| record).collect();
+            for record in &rivals {
+                self.history().call(&self.who, "item", Some(record.digest()));
+            }
+            let mut usurper = Usurper { client: &self.client, host: &self.host, dice: &mut self.dice };
+            usurper.usurps(&last, &rivals).await;
+        }
+    }
+
     async fn operate(&mut self, writes: u64) {
         // Sometimes he builds on what he read a while ago.
         if self.last.is_none() || self.dice.permille(800) {
@@ -335,7 +360,7 @@ impl User {
         let previous = |slot| of(slot).map_or(Digest::ZERO, Signed::digest);
         let signer = identity(self.seed);
         if self.seed == OWNER {
-            let may = WRITERS.iter().chain(self.dice.permille(500).then_some(&DISMISSED));
+            let may = WRITERS.iter().chain([&USURPER]).chain(self.dice.permille(500).then_some(&DISMISSED));
             let writers = may.map(|seed| identity(*seed).party()).collect();
             let body = codec::encode(&Gate { previous: previous(GATE), writers }).into();
             let record = Record { key: key(GATE), version: version(GATE), body };

@@ -16,6 +16,7 @@ mod checker;
 mod disk;
 mod newest;
 mod replay;
+mod usurper;
 
 fn must<T, E: Display>(what: &str, outcome: Result<T, E>) -> Result<T, String> {
     outcome.map_err(|error| format!("{what}: {error}"))

@@ -294,7 +294,7 @@ impl User {
         for version in 1..=3 {
             let pause = self.dice.within(0..=1000);
             self.host.sleep(Duration::from_millis(pause)).await;
-            let value: &str = self.dice.choose::<&str>(&NAMES);
+            let value = NAMES[self.dice.below(NAMES.len())];
             let record = record(ACCOMPLICE, "p", version, value);
             let call = self.history().call(&self.who, "p", Some(record.digest()));
             if let Ok(certificate) = self.client.put(&record, self.host.now()).await {

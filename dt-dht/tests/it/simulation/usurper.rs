@@ -1,0 +1,102 @@
+//! A writer who speaks the protocol of agreement with his own hands, and breaks its rules: he proposes his own record where promises show
+//! another one to be locked, leaves such promises out, and proposes two records under one ballot.
+
+use dt_dht::testing::simulator::{Dice, Host};
+use dt_dht::{
+    Ballot, Call, Client, LockCertificate, Record, ReplyBody, RequestBody, Settled, SettlementCertificate,
+    Transport,
+};
+use dt_model::{Envelope, PartyId, Signed, codec};
+use futures_util::future::join_all;
+
+pub(super) struct Usurper<'a> {
+    pub(super) client: &'a Client,
+    pub(super) host: &'a Host,
+    pub(super) dice: &'a mut Dice,
+}
+
+impl Usurper<'_> {
+    /// Tries to make each of `rivals` the one record after `base`, by whatever means.
+    pub(super) async fn usurps(&mut self, base: &Settled, rivals: &[Signed<Record>]) {
+        let ballot = self.dice.permille(700).then(|| self.ballot());
+        let promises = match ballot {
+            Some(ballot) => self.promises(base, ballot).await,
+            None => Vec::new(),
+        };
+        let sequence = base.sequence() + 1;
+        let mut locks: Vec<(&Signed<Record>, LockCertificate)> = Vec::new();
+        for record in rivals {
+            let promises = promises.clone();
+            let body = RequestBody::Propose { sequence, ballot, record: record.envelope().clone(), promises };
+            if let Some(votes) = self.votes(base, body).await {
+                locks.push((record, codec::decode(&codec::encode(&votes), 1 << 20).unwrap()));
+            }
+        }
+        for (record, certificate) in locks {
+            self.finishes(base, record, certificate).await;
+        }
+    }
+
+    /// Has `record` decided and adopted, if the replicas let him.
+    async fn finishes(&self, base: &Settled, record: &Signed<Record>, certificate: LockCertificate) {
+        let commit = RequestBody::Commit { record: record.envelope().clone(), certificate };
+        let Some(votes) = self.votes(base, commit).await else { return };
+        let Some(state) = base.state().after(record) else { return };
+        let certificate: SettlementCertificate =
+            codec::decode(&codec::encode(&(state, votes)), 1 << 20).unwrap();
+        let records = base.records().iter().chain([record]).map(|record| record.envelope().clone()).collect();
+        self.ask(base, RequestBody::Adopt { certificate, records }).await;
+    }
+
+    fn ballot(&mut self) -> Ballot {
+        let proposer = self.client.signer().party();
+        Ballot { rank: 1, round: self.dice.within(1..=40), proposer }
+    }
+
+    /// A quorum's promises, rather of those that show no lock.
+    async fn promises(&mut self, base: &Settled, ballot: Ballot) -> Vec<Envelope<dt_dht::Promise>> {
+        let (address, sequence) = (base.state().address(), base.sequence() + 1);
+        let replies = self.ask(base, RequestBody::Promise { address, sequence, ballot }).await;
+        let mut promises: Vec<_> = replies
+            .into_iter()
+            .filter_map(|(_, reply)| match reply {
+                ReplyBody::Promised { promise, .. } => Some(promise),
+                _ => None,
+            })
+            .collect();
+        promises.sort_by_key(|promise| promise.clone().open().is_ok_and(|promise| promise.lock.is_some()));
+        promises.truncate(self.client.membership().resilience().quorum());
+        promises.sort_by_key(Envelope::signer);
+        promises
+    }
+
+    /// The votes that `body` gets, if they are a quorum's.
+    async fn votes(&self, base: &Settled, body: RequestBody) -> Option<Vec<Envelope<dt_dht::Vote>>> {
+        let replies = self.ask(base, body).await.into_iter();
+        let mut votes: Vec<_> = replies
+            .filter_map(|(_, reply)| match reply {
+                ReplyBody::Voted { vote } => Some(vote),
+                _ => None,
+            })
+            .collect();
+        votes.sort_by_key(Envelope::signer);
+        (votes.len() >= self.client.membership().resilience().quorum()).then_some(votes)
+    }
+
+    /// Asks all replicas the same.
+    async fn ask(&self, base: &Settled, body: RequestBody) -> Vec<(PartyId, ReplyBody)> {
+        let membership = self.client.membership();
+        let replicas = membership.replicas(&base.state().address());
+        let nonce = *b"usurper's nonce!";
+        let asked = replicas.into_iter().map(|node| {
+            let call =
+                Call::new(self.client.signer(), &membership, node, nonce, self.host.now(), body.clone());
+            async move {
+                let call = call.ok()?;
+                let reply = self.host.request(&node, call.bytes().clone()).await.ok()?;
+                Some((node, call.read(&reply).ok()?))
+            }
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+}
