@@ -138,7 +138,7 @@ impl Validator for Counts {
 
 #[test]
 fn agreed() {
-    for_seeds("-p dt-dht --test it -- simulation::agreed", 40, |seed| {
+    for_seeds("-p dt-dht --test it -- simulation::agreed", 16, |seed| {
         let setup = Setup::draw(&mut Dice::new(seed), setup);
         let mut run = Run::new(seed, setup);
         run.storm()?;
@@ -290,7 +290,6 @@ impl User {
             let pause = self.dice.within(0..=1200);
             self.host.sleep(Duration::from_millis(pause)).await;
             drop(self.reads().await);
-            let last = self.last.take();
             let Some(last) = self.last.take() else { continue };
             let rivals = [self.next(Some(&last)), self.next(Some(&last))].into_iter().flatten();
             let rivals: Vec<_> =
