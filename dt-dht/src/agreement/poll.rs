@@ -13,7 +13,7 @@ use crate::{Membership, Record, Refusal, ReplyBody, RequestBody};
 /// What replicas are asked, and what counts as a yes.
 pub(crate) trait Question {
     /// A yes.
-    type Yes;
+    type Yes: Clone;
 
     /// The request.
     fn body(&self) -> RequestBody;
@@ -121,7 +121,7 @@ impl<Q: Question> Operation for Poll<Q> {
     fn outcome(&mut self) -> Option<Self::Outcome> {
         match self.tally.verdict() {
             Verdict::Pending => None,
-            Verdict::Reached => Some(Ok(core::mem::take(&mut self.yes))),
+            Verdict::Reached => Some(Ok(self.yes.clone())),
             Verdict::Refused(_) | Verdict::Failed => Some(self.unfinished()),
         }
     }
@@ -159,6 +159,7 @@ pub(crate) struct PromiseOf<'a> {
 }
 
 /// A promise, and the lock that it shows.
+#[derive(Clone)]
 pub(crate) struct Promised {
     pub(crate) promise: Envelope<Promise>,
     pub(crate) lock: Option<(Vote, Signed<Record>)>,
