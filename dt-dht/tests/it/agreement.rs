@@ -6,9 +6,9 @@ use std::sync::Arc;
 use borsh::{from_slice, to_vec};
 use dt_dht::testing::Network;
 use dt_dht::{
-    AddressState, Ballot, CertificateError, Kind, LockCertificate, Order, OwnedRecords, Phase, Promise,
-    PutError, Record, Refusal, ReplyBody, RequestBody, Resilience, SettlementCertificate, Site, Validator,
-    Vote,
+    AddressState, Ballot, CertificateError, Kind, LockCertificate, Membership, Node, Order, OwnedRecords,
+    Phase, Promise, PutError, Record, Refusal, ReplyBody, RequestBody, Resilience, SettlementCertificate,
+    Site, Validator, Vote,
 };
 use dt_model::testing::identity;
 use dt_model::{Digest, Envelope, Identity, PartyId, Signed, Signer};
@@ -260,4 +260,34 @@ fn a_settlement_is_a_quorum_of_one_vote() {
     }
     let stranger = Signed::new(vote, &identity(STRANGER)).unwrap().into_envelope();
     assert!(verify(&[good[0].clone(), good[1].clone(), stranger]).is_err());
+}
+
+/// What a group accepted two epochs ago, and a liar kept to himself, does not bind replicas that share nothing with that group.
+#[test]
+fn a_lock_binds_in_its_epoch_and_the_next() {
+    let network = four();
+    let record = step(WRITER, 1, "kept back");
+    let state = first(&record);
+    let votes = |membership: &Membership| {
+        let vote = Vote {
+            network: membership.network(),
+            epoch: membership.epoch(),
+            address: state.address(),
+            sequence: 1,
+            ballot: None,
+            state: state.digest(),
+            phase: Phase::Accept,
+        };
+        let nodes = network.nodes().iter();
+        let votes: Vec<_> = nodes.map(|node| Signed::new(vote, &**node).unwrap().into_envelope()).collect();
+        from_slice::<LockCertificate>(&to_vec(&sorted(&votes)).unwrap()).unwrap()
+    };
+    let before = network.membership();
+    let lock = votes(before);
+    assert!(lock.verify(before, &state.address()).is_ok());
+    let fresh = (500..504).map(|seed| Node { party: identity(seed).party(), endpoints: vec![] }).collect();
+    let joint = before.successor(fresh, before.parties().clone()).unwrap();
+    assert!(lock.verify(&joint, &state.address()).is_ok());
+    let after = joint.complete().unwrap();
+    assert_eq!(lock.verify(&after, &state.address()), Err(CertificateError::OtherMembership));
 }
