@@ -168,6 +168,7 @@ mod consensus;
 mod evidence;
 mod history;
 mod membership;
+mod parallel;
 mod policy;
 mod receipt;
 mod record;

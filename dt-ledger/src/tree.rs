@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 use borsh::{BorshDeserialize, BorshSerialize};
 use dt_model::{Digest, Domain};
 
+use crate::parallel::Threads;
 use crate::store::{Batch, StoreError, StoreView, Table};
 
 const KEY: Domain = Domain::new("dt/ledger/state-key/v1");
@@ -174,16 +175,14 @@ pub(crate) fn update(
     view: &dyn StoreView,
     changes: &BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     batch: &mut Batch,
+    threads: Threads,
 ) -> Result<Digest, StoreError> {
     if changes.is_empty() {
         return root(view);
     }
-    let mut changes: Vec<Change> = changes
-        .iter()
-        .map(|(key, value)| (KEY.sha256(&[key]), value.as_ref().map(|value| VALUE.sha256(&[value]))))
-        .collect();
-    changes.sort_unstable();
-    let mut update = Update { view, pages: Vec::new() };
+    let threads = threads.at_most(changes.len(), WORTH_A_THREAD);
+    let changes = digests(changes, threads);
+    let mut update = Update { view, pages: Vec::new(), threads };
     let (stored, mut page) = (load_first(view)?, Vec::new());
     let top = update.subtree(0, &stored, &changes, &mut page)?;
     update.pages.push((page_key(&Digest::ZERO, 0), (top != Node::Empty).then_some(page)));
@@ -194,10 +193,30 @@ pub(crate) fn update(
 /// The digest of a key, and the digest of its value or `None` if the key is removed.
 type Change = (Digest, Option<Digest>);
 
+/// Fewer changes than this are not worth another thread.
+const WORTH_A_THREAD: usize = 128;
+
+/// The changes by the digests of their keys, sorted.
+fn digests(changes: &BTreeMap<Vec<u8>, Option<Vec<u8>>>, threads: Threads) -> Vec<Change> {
+    let digest = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| {
+        (KEY.sha256(&[key]), value.as_ref().map(|value| VALUE.sha256(&[value])))
+    };
+    let half = if threads.is_one() { 0 } else { changes.len() / 2 };
+    let (mut all, others) = threads.both(
+        || changes.iter().skip(half).map(digest).collect::<Vec<_>>(),
+        || changes.iter().take(half).map(digest).collect::<Vec<_>>(),
+    );
+    all.extend(others);
+    all.sort_unstable();
+    all
+}
+
 struct Update<'a> {
     view: &'a dyn StoreView,
     /// The pages that changed.
     pages: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// How many threads may work on what is below.
+    threads: Threads,
 }
 
 impl Update<'_> {
@@ -263,8 +282,7 @@ impl Update<'_> {
         Node::Inner(EMPTY_ROOT).append(page);
         let (left_changes, right_changes) =
             changes.split_at(changes.partition_point(|(key, _)| !goes_right(key, depth)));
-        let left = self.apply(depth + 1, left, left_changes, page)?;
-        let right = self.apply(depth + 1, right, right_changes, page)?;
+        let [left, right] = self.halves(depth + 1, [(left, left_changes), (right, right_changes)], page)?;
         let node = match (left, right) {
             // One entry alone is its leaf, wherever it stood; an inner half stays below.
             (Node::Empty, leaf @ (Node::Leaf { .. } | Node::Empty))
@@ -280,6 +298,37 @@ impl Update<'_> {
             }
         };
         Ok(node)
+    }
+
+    /// Applies changes to both halves, `depth` deep, of a node, each to what is stored there: on two threads, if there are so many.
+    fn halves(
+        &mut self,
+        depth: usize,
+        [(left, left_changes), (right, right_changes)]: [(&[u8], &[Change]); 2],
+        page: &mut Vec<u8>,
+    ) -> Result<[Node; 2], StoreError> {
+        if self.threads.is_one() {
+            return Ok([
+                self.apply(depth, left, left_changes, page)?,
+                self.apply(depth, right, right_changes, page)?,
+            ]);
+        }
+        let (both, view) = (self.threads, self.view);
+        let [ours, theirs] = both.halves();
+        self.threads = ours;
+        let (left, right) = both.both(
+            || self.apply(depth, left, left_changes, page),
+            || {
+                let mut other = Update { view, pages: Vec::new(), threads: theirs };
+                let mut page = Vec::new();
+                let node = other.apply(depth, right, right_changes, &mut page)?;
+                Ok((node, page, other.pages))
+            },
+        );
+        let (left, (right, end, pages)) = (left?, right?);
+        page.extend(end);
+        self.pages.extend(pages);
+        Ok([left, right])
     }
 }
 

@@ -195,14 +195,16 @@ impl Agent {
     /// Publishes what waits, whether or not a batch is full.
     ///
     /// # Errors
-    /// [`AgentError`].
+    /// [`AgentError`]: the first of them; the other feeds are published nevertheless.
     pub async fn flush(&mut self, now: Timestamp) -> Result<(), AgentError> {
         self.follow(now).await?;
-        let mut rng = self.client.rng();
+        let (mut rng, mut failed) = (self.client.rng(), None);
         for publisher in self.feeds.values_mut() {
-            publisher.flush(self.client.items().client(), now, &mut rng).await?;
+            if let Err(error) = publisher.flush(self.client.items().client(), now, &mut rng).await {
+                failed.get_or_insert(error);
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Puts the heads of all feeds under the ledger's protection, in one transaction.

@@ -149,6 +149,7 @@
 //! ```
 
 mod agent;
+mod alignment;
 mod anomaly;
 mod client;
 mod device;

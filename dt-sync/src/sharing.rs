@@ -179,7 +179,7 @@ impl Client {
     }
 
     /// The lists of the twin's items, as the ledger names them.
-    fn shared(&self, twin: &TwinId) -> Result<Vec<Shared>, ClientError> {
+    pub(crate) fn shared(&self, twin: &TwinId) -> Result<Vec<Shared>, ClientError> {
         let state = self.ledger().state()?;
         let mut shared = Vec::new();
         for (component, feed) in state.feeds(twin)? {
@@ -201,7 +201,7 @@ impl Client {
     ///
     /// Only if it belongs to whoever registered it: else an author could have others' items opened, by registering them as his own
     /// in a twin where he lets somebody in.
-    async fn managed(&self, shared: &Shared, now: Timestamp) -> Result<Option<Acl>, ClientError> {
+    pub(crate) async fn managed(&self, shared: &Shared, now: Timestamp) -> Result<Option<Acl>, ClientError> {
         match self.items().acl(shared.item, None, now).await {
             Ok(acl) => {
                 let manages = acl.rights_at(&self.party(), now).is_some_and(|rights| rights.manage);
@@ -214,10 +214,10 @@ impl Client {
 }
 
 /// An item of a twin, and what decides who reads it.
-struct Shared {
-    item: ItemId,
+pub(crate) struct Shared {
+    pub(crate) item: ItemId,
     /// Who put it there by the ledger, and so has to be the owner of its list.
     owner: PartyId,
-    class: DataClass,
-    component: Option<ComponentId>,
+    pub(crate) class: DataClass,
+    pub(crate) component: Option<ComponentId>,
 }

@@ -10,11 +10,10 @@ use dt_acl::{
     ItemName, Items, KeyError, Keyring, Revocation, Rights,
 };
 use dt_dht::testing::Fault;
-use dt_dht::{Client, MAX_MESSAGE_BYTES, Refusal, Request, RequestBody, Transport, TransportError};
+use dt_dht::{Client, Parcel, Refusal, Request, RequestBody, Transport, TransportError};
 use dt_model::testing::{SeedRng, identity};
 use dt_model::{
-    ContentHash, Digest, Domain, EncryptionKey, Envelope, Identity, PartyId, Secret, Signer, SignerError,
-    codec,
+    ContentHash, Digest, Domain, EncryptionKey, Identity, PartyId, Secret, Signer, SignerError, codec,
 };
 
 use crate::common::{at, first, grantee, items, network};
@@ -81,8 +80,8 @@ impl Transport for RolledBack {
         if !self.nodes.contains(node) {
             return self.now.request(node, request).await;
         }
-        let opened: Envelope<Request> = codec::decode(&request, MAX_MESSAGE_BYTES).unwrap();
-        match opened.open().unwrap().body {
+        let opened = Parcel::<Request>::decode(&request).unwrap().open().unwrap();
+        match opened.body {
             RequestBody::Adopt { .. } => Err(TransportError::TimedOut(*node)),
             _ => self.before.request(node, request).await,
         }

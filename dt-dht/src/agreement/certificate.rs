@@ -25,12 +25,23 @@ impl LockCertificate {
         claim(&self.votes)
     }
 
-    /// Checks everything: a quorum of distinct replicas of the address accepted one state under one ballot. A certificate of a former
-    /// epoch is checked against that epoch's replicas.
+    /// Whether the votes are said to be of this epoch or of the one before, with which it shares a group of replicas. What was decided
+    /// earlier is settled before an epoch ends ([`crate::HandOver`]); what was only accepted then binds nobody, and MUST NOT: between replicas
+    /// that have nothing to do with each other, ballots do not order anything.
+    #[must_use]
+    pub fn is_current(&self, membership: &Membership) -> bool {
+        self.claim().is_some_and(|vote| vote.epoch.saturating_add(1) >= membership.epoch())
+    }
+
+    /// Checks everything: a quorum of distinct replicas of the address accepted one state under one ballot, in this epoch or the one
+    /// before ([`LockCertificate::is_current`]).
     ///
     /// # Errors
     /// [`CertificateError`].
     pub fn verify(&self, membership: &Membership, address: &Address) -> Result<Vote, CertificateError> {
+        if !self.is_current(membership) {
+            return Err(CertificateError::OtherMembership);
+        }
         let vote = open(&self.votes, Phase::Accept, membership)?;
         if vote.address == *address { Ok(vote) } else { Err(CertificateError::OtherRecord) }
     }

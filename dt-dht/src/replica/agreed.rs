@@ -36,7 +36,7 @@ impl Replica {
         let (record, validator) = self.open_agreed(membership, record)?;
         let address = record.key.address;
         let _held = self.lock(&address)?;
-        let mut row = self.agreed_row(&address, now)?;
+        let mut row = self.agreed_row(membership, &address, now)?;
         row.require_next(sequence)?;
         row.may_accept(ballot, &record.digest())?;
         let base = row.state(address);
@@ -74,7 +74,7 @@ impl Replica {
         let address = record.key.address;
         let claim = certificate.claim().ok_or(Refusal::Unproven)?;
         let _held = self.lock(&address)?;
-        let mut row = self.agreed_row(&address, now)?;
+        let mut row = self.agreed_row(membership, &address, now)?;
         row.require_next(claim.sequence)?;
         let state = next_state(&row.state(address), &record)?;
         if claim.state != state.digest() || self.proves(membership, &address, &certificate).is_none() {
@@ -97,7 +97,7 @@ impl Replica {
         let address = certificate.state().address();
         self.require_replica(membership, &address)?;
         let _held = self.lock(&address)?;
-        let row = self.agreed_row(&address, now)?;
+        let row = self.agreed_row(membership, &address, now)?;
         if certificate.state().sequence() <= row.sequence() {
             // Who sends again what is settled renews its lease.
             self.renew_held(&address, now)?;
@@ -168,7 +168,7 @@ impl Replica {
             return Err(Refusal::NotPermitted);
         }
         let _held = self.lock(&address)?;
-        let mut row = self.agreed_row(&address, now)?;
+        let mut row = self.agreed_row(membership, &address, now)?;
         row.require_next(sequence)?;
         let rank = self.rank(membership, &address, &row, sender, now)?;
         let before = row.clone();
@@ -197,7 +197,7 @@ impl Replica {
     ) -> Result<ReplyBody, Refusal> {
         self.require_replica(membership, address)?;
         let _held = self.lock(address)?;
-        let row = self.agreed_row(address, now)?;
+        let row = self.agreed_row(membership, address, now)?;
         let records = self.settled_records(address, &row)?;
         let locked = match &row.lock {
             Some(lock) => Some((self.proposal(address, lock.place)?, lock.certificate.clone())),
@@ -230,7 +230,7 @@ impl Replica {
     ) -> Result<ReplyBody, Refusal> {
         self.require_replica(membership, &key.address)?;
         let _held = self.lock(&key.address)?;
-        let row = self.agreed_row(&key.address, now)?;
+        let row = self.agreed_row(membership, &key.address, now)?;
         let records = self.settled_records(&key.address, &row)?;
         if !membership.is_replica(reader, &key.address) {
             self.serve_agreed(&key.address, &records, None, reader, now)?;
@@ -365,9 +365,17 @@ impl Replica {
         Ok(ReplyBody::Voted { vote: vote.into_envelope() })
     }
 
-    pub(crate) fn agreed_row(&self, address: &Address, now: Timestamp) -> Result<AgreedRow, Refusal> {
-        let row = self.rows().read(&agreed_key(address)).map_err(unavailable)?;
-        Ok(row.unwrap_or_else(|| AgreedRow::new(now)))
+    /// What is stored about an address, but for a lock that does not bind this epoch any more.
+    pub(crate) fn agreed_row(
+        &self,
+        membership: &Membership,
+        address: &Address,
+        now: Timestamp,
+    ) -> Result<AgreedRow, Refusal> {
+        let row: Option<AgreedRow> = self.rows().read(&agreed_key(address)).map_err(unavailable)?;
+        let mut row = row.unwrap_or_else(|| AgreedRow::new(now));
+        row.lock = row.lock.filter(|lock| lock.certificate.is_current(membership));
+        Ok(row)
     }
 
     /// The proposed record that lies at `place`.

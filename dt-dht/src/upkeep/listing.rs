@@ -45,7 +45,7 @@ pub struct Holding {
 pub struct Summary {
     /// The last address of the range, which starts after the one that was asked for; `None`: it goes on to the end.
     pub until: Option<Address>,
-    /// Over all that is held in it, by [`RangeDigest`].
+    /// Over all that is held in it: what two nodes that hold the same agree on.
     pub digest: Digest,
 }
 

@@ -16,7 +16,7 @@ use crate::receipt::Receipt;
 use crate::replica::Current;
 use crate::replica::admission::AdmissionError;
 use crate::replica::application::Applied;
-use crate::replica::authentic::{Authentic, Verified};
+use crate::replica::authentic::{Authentic, Received, Verified};
 use crate::replica::specification::Specifications;
 use crate::store::{StoreError, StoreView, Table, Visit, Writes};
 use crate::transition::{At, Effects, Transition, writes_digest};
@@ -125,8 +125,12 @@ impl Scene<'_> {
     fn first_difference(mut self, height: u64, audited: &Audited) -> Result<Option<Vec<u8>>, AuditError> {
         for height in height..=audited.tip.height {
             let Ok(committed) = audited.block(height) else { return Ok(None) };
-            let verdicts = Verified::default().all(&committed.block.transactions);
-            let authentic: Vec<_> = verdicts.into_iter().filter_map(|verdict| verdict.outcome.ok()).collect();
+            let received: Vec<_> = committed.block.transactions.iter().cloned().map(Received::new).collect();
+            let mut authentic = Vec::with_capacity(received.len());
+            Verified::default().each(&received, |_, verdict| {
+                authentic.extend(verdict);
+                Ok::<_, StoreError>(())
+            })?;
             self.play(&committed.block.header, &authentic)?;
         }
         let (_, key) = rows::first_difference(&*audited.view, &self.state, Table::State, &mut |_| false)?;

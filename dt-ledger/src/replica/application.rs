@@ -8,9 +8,10 @@ use dt_model::{Digest, PartyId, Timestamp, codec};
 use crate::Event;
 use crate::block::{Block, Header, MAX_BLOCK_BYTES, leaf_hash, log_root, validators_digest};
 use crate::evidence::log;
+use crate::parallel::Threads;
 use crate::receipt::Receipt;
 use crate::replica::admission::AdmissionError;
-use crate::replica::authentic::{Authentic, ENVELOPE_BYTES, Verdict};
+use crate::replica::authentic::{Authentic, ENVELOPE_BYTES, Received, Verified};
 use crate::replica::opening::validators_key;
 use crate::replica::specification::Specifications;
 use crate::replica::successor::{BlockError, check_header};
@@ -42,13 +43,13 @@ impl Applied {
     }
 }
 
-/// Applies `block` to what `current` and `view` hold, without changing it. Its signatures are verified last, by `verify`.
+/// Applies `block` to what `current` and `view` hold, without changing it. Signatures are verified only under a header that fits.
 pub(crate) fn apply(
     current: &Current,
     view: &dyn StoreView,
     chain: Digest,
     block: &Block,
-    verify: impl FnOnce() -> Vec<Verdict>,
+    verified: &Verified,
 ) -> Result<Applied, BlockError> {
     let Block { header, transactions } = block;
     let next = validators_of(view)?;
@@ -58,20 +59,21 @@ pub(crate) fn apply(
     if bytes.sum::<usize>() > MAX_BLOCK_BYTES {
         return Err(BlockError::TooLarge);
     }
-    let verdicts = verify();
-    let leaves: Vec<Digest> = verdicts.iter().map(|verdict| verdict.leaf).collect();
+    let received: Vec<Received> = transactions.iter().cloned().map(Received::new).collect();
+    let leaves: Vec<Digest> = received.iter().map(|transaction| transaction.leaf).collect();
     if header.transactions_root != log_root(&leaves) {
         return Err(BlockError::WrongTransactions);
     }
     let at = At { chain, height: header.height, time: header.time };
     let mut transition = Transition::new(view, &current.specifications, at);
-    let mut taken = Vec::with_capacity(verdicts.len());
-    for (index, verdict) in verdicts.into_iter().enumerate() {
+    let mut taken = Vec::with_capacity(received.len());
+    verified.each(&received, |index, verdict| {
         let apply = |authentic: Arc<Authentic>| transition.apply(&authentic).map(|()| authentic);
-        let applied = verdict.outcome.and_then(apply);
+        let applied = verdict.and_then(apply);
         taken.push(applied.map_err(|error| BlockError::Transaction { index, error })?);
-    }
-    Ok(conclude(current, view, header, transition.finish(), taken, next)?)
+        Ok::<_, BlockError>(())
+    })?;
+    Ok(conclude(current, view, header, transition.finish(), taken, next, verified.threads())?)
 }
 
 /// Makes the next block of as many of `transactions` as are admissible, in their order; and the others with why they are not.
@@ -81,27 +83,31 @@ pub(crate) fn assemble(
     chain: Digest,
     time: Timestamp,
     transactions: Vec<Bytes>,
-    verdicts: Vec<Verdict>,
+    verified: &Verified,
 ) -> Result<(Block, Applied, Vec<Refused>), StoreError> {
     let tip = &current.tip;
     let at = At { chain, height: tip.height + 1, time: time.max(tip.time) };
     let mut transition = Transition::new(view, &current.specifications, at);
     let (mut taken, mut left, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for (transaction, verdict) in transactions.into_iter().zip(verdicts) {
-        if bytes + transaction.len() > MAX_BLOCK_BYTES {
-            left.push((transaction, AdmissionError::Size));
-            continue;
-        }
-        let apply = |authentic: Arc<Authentic>| transition.apply(&authentic).map(|()| authentic);
-        match verdict.outcome.and_then(apply) {
+    let received: Vec<Received> = transactions.into_iter().map(Received::new).collect();
+    verified.each(&received, |index, verdict| {
+        let transaction = &received[index].bytes;
+        let apply = |authentic: Arc<Authentic>| {
+            if bytes + transaction.len() > MAX_BLOCK_BYTES {
+                return Err(AdmissionError::Size);
+            }
+            transition.apply(&authentic).map(|()| authentic)
+        };
+        match verdict.and_then(apply) {
             Ok(authentic) => {
                 bytes += transaction.len();
                 taken.push(authentic);
             }
             Err(AdmissionError::Store(error)) => return Err(error),
-            Err(error) => left.push((transaction, error)),
+            Err(error) => left.push((transaction.clone(), error)),
         }
-    }
+        Ok(())
+    })?;
     let leaves: Vec<Digest> = taken.iter().map(|authentic| authentic.leaf).collect();
     let next = validators_of(view)?;
     let header = Header {
@@ -117,7 +123,8 @@ pub(crate) fn assemble(
     };
     let block =
         Block { transactions: taken.iter().map(|authentic| authentic.bytes.clone()).collect(), header };
-    let applied = conclude(current, view, &block.header, transition.finish(), taken, next)?;
+    let applied =
+        conclude(current, view, &block.header, transition.finish(), taken, next, verified.threads())?;
     Ok((block, applied, left))
 }
 
@@ -129,9 +136,10 @@ fn conclude(
     effects: Effects,
     transactions: Vec<Arc<Authentic>>,
     validators: Vec<PartyId>,
+    threads: Threads,
 ) -> Result<Applied, StoreError> {
     let mut batch = Batch::default();
-    let state_root = tree::update(view, &effects.state, &mut batch)?;
+    let state_root = tree::update(view, &effects.state, &mut batch, threads)?;
     batch.extend(Table::State, effects.state);
     batch.extend(Table::Index, effects.index.into_iter().map(|(key, value)| (key, Some(value))));
     batch.extend(Table::Specifications, effects.specification_rows);

@@ -1,18 +1,17 @@
-//! Transactions whose signature holds: each is verified once in this process, on all cores, before anything is applied in order.
+//! Transactions whose signature holds: each is verified once in this process, on all cores, while those before are applied in order.
 //!
 //! A signature's verdict depends on the bytes alone, so it may be reached anywhere and remembered: admission, a proposal and its commit
 //! then cost one verification together. What depends on the state (nonce, membership, time) is judged each time, in order.
 
 use std::collections::BTreeMap;
-use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use bytes::Bytes;
 use dt_model::{Digest, Envelope, PartyId, Signed, codec};
 
 use crate::Transaction;
 use crate::block::leaf_hash;
+use crate::parallel::Threads;
 use crate::replica::admission::AdmissionError;
 
 /// Envelope overhead: signer, signature and a length. No transaction is shorter.
@@ -33,7 +32,7 @@ pub(crate) struct Authentic {
 }
 
 impl Authentic {
-    fn open(bytes: Bytes, leaf: Digest) -> Result<Self, AdmissionError> {
+    fn open(Received { bytes, leaf }: Received) -> Result<Self, AdmissionError> {
         let limit = <Transaction as dt_model::Message>::MAX_BYTES + ENVELOPE_BYTES;
         let transaction = codec::decode::<Envelope<Transaction>>(&bytes, limit)?.open()?;
         Ok(Self { digest: transaction.digest(), bytes, leaf, transaction })
@@ -53,16 +52,26 @@ impl Authentic {
     }
 }
 
-/// What became of a transaction's verification.
-pub(crate) struct Verdict {
+/// A transaction as it was received, of which nothing is verified.
+#[derive(Clone)]
+pub(crate) struct Received {
+    pub(crate) bytes: Bytes,
     /// Its leaf in the log.
     pub(crate) leaf: Digest,
-    pub(crate) outcome: Result<Arc<Authentic>, AdmissionError>,
 }
+
+impl Received {
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        Self { leaf: leaf_hash(&bytes), bytes }
+    }
+}
+
+/// What became of a transaction's verification.
+pub(crate) type Verdict = Result<Arc<Authentic>, AdmissionError>;
 
 /// The transactions that were verified of late. Bad ones are not remembered: nobody can fill it with what costs him nothing.
 pub(crate) struct Verified {
-    threads: NonZero<usize>,
+    threads: Threads,
     generations: Mutex<Generations>,
 }
 
@@ -76,25 +85,31 @@ struct Generations {
 
 impl Default for Verified {
     fn default() -> Self {
-        Self::on(thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
+        Self::on(Threads::all())
     }
 }
 
 impl Verified {
     /// Nothing verified yet; blocks will be, on so many threads.
-    pub(crate) fn on(threads: NonZero<usize>) -> Self {
+    pub(crate) fn on(threads: Threads) -> Self {
         Self { threads, generations: Mutex::default() }
     }
 
+    /// On how many threads.
+    pub(crate) const fn threads(&self) -> Threads {
+        self.threads
+    }
+
     /// Verifies one transaction.
-    pub(crate) fn one(&self, bytes: &Bytes) -> Result<Arc<Authentic>, AdmissionError> {
-        self.verdict(bytes).outcome
+    pub(crate) fn one(&self, bytes: &Bytes) -> Verdict {
+        self.look(bytes).inspect(|authentic| self.remember(authentic))
     }
 
     /// Verifies one transaction, and remembers nothing of it.
-    pub(crate) fn look(&self, bytes: &Bytes) -> Result<Arc<Authentic>, AdmissionError> {
-        let leaf = leaf_hash(bytes);
-        self.known(&leaf).map_or_else(|| Authentic::open(bytes.clone(), leaf).map(Arc::new), Ok)
+    pub(crate) fn look(&self, bytes: &Bytes) -> Verdict {
+        let received = Received::new(bytes.clone());
+        let known = self.lock().get(&received.leaf);
+        known.map_or_else(|| Authentic::open(received).map(Arc::new), Ok)
     }
 
     /// Remembers a transaction that was verified.
@@ -102,40 +117,28 @@ impl Verified {
         self.lock().insert(authentic);
     }
 
-    fn verdict(&self, bytes: &Bytes) -> Verdict {
-        let leaf = leaf_hash(bytes);
-        let open = || Authentic::open(bytes.clone(), leaf).map(Arc::new);
-        let outcome = match self.known(&leaf) {
-            Some(known) => Ok(known),
-            None => open().inspect(|authentic| self.remember(authentic)),
+    /// Verifies `transactions` on all threads, and gives the verdict on each to `take`, in their order, while the others go on.
+    ///
+    /// # Errors
+    /// The first that `take` gives, with which the work ends.
+    pub(crate) fn each<E>(
+        &self,
+        transactions: &[Received],
+        take: impl FnMut(usize, Verdict) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let known: Vec<Option<Arc<Authentic>>> = {
+            let generations = self.lock();
+            transactions.iter().map(|transaction| generations.get(&transaction.leaf)).collect()
         };
-        Verdict { leaf, outcome }
-    }
-
-    fn known(&self, leaf: &Digest) -> Option<Arc<Authentic>> {
-        self.lock().get(leaf)
-    }
-
-    /// Verifies `transactions` on all threads: a verdict for each, in their order.
-    pub(crate) fn all(&self, transactions: &[Bytes]) -> Vec<Verdict> {
-        let share = transactions.len().div_ceil(self.threads.get()).max(WORTH_A_THREAD);
-        let judge = move |share: &[Bytes]| share.iter().map(|bytes| self.verdict(bytes)).collect::<Vec<_>>();
-        let mut shares = transactions.chunks(share);
-        let Some(ours) = shares.next() else { return Vec::new() };
-        thread::scope(|scope| {
-            let others: Vec<_> = shares
-                .map(|share| (share, thread::Builder::new().spawn_scoped(scope, move || judge(share))))
-                .collect();
-            let mut verdicts = judge(ours);
-            for (share, other) in others {
-                // Where there is no thread to be had, or it broke off, the work is done here.
-                match other.ok().and_then(|running| running.join().ok()) {
-                    Some(done) => verdicts.extend(done),
-                    None => verdicts.extend(judge(share)),
-                }
+        let unknown = known.iter().filter(|known| known.is_none()).count();
+        let judge = |number: usize| match &known[number] {
+            Some(known) => Ok(Arc::clone(known)),
+            None => {
+                let opened = Authentic::open(transactions[number].clone()).map(Arc::new);
+                opened.inspect(|authentic| self.remember(authentic))
             }
-            verdicts
-        })
+        };
+        self.threads.at_most(unknown, WORTH_A_THREAD).in_order(transactions.len(), judge, take)
     }
 
     /// Forgets what is committed: its nonce is used.

@@ -25,6 +25,7 @@ use crate::evidence::checkpoint::Checkpoint;
 use crate::evidence::log::LogHead;
 use crate::history::transaction_key;
 use crate::membership::genesis::Genesis;
+use crate::parallel::Threads;
 use crate::receipt::Receipt;
 use crate::replica::admission::AdmissionError;
 use crate::replica::application::{Applied, Refused};
@@ -118,10 +119,10 @@ impl Replica {
         Ok(Self { store, chain, genesis, state, verified, ready, committing })
     }
 
-    /// This replica, which verifies the signatures of a block on so many threads; else it takes as many as there are cores.
+    /// This replica, which works on a block on so many threads; else it takes as many as there are cores.
     #[must_use]
     pub fn on_threads(self, threads: NonZero<usize>) -> Self {
-        Self { verified: Verified::on(threads), ..self }
+        Self { verified: Verified::on(Threads::new(threads)), ..self }
     }
 
     /// The chain.
@@ -224,9 +225,8 @@ impl Replica {
         time: Timestamp,
     ) -> Result<(Block, Vec<Refused>), StoreError> {
         let (current, view) = self.consistent()?;
-        let verdicts = self.verified.all(&transactions);
         let (block, applied, left) =
-            application::assemble(&current, &*view, self.chain, time, transactions, verdicts)?;
+            application::assemble(&current, &*view, self.chain, time, transactions, &self.verified)?;
         self.keep(applied);
         Ok((block, left))
     }
@@ -387,7 +387,7 @@ impl Replica {
         view: &dyn StoreView,
         block: &Block,
     ) -> Result<Applied, BlockError> {
-        application::apply(current, view, self.chain, block, || self.verified.all(&block.transactions))
+        application::apply(current, view, self.chain, block, &self.verified)
     }
 
     pub(crate) fn keep(&self, applied: Applied) {

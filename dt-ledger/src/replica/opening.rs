@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::block::log_root;
 use crate::evidence::log::LogHead;
 use crate::membership::genesis::{Genesis, GenesisError};
+use crate::parallel::Threads;
 use crate::replica::Tip;
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table};
 use crate::tree;
@@ -49,7 +50,7 @@ pub(crate) fn begin(store: &dyn LedgerStore, genesis: &Genesis) -> Result<(), St
     let chain = genesis.chain();
     let state = genesis.rows();
     let mut batch = Batch::default();
-    let state_root = tree::update(&*store.view()?, &state, &mut batch)?;
+    let state_root = tree::update(&*store.view()?, &state, &mut batch, Threads::ONE)?;
     batch.extend(Table::State, state);
     let validators = genesis.validators();
     batch.put(Table::Index, validators_key(1), codec::encode(&validators));

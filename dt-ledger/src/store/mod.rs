@@ -4,6 +4,7 @@ pub(crate) mod memory;
 #[cfg(feature = "redb")]
 pub(crate) mod redb;
 pub(crate) mod rows;
+mod sorted;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -23,7 +23,7 @@ fn naive(entries: &[(Digest, Digest)], depth: usize) -> Digest {
 
 fn apply(store: &MemoryStore, changes: &Changes) -> Digest {
     let mut batch = Batch::default();
-    let root = update(&*store.view().unwrap(), changes, &mut batch).unwrap();
+    let root = update(&*store.view().unwrap(), changes, &mut batch, Threads::ONE).unwrap();
     store.commit(batch).unwrap();
     root
 }
@@ -78,6 +78,27 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn any_number_of_threads_writes_the_same_pages(batches in vec(btree_map(0..1500u16, prop::option::weighted(0.7, 0..3u8), 0..900), 1..4)) {
+        let store = MemoryStore::default();
+        for batch in batches {
+            let changes: Changes = batch
+                .into_iter()
+                .map(|(key, value)| (key.to_be_bytes().to_vec(), value.map(|value| vec![value])))
+                .collect();
+            let updated = [1, 2, 3, 8].map(|threads| {
+                let (mut batch, threads) = (Batch::default(), Threads::new(threads.try_into().unwrap()));
+                (update(&*store.view().unwrap(), &changes, &mut batch, threads).unwrap(), batch)
+            });
+            prop_assert!(updated.iter().all(|other| *other == updated[0]));
+            let [(_, batch), ..] = updated;
+            store.commit(batch).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_path_without_end_is_damage() {
     let store = MemoryStore::default();
@@ -94,7 +115,7 @@ fn a_path_without_end_is_damage() {
     let view = store.view().unwrap();
     let changes: Changes = [(b"key".to_vec(), Some(vec![]))].into();
     assert!(is_damage(prove(&*view, b"key").unwrap_err()));
-    assert!(is_damage(update(&*view, &changes, &mut Batch::default()).unwrap_err()));
+    assert!(is_damage(update(&*view, &changes, &mut Batch::default(), Threads::ONE).unwrap_err()));
 }
 
 fn endless(top: usize, depth: usize, page: &mut Vec<u8>, inner: Node) {
@@ -121,7 +142,7 @@ fn a_page_that_is_cut_missing_or_another_is_damage() {
             store.commit(batch).unwrap();
             let view = store.view().unwrap();
             let proofs: Result<Vec<_>, _> = all.keys().map(|key| prove(&*view, key)).collect();
-            let updated = update(&*view, &all, &mut Batch::default());
+            let updated = update(&*view, &all, &mut Batch::default(), Threads::ONE);
             (proofs.map(drop), updated)
         };
         let mut other = page.clone();

@@ -31,6 +31,7 @@
 //! | votes of two rounds, of others' names, of who was put out; a fork | `proposers::votes_count_once_…`, `proposers::the_validators_of_who_was_put_out_…`, `proposers::a_fork_needs_the_votes` |
 //! | an authority that names others' keys, acts for others' parties, votes twice | `proposers::naming_anothers_key_gives_nothing`, `proposers::nobody_votes_for_another_or_twice`, `votes::*` |
 //! | a checkpoint's signatures of another log, or of another height | `proposers::a_checkpoint_of_another_origin_is_none`, `verifier::*` |
+//! | a forged signature at the end of a block whose others are applied meanwhile | `cores::one_bad_signature_at_the_end_undoes_all_before_it` |
 //! | the floor of another's feed | `nobody_raises_the_floor_of_another_publishers_feed` |
 
 mod admission;
@@ -78,7 +79,7 @@ fn rows(chain: &Fixture) -> Vec<Vec<dt_ledger::store::Row>> {
 }
 
 /// The next block as a proposer without scruples makes it: of these transactions, whatever they are, under a header that fits them.
-fn next_block(chain: &Fixture, transactions: Vec<Bytes>) -> Block {
+pub(crate) fn next_block(chain: &Fixture, transactions: Vec<Bytes>) -> Block {
     let (mut block, _) = chain.replica().assemble(Vec::new(), chain.now()).unwrap();
     block.header.transactions_root = dt_model::merkle::root(
         transactions.iter().map(|transaction| dt_model::merkle::leaf_hash(&[transaction])),
@@ -88,7 +89,7 @@ fn next_block(chain: &Fixture, transactions: Vec<Bytes>) -> Block {
 }
 
 /// The votes of all validators of the moment, whatever they vote for.
-fn votes_for(chain: &Fixture, block: &Block) -> CommitCertificate {
+pub(crate) fn votes_for(chain: &Fixture, block: &Block) -> CommitCertificate {
     let height = chain.replica().tip().height + 1;
     let mut votes = chain.certify(&Header { height, ..block.header.clone() });
     for vote in &mut votes.votes {

@@ -8,6 +8,7 @@ mod blocks;
 mod broken_stores;
 mod calls;
 mod conformance;
+mod cores;
 mod crash;
 #[cfg(unix)]
 mod crash_points;

@@ -14,3 +14,4 @@ mod sample;
 mod signed;
 mod text_time;
 mod vectors;
+mod wycheproof;

@@ -220,10 +220,24 @@ impl World {
         (self.client_over(who, Arc::new(consensus), Arc::new(transport)), fuse)
     }
 
+    /// The client of a party whose keys are not those that its name gives.
+    pub(crate) fn client_of(&self, keys: Arc<Identity>) -> Client {
+        self.client_with(keys, self.consensus(), Arc::clone(&self.faulty) as _)
+    }
+
     fn client_over(&self, who: Who, consensus: Arc<dyn Consensus>, transport: Arc<dyn Transport>) -> Client {
+        self.client_with(key(who), consensus, transport)
+    }
+
+    fn client_with(
+        &self,
+        keys: Arc<Identity>,
+        consensus: Arc<dyn Consensus>,
+        transport: Arc<dyn Transport>,
+    ) -> Client {
         let mut rng = SeedRng::new(self.seed.fetch_add(1, Ordering::SeqCst));
-        let ledger = Ledger::new(consensus, Arc::clone(&self.replica), key(who));
-        let dht = dt_dht::Client::new(key(who), transport, self.membership.clone(), rng.clone());
+        let ledger = Ledger::new(consensus, Arc::clone(&self.replica), keys.clone());
+        let dht = dt_dht::Client::new(keys, transport, self.membership.clone(), rng.clone());
         rand_core::Rng::next_u64(&mut rng);
         Client::new(ledger, Arc::new(dht), &mut rng)
     }

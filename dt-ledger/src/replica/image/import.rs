@@ -15,6 +15,7 @@ use crate::evidence::log;
 use crate::evidence::log::LogHead;
 use crate::history::lookup::derived_key;
 use crate::history::trace_key;
+use crate::parallel::Threads;
 use crate::record::{Specification, StateKey, TraceEntry, TraceHead};
 use crate::replica::Tip;
 use crate::replica::opening::{GENESIS, MAX_META_BYTES, TIP, read_meta, validators_key};
@@ -287,7 +288,7 @@ impl Import<'_> {
 
     fn write_state(&mut self, rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Result<Digest, StoreError> {
         let mut batch = Batch::default();
-        let root = tree::update(&*self.store.view()?, &rows, &mut batch)?;
+        let root = tree::update(&*self.store.view()?, &rows, &mut batch, Threads::ONE)?;
         for (key, value) in rows {
             let Some(value) = value else { continue };
             let decoded = StateKey::from_bytes(&key);

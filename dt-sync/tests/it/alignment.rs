@@ -1,0 +1,127 @@
+//! Where ledger and lists have drifted apart, whoever manages the lists brings them together again.
+
+use std::sync::Arc;
+
+use dt_acl::{AclError, History, Revocation, Rights};
+use dt_ledger::{Call, TwinCall};
+use dt_model::testing::{SeedRng, identity};
+use dt_model::{Identity, Signer as _};
+use dt_sync::{ClientError, DeviceError};
+
+use crate::world::Who::*;
+use crate::world::{Who, World, component, name, party};
+
+/// A world with a reading by the agent and a document by the maintainer.
+async fn shared() -> (World, dt_ledger::DocumentId) {
+    let world = World::new().await;
+    let mut agent = world.connected().await;
+    world.measure(&mut agent, "20").await;
+    let document = world.share(&world.client(Maintainer), "manual", "text").await.unwrap();
+    (world, document)
+}
+
+/// The keys of a party after it has rotated its encryption key, on the ledger and at home.
+async fn rotated(world: &World, who: Who) -> Arc<Identity> {
+    let mut keys = identity(who as u64);
+    let key = keys.rotate_encryption_key(&mut SeedRng::new(99));
+    let ledger = world.client(who);
+    ledger.ledger().execute(vec![Call::RotateEncryptionKey { key }]).await.unwrap();
+    Arc::new(keys)
+}
+
+#[tokio::test]
+async fn keys_are_wrapped_again_for_whoever_has_rotated_his() {
+    let (world, document) = shared().await;
+    let (manual, feed) = (world.item(document), world.keys_item());
+    // The maintainer owns one of the lists and is a reader on the other; the auditor reads both.
+    let [maintainer, auditor] = [rotated(&world, Maintainer).await, rotated(&world, Auditor).await];
+    let owner = world.client(Owner);
+    let mut aligned = owner.align(world.twin, History::Full, world.now()).await.unwrap();
+    aligned.sort();
+    let mut both = vec![manual, feed];
+    both.sort();
+    assert_eq!(aligned, both);
+    for item in both {
+        let list = world.list(Owner, item).await;
+        for keys in [&maintainer, &auditor] {
+            assert_eq!(list.entry(&keys.party()).unwrap().encryption_key, keys.encryption_key());
+        }
+        assert_eq!(
+            list.epoch(),
+            1 + u64::from(item == manual) + 1,
+            "whoever has the old secret opens nothing new"
+        );
+        assert_eq!(world.anchored(Owner, item), list.version());
+    }
+    for keys in [maintainer, auditor] {
+        let client = world.client_of(keys);
+        assert_eq!(
+            client.items().read(manual, None, world.now()).await.unwrap().plaintext.as_slice(),
+            b"text"
+        );
+    }
+    let height = world.height();
+    assert_eq!(owner.align(world.twin, History::Full, world.now()).await.unwrap(), []);
+    assert_eq!(world.height(), height, "nothing is left to do");
+}
+
+#[tokio::test]
+async fn a_new_owner_of_the_twin_manages_what_others_share() {
+    let (world, document) = shared().await;
+    let manual = world.item(document);
+    let role = name(dt_ledger::MAINTAINER);
+    world.call(Owner, TwinCall::AssignRole { party: party(Owner), role }).await.unwrap();
+    world.call(Owner, TwinCall::TransferOwnership { to: party(Manufacturer) }).await.unwrap();
+    // The former owner manages lists that are not its own: it cannot appoint, and cannot dismiss itself.
+    world.client(Owner).align(world.twin, History::Full, world.now()).await.unwrap();
+    let now = world.now();
+    let rights = |list: &dt_acl::Acl, who| list.rights_at(&party(who), now);
+    let list = world.list(Maintainer, manual).await;
+    assert_eq!(rights(&list, Manufacturer), Some(Rights::WRITE));
+    assert_eq!(rights(&list, Owner), Some(Rights::ALL));
+    // Whose item it is does both.
+    world.client(Maintainer).align(world.twin, History::Full, world.now()).await.unwrap();
+    let list = world.list(Maintainer, manual).await;
+    assert_eq!(rights(&list, Manufacturer), Some(Rights::ALL));
+    assert_eq!(rights(&list, Owner), Some(Rights::READ), "it maintains the machine from now on");
+    let owner = world.client(Manufacturer);
+    let revoked = owner.revoke(world.twin, party(Auditor), Revocation::Lazy, world.now()).await.unwrap();
+    assert_eq!(revoked, [manual]);
+}
+
+#[tokio::test]
+async fn roles_that_somebody_else_gave_and_took_reach_the_lists() {
+    let (world, document) = shared().await;
+    let role = name(dt_ledger::MAINTAINER);
+    let owner = world.client(Owner);
+    world.call(Owner, TwinCall::AssignRole { party: party(Stranger), role: role.clone() }).await.unwrap();
+    assert!(matches!(world.read(Stranger, document).await, Err(ClientError::Item(AclError::NotAReader(_)))));
+    assert_eq!(owner.align(world.twin, History::Full, world.now()).await.unwrap().len(), 2);
+    assert_eq!(world.read(Stranger, document).await.unwrap(), "text");
+    assert_eq!(world.temperatures(Stranger).await.unwrap().len(), 1);
+    world.call(Owner, TwinCall::UnassignRole { party: party(Stranger), role }).await.unwrap();
+    assert_eq!(owner.align(world.twin, History::Full, world.now()).await.unwrap().len(), 2);
+    assert!(matches!(world.read(Stranger, document).await, Err(ClientError::Item(AclError::NotAReader(_)))));
+    // A party that manages nothing changes nothing.
+    assert_eq!(world.client(Auditor).align(world.twin, History::Full, world.now()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_sensor_that_is_out_of_order_silences_no_other() {
+    let world = World::new().await;
+    let mut agent = world.agent().await;
+    let [pressure, temperature] = [component("pressure"), component("temperature")];
+    agent.connect(&[pressure.clone(), temperature.clone()], world.now()).await.unwrap();
+    for broken in [&pressure, &temperature] {
+        let now = world.wait(1);
+        world.asset.measures("pressure", now, "1", Some("bar"));
+        world.asset.measures("temperature", now, "20", Some("degC"));
+        world.asset.breaks(broken.as_str(), DeviceError::Lost);
+        let pulled = agent.pull(now).await.unwrap();
+        assert_eq!((pulled.readings, pulled.failed), (1, vec![(broken.clone(), DeviceError::Lost)]));
+        world.asset.mends(broken.as_str());
+        let pulled = agent.pull(world.wait(1)).await.unwrap();
+        assert_eq!((pulled.readings, pulled.failed.len()), (1, 0), "what it measured meanwhile is not lost");
+    }
+    assert_eq!((agent.published(&pressure), agent.published(&temperature)), (Some(2), Some(2)));
+}
