@@ -16,36 +16,59 @@ pub(super) struct Usurper<'a> {
 }
 
 impl Usurper<'_> {
-    /// Tries to make each of `rivals` the one record after `base`, by whatever means.
+    /// Tries to make each of `rivals` the one record after `base`: under one ballot, or one after the other, when the first is decided and
+    /// only one replica has heard of it.
     pub(super) async fn usurps(&mut self, base: &Settled, rivals: &[Signed<Record>]) {
-        let ballot = self.dice.permille(700).then(|| self.ballot());
-        let promises = match ballot {
-            Some(ballot) => self.promises(base, ballot).await,
-            None => Vec::new(),
-        };
-        let sequence = base.sequence() + 1;
-        let mut locks: Vec<(&Signed<Record>, LockCertificate)> = Vec::new();
+        let mut ballot = self.dice.permille(700).then(|| self.ballot());
+        let is_at_once = self.dice.permille(400);
+        let mut locks = Vec::new();
         for record in rivals {
-            let promises = promises.clone();
-            let body = RequestBody::Propose { sequence, ballot, record: record.envelope().clone(), promises };
-            if let Some(votes) = self.votes(base, body).await {
-                locks.push((record, codec::decode(&codec::encode(&votes), 1 << 20).unwrap()));
+            let promises = match ballot {
+                Some(ballot) => self.promises(base, ballot).await,
+                None => Vec::new(),
+            };
+            let (sequence, envelope) = (base.sequence() + 1, record.envelope().clone());
+            let body = RequestBody::Propose { sequence, ballot, record: envelope, promises };
+            if let Some(votes) = self.votes(base, body, None).await {
+                let lock: LockCertificate = codec::decode(&codec::encode(&votes), 1 << 20).unwrap();
+                if is_at_once {
+                    locks.push((record, lock));
+                } else {
+                    self.finishes(base, record, lock, None).await;
+                    ballot = Some(Ballot {
+                        round: ballot.map_or(41, |ballot| ballot.round + 41),
+                        ..self.ballot()
+                    });
+                }
             }
         }
-        for (record, certificate) in locks {
-            self.finishes(base, record, certificate).await;
+        // Of what was accepted under one ballot, the first is for all but one, and the second for that one.
+        let one = self.one(base);
+        for ((record, lock), spared) in locks.into_iter().zip([Some((one, false)), Some((one, true))]) {
+            self.finishes(base, record, lock, spared).await;
         }
     }
 
-    /// Has `record` decided and adopted, if the replicas let him.
-    async fn finishes(&self, base: &Settled, record: &Signed<Record>, certificate: LockCertificate) {
+    fn one(&mut self, base: &Settled) -> PartyId {
+        *self.dice.choose(&self.client.membership().replicas(&base.state().address()))
+    }
+
+    /// Has `record` decided, if the replicas let him, and has one of them adopt it.
+    async fn finishes(
+        &mut self,
+        base: &Settled,
+        record: &Signed<Record>,
+        certificate: LockCertificate,
+        of: Option<(PartyId, bool)>,
+    ) {
         let commit = RequestBody::Commit { record: record.envelope().clone(), certificate };
-        let Some(votes) = self.votes(base, commit).await else { return };
+        let Some(votes) = self.votes(base, commit, of).await else { return };
         let Some(state) = base.state().after(record) else { return };
         let certificate: SettlementCertificate =
             codec::decode(&codec::encode(&(state, votes)), 1 << 20).unwrap();
         let records = base.records().iter().chain([record]).map(|record| record.envelope().clone()).collect();
-        self.ask(base, RequestBody::Adopt { certificate, records }).await;
+        let one = self.one(base);
+        self.ask(base, RequestBody::Adopt { certificate, records }, Some((one, true))).await;
     }
 
     fn ballot(&mut self) -> Ballot {
@@ -56,7 +79,7 @@ impl Usurper<'_> {
     /// A quorum's promises, rather of those that show no lock.
     async fn promises(&mut self, base: &Settled, ballot: Ballot) -> Vec<Envelope<dt_dht::Promise>> {
         let (address, sequence) = (base.state().address(), base.sequence() + 1);
-        let replies = self.ask(base, RequestBody::Promise { address, sequence, ballot }).await;
+        let replies = self.ask(base, RequestBody::Promise { address, sequence, ballot }, None).await;
         let mut promises: Vec<_> = replies
             .into_iter()
             .filter_map(|(_, reply)| match reply {
@@ -71,8 +94,13 @@ impl Usurper<'_> {
     }
 
     /// The votes that `body` gets, if they are a quorum's.
-    async fn votes(&self, base: &Settled, body: RequestBody) -> Option<Vec<Envelope<dt_dht::Vote>>> {
-        let replies = self.ask(base, body).await.into_iter();
+    async fn votes(
+        &self,
+        base: &Settled,
+        body: RequestBody,
+        of: Option<(PartyId, bool)>,
+    ) -> Option<Vec<Envelope<dt_dht::Vote>>> {
+        let replies = self.ask(base, body, of).await.into_iter();
         let mut votes: Vec<_> = replies
             .filter_map(|(_, reply)| match reply {
                 ReplyBody::Voted { vote } => Some(vote),
@@ -83,12 +111,18 @@ impl Usurper<'_> {
         (votes.len() >= self.client.membership().resilience().quorum()).then_some(votes)
     }
 
-    /// Asks all replicas the same.
-    async fn ask(&self, base: &Settled, body: RequestBody) -> Vec<(PartyId, ReplyBody)> {
+    /// Asks all replicas the same; with `of`, only that one, or all but that one.
+    async fn ask(
+        &self,
+        base: &Settled,
+        body: RequestBody,
+        of: Option<(PartyId, bool)>,
+    ) -> Vec<(PartyId, ReplyBody)> {
         let membership = self.client.membership();
         let replicas = membership.replicas(&base.state().address());
         let nonce = *b"usurper's nonce!";
-        let asked = replicas.into_iter().map(|node| {
+        let is_asked = |node: &PartyId| of.is_none_or(|(one, alone)| (*node == one) == alone);
+        let asked = replicas.into_iter().filter(is_asked).map(|node| {
             let call =
                 Call::new(self.client.signer(), &membership, node, nonce, self.host.now(), body.clone());
             async move {
