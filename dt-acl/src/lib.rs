@@ -52,6 +52,8 @@
 //! state may be shown again, or a removed party's right prolonged, but no list is forged: that takes the owner's key, or that of somebody
 //! whom the owner once made a manager. Against the first there is the [`Floor`], from an anchor on the ledger.
 //!
+//! Attack by attack: [`threat_model`].
+//!
 //! # Limits
 //!
 //! A list has room for [`MAX_ENTRIES`] parties with [`MAX_EPOCHS`] key epochs, and [`MAX_GROUPS`] groups. Replicas remember some thousand
@@ -123,6 +125,8 @@ mod state;
 mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[doc = include_str!("../THREATS.md")]
+pub mod threat_model {}
 mod validator;
 
 pub use acl::{Acl, AclRef};

@@ -14,8 +14,15 @@
 //!   BlobRef: bulk data in stripes, each in n shards, of which any k + 1 restore it; BlobWriter and BlobReader stream it
 //! ```
 //!
+//! Where a record has one writer, the newest version counts ([`Order::Newest`]: [`Client::put`], [`Client::get`]). Where several write, or
+//! records are judged by each other, the replicas of the address agree on one step after the other ([`Order::Agreed`]: [`Client::settle`],
+//! [`Client::state`], [`Client::past`]): of two who start from the same state one wins, and nobody who breaks off holds the others up.
+//!
+//! A node runs [`Upkeep`] beside its [`Replica`]: it finds what it lacks, makes lost shards anew, and takes over what a change of the
+//! [`Membership`] gives it. Its [`Policy`] says how long it keeps what nobody renews, and how much it does for whom.
+//!
 //! A [`Record`] is signed by its writer and lies at a [`Key`]. Its kind's [`Validator`] says at every replica who may write what; a reader
-//! believes signatures and quorums, never a node. The algorithm and what it withstands stand at [`Client`].
+//! believes signatures and quorums, never a node. What that withstands, and what not: [`threat_model`].
 //!
 //! # Invariants
 //! - Of n ≥ 3k + 1 replicas of an address at most k are malicious. With more, records may be rolled back or withheld, but still not forged:
@@ -93,6 +100,8 @@ mod store;
 mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[doc = include_str!("../THREATS.md")]
+pub mod threat_model {}
 mod transport;
 mod upkeep;
 mod validator;
