@@ -4,10 +4,10 @@ use core::cmp::Ordering;
 
 use dt_model::{Digest, Signed, Timestamp};
 
+use super::Settled;
 use super::course::{Course, Setback};
 use super::past::PastQuorum;
 use super::read::Reading;
-use super::{AddressState, Settled};
 use crate::{Address, Client, GetError, Key, PutError, Record, Refusal};
 
 /// How often a read starts again because others are in the middle of something.
@@ -48,7 +48,7 @@ impl Client {
                 Ok(Some(settled)) => return Ok(Some(settled)),
                 // A quorum has promised to decide nothing older, and shows nothing that may be decided.
                 Ok(None) => return Ok(reading.settled),
-                Err(Setback::NoRank) => {}
+                Err(Setback::NoRank | Setback::Unfit) => {}
                 Err(Setback::Defeat(defeat)) if defeat.is_contended() => {}
                 Err(Setback::Defeat(defeat)) => return Err(GetError::no_quorum(&defeat.tally)),
                 Err(Setback::Signer(error)) => return Err(error.into()),
@@ -71,35 +71,32 @@ impl Client {
         let mut reading = course.read().await?;
         let mut outbid = false;
         for attempt in 0..WRITE_ATTEMPTS {
-            if let Some(settled) = reading.settled.as_ref().filter(|settled| settled.state().contains(record))
-            {
-                if attempt == 0 {
+            if let Some(outcome) = outcome(&reading, record) {
+                if attempt == 0
+                    && let Ok(settled) = &outcome
+                {
                     course.renew(settled)?;
                 }
-                return Ok(settled.clone());
-            }
-            if let Some(refusal) = beaten(&reading.base, record) {
-                return Err(PutError::Refused(refusal));
+                return outcome;
             }
             let sequence = reading.base.sequence();
-            let step = match &reading.lock {
-                // Somebody's record may be decided: it is finished before anything else can be.
-                Some(lock) if !outbid => course.finish(&reading, lock).await.map(Some),
-                _ => settle_next(&course, &reading, record, outbid).await,
-            };
-            match step {
+            match next_step(&course, &reading, record, outbid).await {
                 Ok(Some(settled)) => {
                     outbid = false;
                     reading = reading.after(settled);
                     continue;
                 }
                 Ok(None) | Err(Setback::NoRank) => {}
-                Err(Setback::Defeat(defeat)) if !defeat.is_contended() => {
-                    return Err(defeat
-                        .against_the_record()
-                        .map_or_else(|| PutError::no_quorum(&defeat.tally), PutError::Refused));
+                Err(Setback::Unfit) => return Err(PutError::Refused(Refusal::Malformed)),
+                Err(Setback::Defeat(defeat)) => {
+                    // More say so than can lie, whatever the others say.
+                    if let Some(refusal) = defeat.against_the_record() {
+                        return Err(PutError::Refused(refusal));
+                    }
+                    if !defeat.is_contended() {
+                        return Err(PutError::no_quorum(&defeat.tally));
+                    }
                 }
-                Err(Setback::Defeat(_)) => {}
                 Err(Setback::Signer(error)) => return Err(error.into()),
             }
             // The later the attempt, the more exchanges somebody else may need to finish his.
@@ -110,7 +107,9 @@ impl Client {
             reading = course.read().await?;
             outbid = reading.base.sequence() == sequence;
         }
-        Err(PutError::Contended { sequence: reading.base.sequence().saturating_add(1) })
+        // The last attempt may have been the one.
+        let sequence = reading.base.sequence().saturating_add(1);
+        outcome(&reading, record).unwrap_or(Err(PutError::Contended { sequence }))
     }
 
     /// The agreed record that lay at `key` in `version` and has this `digest`, if a replica still has it: the digest makes sure that it is
@@ -133,28 +132,34 @@ impl Client {
     }
 }
 
-/// Why `record` can never follow on `base`, if its place is taken: versions only go up.
-fn beaten(base: &AddressState, record: &Signed<Record>) -> Option<Refusal> {
-    let stored = base.entry(record.key.slot)?.version;
+/// What a reading says of `record`: that it is settled, or that its place is taken, since versions only go up.
+fn outcome(reading: &Reading, record: &Signed<Record>) -> Option<Result<Settled, PutError>> {
+    let settled = reading.settled.as_ref()?;
+    if settled.state().contains(record) {
+        return Some(Ok(settled.clone()));
+    }
+    let stored = settled.state().entry(record.key.slot)?.version;
     match record.version.cmp(&stored) {
-        Ordering::Less => Some(Refusal::Stale { stored }),
-        Ordering::Equal => Some(Refusal::Conflict),
+        Ordering::Less => Some(Err(PutError::Refused(Refusal::Stale { stored }))),
+        Ordering::Equal => Some(Err(PutError::Refused(Refusal::Conflict))),
         Ordering::Greater => None,
     }
 }
 
-/// Settles the next record: `record`, or one that may be decided already.
-async fn settle_next(
+/// Settles the next record: one that may be decided already, or else `record`.
+async fn next_step(
     course: &Course<'_>,
     reading: &Reading,
     record: &Signed<Record>,
     outbid: bool,
 ) -> Result<Option<Settled>, Setback> {
-    if outbid || reading.is_contended(course.liars()) {
-        return course.take_over(reading, Some(record)).await;
-    }
-    match reading.base.after(record) {
-        Some(state) => course.come_first(reading, record, &state).await.map(Some),
-        None => Ok(None),
+    match &reading.lock {
+        // Somebody's record may be decided: it is finished before anything else can be.
+        Some(lock) if !outbid => course.finish(reading, lock).await.map(Some),
+        _ if outbid || reading.is_contended(course.liars()) => course.take_over(reading, Some(record)).await,
+        _ => {
+            let state = reading.base.after(record).ok_or(Setback::Unfit)?;
+            course.come_first(reading, record, &state).await.map(Some)
+        }
     }
 }

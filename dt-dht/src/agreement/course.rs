@@ -27,6 +27,8 @@ pub(super) enum Setback {
     Defeat(Defeat),
     /// The party has no standing at the address, so it cannot take over.
     NoRank,
+    /// The record cannot be one of the address, whatever is settled there.
+    Unfit,
     Signer(SignerError),
 }
 
@@ -80,7 +82,7 @@ impl Course<'_> {
         let promised = self.client.drive(self.membership, poll, self.now).await??;
         let lock = newest_lock(&promised);
         let Some(record) = lock.as_ref().or(own) else { return Ok(None) };
-        let Some(state) = reading.base.after(record) else { return Ok(None) };
+        let state = reading.base.after(record).ok_or(Setback::Unfit)?;
         let promises = promised.into_values().map(|promised| promised.promise).collect();
         let lock = self.propose(reading, record, &state, Some(ballot), promises).await?;
         self.finish(reading, &lock).await.map(Some)
@@ -105,7 +107,7 @@ impl Course<'_> {
     /// Has a quorum lock on a record that a quorum has accepted: then it is decided, and everybody is told.
     pub(super) async fn finish(&self, reading: &Reading, lock: &Locked) -> Result<Settled, Setback> {
         let Locked { record, ballot, certificate } = lock;
-        let Some(state) = reading.base.after(record) else { return Err(Setback::NoRank) };
+        let state = reading.base.after(record).ok_or(Setback::Unfit)?;
         let (envelope, certificate) = (record.envelope().clone(), certificate.clone());
         let body = RequestBody::Commit { record: envelope, certificate };
         let votes = self.vote(reading, &state, *ballot, Phase::Commit, body).await?;
@@ -114,7 +116,7 @@ impl Course<'_> {
         let replaced = |other: &&Signed<Record>| other.key != record.key;
         let kept = reading.settled.iter().flat_map(Settled::records).filter(replaced);
         let records = kept.chain([record]).cloned().collect();
-        let Some(settled) = Settled::new(certificate, records) else { return Err(Setback::NoRank) };
+        let settled = Settled::new(certificate, records).ok_or(Setback::Unfit)?;
         let tell = |node: PartyId| {
             let missing = if voters.contains(&node) { Vec::new() } else { vec![record.envelope().clone()] };
             (node, RequestBody::Adopt { certificate: settled.certificate().clone(), records: missing })

@@ -29,7 +29,10 @@ pub(crate) struct Poll<Q: Question> {
     yes: BTreeMap<PartyId, Q::Yes>,
     /// What a replica that is behind has to adopt first.
     news: Option<RequestBody>,
+    /// Who was told of it, which happens once: else a liar would never be done with catching up.
     told: BTreeSet<PartyId>,
+    /// Who has not said yet that he adopted it.
+    telling: BTreeSet<PartyId>,
     outgoing: Vec<Outgoing>,
 }
 
@@ -77,7 +80,15 @@ impl<Q: Question> Poll<Q> {
             records: settled.records().iter().map(|record| record.envelope().clone()).collect(),
         });
         let tally = Tally::new(membership, &address);
-        Self { question, tally, yes: BTreeMap::new(), news, told: BTreeSet::new(), outgoing }
+        Self {
+            question,
+            tally,
+            yes: BTreeMap::new(),
+            news,
+            told: BTreeSet::new(),
+            telling: BTreeSet::new(),
+            outgoing,
+        }
     }
 }
 
@@ -96,12 +107,13 @@ impl<Q: Question> Operation for Poll<Q> {
             Some(ReplyBody::Refused { refusal: Refusal::Behind { .. } }) if !self.told.contains(&node) => {
                 if let Some(news) = self.news.clone() {
                     self.told.insert(node);
+                    self.telling.insert(node);
                     self.outgoing.push((node, news));
                     return;
                 }
                 Answer::Failed
             }
-            Some(ReplyBody::Adopted { .. }) if self.told.contains(&node) => {
+            Some(ReplyBody::Adopted { .. }) if self.telling.remove(&node) => {
                 self.outgoing.push((node, self.question.body()));
                 return;
             }
