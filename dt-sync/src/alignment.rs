@@ -9,7 +9,7 @@ use dt_ledger::State as _;
 use dt_model::{PartyId, Timestamp, TwinId};
 
 use crate::rights::readers;
-use crate::sharing::Shared;
+use crate::sharing::{Outcomes, Shared};
 use crate::{Client, ClientError};
 
 impl Client {
@@ -29,17 +29,11 @@ impl Client {
         history: History,
         now: Timestamp,
     ) -> Result<Vec<ItemId>, ClientError> {
-        let (mut aligned, mut failed) = (Vec::new(), None);
+        let mut aligned = Outcomes::default();
         for shared in self.shared(&twin)? {
-            match self.align_item(twin, &shared, history, now).await {
-                Ok(true) => aligned.push(shared.item),
-                Ok(false) => {}
-                Err(error) => {
-                    failed.get_or_insert(error);
-                }
-            }
+            aligned.note(shared.item, self.align_item(twin, &shared, history, now).await);
         }
-        failed.map_or(Ok(aligned), Err)
+        aligned.end()
     }
 
     /// Aligns one item; whether its list was changed.

@@ -84,17 +84,11 @@ impl Client {
                 roles.into_iter().map(|role| TwinCall::UnassignRole { party, role }).collect();
             self.ledger().execute_on(twin, calls).await?;
         }
-        let (mut rekeyed, mut failed) = (Vec::new(), None);
+        let mut rekeyed = Outcomes::default();
         for shared in self.shared(&twin)? {
-            match self.revoke_item(twin, &shared, party, revocation, now).await {
-                Ok(true) => rekeyed.push(shared.item),
-                Ok(false) => {}
-                Err(error) => {
-                    failed.get_or_insert(error);
-                }
-            }
+            rekeyed.note(shared.item, self.revoke_item(twin, &shared, party, revocation, now).await);
         }
-        failed.map_or(Ok(rekeyed), Err)
+        rekeyed.end()
     }
 
     /// Takes one item out of reach of `party`; whether it was on the list. What an earlier attempt left undone behind the new list, its
@@ -139,17 +133,11 @@ impl Client {
     ) -> Result<Vec<ItemId>, ClientError> {
         let registered = self.ledger().state()?.party(&party)?;
         let key = registered.ok_or(ClientError::UnknownParty(party))?.encryption_key;
-        let (mut rewrapped, mut failed) = (Vec::new(), None);
+        let mut rewrapped = Outcomes::default();
         for shared in self.shared(&twin)? {
-            match self.rewrap_item(twin, &shared, party, key, now).await {
-                Ok(true) => rewrapped.push(shared.item),
-                Ok(false) => {}
-                Err(error) => {
-                    failed.get_or_insert(error);
-                }
-            }
+            rewrapped.note(shared.item, self.rewrap_item(twin, &shared, party, key, now).await);
         }
-        failed.map_or(Ok(rewrapped), Err)
+        rewrapped.end()
     }
 
     /// Wraps the keys of one item for the new `key` of `party`; whether its list had the former one.
@@ -210,6 +198,31 @@ impl Client {
             Err(AclError::NotAReader(_) | AclError::NoSuchItem(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// What came of dealing with one item after the other, of which none keeps the next from being dealt with.
+#[derive(Default)]
+pub(crate) struct Outcomes {
+    changed: Vec<ItemId>,
+    failed: Option<ClientError>,
+}
+
+impl Outcomes {
+    /// Takes what came of `item`: whether it was changed.
+    pub(crate) fn note(&mut self, item: ItemId, outcome: Result<bool, ClientError>) {
+        match outcome {
+            Ok(true) => self.changed.push(item),
+            Ok(false) => {}
+            Err(error) => {
+                self.failed.get_or_insert(error);
+            }
+        }
+    }
+
+    /// The items that were changed, or the first error.
+    pub(crate) fn end(self) -> Result<Vec<ItemId>, ClientError> {
+        self.failed.map_or(Ok(self.changed), Err)
     }
 }
 

@@ -63,7 +63,7 @@ impl Client {
     /// is safe; it renews the lease of the address. Another record may be settled before it; then it is judged against the new state.
     ///
     /// # Errors
-    /// [`PutError`]. [`PutError::Refused`] with [`crate::Refusal::Stale`], [`crate::Refusal::Conflict`] or whatever the kind's validator says: another
+    /// [`PutError`]. [`PutError::Refused`] with [`Refusal::Stale`], [`Refusal::Conflict`] or whatever the kind's validator says: another
     /// record won, or this one is not to be there. [`PutError::Contended`]: it may be settled yet.
     pub async fn settle(&self, record: &Signed<Record>, now: Timestamp) -> Result<Settled, PutError> {
         let membership = self.membership();

@@ -9,7 +9,7 @@ use dt_dht::{
 };
 use dt_model::PartyId;
 
-use super::repair::{address_rows, start, stop, upkeep_through};
+use super::repair::{catches_up, start, stop, upkeep_through};
 use super::*;
 
 type Lie = dyn Fn(&UpkeepRequest, u64) -> UpkeepReply + Send + Sync;
@@ -60,17 +60,7 @@ async fn repairs_beside(lie: Box<Lie>) -> (u64, UpkeepReport) {
     });
     let node = network.nodes()[2].clone();
     let mut task = upkeep_through(&network, &node, transport.clone());
-    for _ in 0..150 {
-        task.step(network.now()).await.unwrap();
-    }
-    assert_eq!(
-        address_rows(&network, &node),
-        address_rows(&network, &network.nodes()[1]),
-        "{:?}",
-        task.report()
-    );
-    assert!(task.has_taken_over().unwrap());
-    audit(&network);
+    catches_up(&mut task, &network, &node, 150, "a liar").await;
     (transport.asked.load(Ordering::SeqCst), task.report())
 }
 

@@ -35,6 +35,23 @@ pub(super) async fn run(upkeep: &mut Upkeep, network: &Network) -> usize {
     panic!("it never rests: {:?}", upkeep.report());
 }
 
+/// After so many steps `node`, of which `task` is the upkeep, holds what an honest node holds, and has compared itself with all but k.
+pub(super) async fn catches_up(
+    task: &mut Upkeep,
+    network: &Network,
+    node: &Identity,
+    steps: usize,
+    against: &str,
+) {
+    for _ in 0..steps {
+        task.step(network.now()).await.unwrap();
+    }
+    let [found, expected] = [node, &*network.nodes()[1]].map(|node| address_rows(network, node));
+    assert_eq!(found, expected, "{against}: {:?}", task.report());
+    assert!(task.has_taken_over().unwrap(), "{against}: all but k have been compared with");
+    audit(network);
+}
+
 /// The rows that say what lies at addresses.
 pub(super) fn address_rows(network: &Network, node: &Identity) -> Vec<dt_dht::Row> {
     network.replica(&node.party()).store().scan(b"l", None, 100_000).unwrap()
@@ -185,17 +202,7 @@ async fn liars_cost_their_own_share() {
         network.corrupt(&network.nodes()[0], fault);
         let node = network.nodes()[2].clone();
         let mut task = upkeep(&network, &node);
-        for _ in 0..200 {
-            task.step(network.now()).await.unwrap();
-        }
-        assert_eq!(
-            address_rows(&network, &node),
-            address_rows(&network, &network.nodes()[1]),
-            "{fault:?}: {:?}",
-            task.report()
-        );
-        assert!(task.has_taken_over().unwrap(), "{fault:?}: all but k have been compared with");
-        audit(&network);
+        catches_up(&mut task, &network, &node, 200, &format!("{fault:?}")).await;
     }
 }
 
