@@ -1,4 +1,5 @@
-//! What a ledger costs that has grown: blocks and proofs with a thousand documents and with a million in the state, in one run.
+//! What a ledger costs that has grown: blocks and proofs with a thousand documents and with a million in the state, in one run. All on one
+//! thread, so that times are costs.
 //!
 //! Filling takes minutes and some GB of memory; `DT_BENCH_DOCUMENTS` asks for another number of documents.
 #![expect(clippy::expect_used, reason = "a benchmark reports by panicking")]
@@ -64,7 +65,7 @@ struct Grown {
 
 impl Grown {
     fn new(count: u64) -> Self {
-        let chain = Chain::default();
+        let chain = Chain::default().on_one_thread();
         let filled = chain.fill(count);
         let receipts = filled.iter().flat_map(|block| &block.receipts);
         let state = chain.fixture.state();
@@ -161,7 +162,7 @@ fn blocks(criterion: &mut Criterion, many: u64, large: &Later) {
     for (name, admitted) in [("a follower", false), ("verified at admission", true)] {
         group.bench_function(format!("ours: commit ({name}), after {FEW} documents"), |b| {
             let grown = || {
-                let chain = Chain::default();
+                let chain = Chain::default().on_one_thread();
                 chain.fill(FEW);
                 let block = next(&chain, admitted);
                 (chain, block)

@@ -1,6 +1,7 @@
 //! A chain with a twin on which several parties work, and blocks of what they do that its replica has not seen.
 #![expect(clippy::expect_used, reason = "a benchmark's set-up reports by panicking")]
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -61,6 +62,15 @@ impl Chain {
             chain.fixture.call(member, chain.twin, call).expect("a maintainer links a feed");
         }
         chain
+    }
+
+    /// This chain, whose replica works on one thread alone.
+    ///
+    /// # Panics
+    /// If somebody else holds the replica already.
+    #[must_use]
+    pub fn on_one_thread(self) -> Self {
+        Self { fixture: self.fixture.on_threads(NonZero::<usize>::MIN), ..self }
     }
 
     /// The replica.

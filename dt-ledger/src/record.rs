@@ -36,7 +36,7 @@ pub enum StateKey {
     Specification(TwinId),
     /// A document → [`DocumentRecord`].
     Document(TwinId, DocumentId),
-    /// A document's version, counted from 1 → [`VersionRecord`].
+    /// A version of a document before its newest, counted from 1 → [`VersionRecord`].
     DocumentVersion(TwinId, DocumentId, u32),
     /// An external source → [`Source`].
     Source(TwinId, Uri),
@@ -192,6 +192,8 @@ pub struct DocumentRecord {
     pub added: Timestamp,
     /// How many versions it has.
     pub versions: u32,
+    /// The newest of them. Those before stand in rows of their own.
+    pub newest: VersionRecord,
     /// When it was taken out of use, if it was.
     pub removed: Option<Timestamp>,
 }

@@ -187,7 +187,10 @@ pub trait State: Sized {
         document: &DocumentId,
         number: u32,
     ) -> Result<Option<VersionRecord>, StoreError> {
-        self.read(&StateKey::DocumentVersion(*twin, *document, number))
+        match self.document(twin, document)? {
+            Some(record) if record.versions == number => Ok(Some(record.newest)),
+            _ => self.read(&StateKey::DocumentVersion(*twin, *document, number)),
+        }
     }
 
     /// An external source.

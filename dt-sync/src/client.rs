@@ -172,8 +172,7 @@ impl Client {
         let (title, media_type, component) = (&record.title, &record.media_type, record.component.as_ref());
         let draft = Draft { title, media_type, component, content };
         let item = ItemId::new(self.party(), document_name(twin, &draft));
-        let newest = state.document_version(&twin, &document, record.versions)?;
-        if newest.is_some_and(|newest| newest.version.item.as_bytes() == item.as_bytes()) {
+        if record.newest.version.item.as_bytes() == item.as_bytes() {
             // The document's trace has one entry for each version.
             let trace = self.ledger.history(&Resource::Document(twin, document))?;
             let entry = trace.iter().find(|entry| entry.number == u64::from(record.versions));

@@ -14,7 +14,7 @@ use crate::replica::image::ORIGIN;
 use crate::replica::opening::{GENESIS, MAX_META_BYTES, OpenReplicaError, TIP, validators_key};
 use crate::replica::pruning::FIRST;
 use crate::replica::specification::rebuild;
-use crate::store::{Batch, Row, StoreError, StoreView, Table};
+use crate::store::{Row, StoreError, StoreView, Table};
 
 /// Rows that are read ahead.
 const CHUNK: usize = 1024;
@@ -41,12 +41,10 @@ pub(super) fn compare(audited: &Audited, replayed: &dyn StoreView, start: &Tip) 
 /// The tiles of the log. A replica that came from an image has none but those at its edge, which must make the root; what both have is
 /// the same.
 fn tiles(audited: &Audited, replayed: &dyn StoreView, start: &Tip) -> Result<u64, AuditError> {
-    log::append(&*audited.view, &audited.tip.log, [], &mut Batch::default()).map_err(
-        |error| match error {
-            StoreError::Damaged { table, key } => AuditError::Row { table, key },
-            other => other.into(),
-        },
-    )?;
+    log::load(&*audited.view, audited.tip.log).map_err(|error| match error {
+        StoreError::Damaged { table, key } => AuditError::Row { table, key },
+        other => other.into(),
+    })?;
     walk(&*audited.view, replayed, Table::Log, &mut |_| start.height > 0)
 }
 

@@ -10,8 +10,9 @@
 //! ```
 //!
 //! # Invariants
-//! - Appending and proving read O(log n) tiles.
-//! - Nothing is derived from tiles that do not lead to the head's root: a tile that was damaged gives [`StoreError::Damaged`].
+//! - Appending and proving read O(log n) tiles. Whoever appends again and again keeps the log's maximal subtrees, and hashes what is new.
+//! - No root and no proof is derived from tiles that do not lead to the head's root: a tile that was damaged gives
+//!   [`StoreError::Damaged`]. Appending copies the last tile of a level without a look at its hashes; [`load`] has looked.
 
 use std::collections::BTreeMap;
 
@@ -46,26 +47,40 @@ impl LogHead {
     }
 }
 
-/// Appends leaves to the log that `view` holds, whose head is `head`: the new head, and into `batch` the tiles that changed.
+/// The maximal subtrees of the log that `view` holds, whose head is `head`: what [`append`] goes on from.
 ///
 /// # Errors
-/// [`StoreError`]; [`StoreError::Damaged`] if the tiles do not lead to the root of `head`.
+/// [`StoreError`]; [`StoreError::Damaged`] if the last tiles do not lead to the root of `head`.
+pub(crate) fn load(view: &dyn StoreView, head: LogHead) -> Result<CompactRange, StoreError> {
+    let log = Log::new(view, head);
+    let mut range = CompactRange::empty(0);
+    for level in (0..TILE_LEVELS).rev() {
+        for hash in log.last_tile(level)?.hashes() {
+            let part = Subtree::new(range.end(), level * TILE_HEIGHT);
+            part.and_then(|part| range.push(part, hash)).ok_or_else(|| log.damaged(range.end()))?;
+        }
+    }
+    if range.end() == head.size && range.root() == Some(head.root) {
+        Ok(range)
+    } else {
+        Err(log.damaged(head.size))
+    }
+}
+
+/// Appends leaves to the log that `view` holds, which has the maximal subtrees `range` and then has more; writes into `batch` the tiles
+/// that change. The new head.
+///
+/// # Errors
+/// [`StoreError`]; [`StoreError::Damaged`] if a tile is not as long as it should be.
 pub(crate) fn append(
     view: &dyn StoreView,
-    head: &LogHead,
+    range: &mut CompactRange,
     leaf_hashes: impl IntoIterator<Item = Digest>,
     batch: &mut Batch,
 ) -> Result<LogHead, StoreError> {
-    let mut log = Log::new(view, *head);
-    let mut range = CompactRange::empty(0);
-    let mut open = Vec::new();
-    for level in (0..TILE_LEVELS).rev() {
-        open.push(log.last_tile(level, &mut range)?);
-    }
-    open.reverse();
-    if range.end() != head.size || range.root() != Some(head.root) {
-        return Err(log.damaged(head.size));
-    }
+    let head = LogHead { size: range.end(), root: Digest::ZERO };
+    let log = Log::new(view, head);
+    let mut open = (0..TILE_LEVELS).map(|level| log.last_tile(level)).collect::<Result<Vec<_>, _>>()?;
     for hash in leaf_hashes {
         let leaf = Subtree::new(range.end(), 0);
         let pushed = leaf.and_then(|leaf| {
@@ -106,6 +121,10 @@ struct OpenTile {
 }
 
 impl OpenTile {
+    fn hashes(&self) -> impl Iterator<Item = Digest> {
+        self.bytes.as_chunks::<HASH_BYTES>().0.iter().map(|hash| Digest::from(*hash))
+    }
+
     fn push(&mut self, hash: Digest, batch: &mut Batch) {
         self.bytes.extend_from_slice(hash.as_bytes());
         if self.bytes.len() == HASH_BYTES << TILE_HEIGHT {
@@ -135,13 +154,14 @@ fn tile_key(level: u32, number: u64) -> Vec<u8> {
 pub(crate) struct Log<'a> {
     view: &'a dyn StoreView,
     head: LogHead,
-    /// What was read already: one proof asks for few tiles, each several times.
+    /// What was read and hashed already: one proof asks for few tiles and subtrees, each several times.
     tiles: BTreeMap<(u32, u64), Vec<Digest>>,
+    hashes: BTreeMap<Subtree, Digest>,
 }
 
 impl<'a> Log<'a> {
     pub(crate) const fn new(view: &'a dyn StoreView, head: LogHead) -> Self {
-        Self { view, head, tiles: BTreeMap::new() }
+        Self { view, head, tiles: BTreeMap::new(), hashes: BTreeMap::new() }
     }
 
     /// The root of the first `size` leaves; `None` if there are fewer.
@@ -190,51 +210,53 @@ impl<'a> Log<'a> {
 
     /// The hash of a perfect subtree, which lies in one tile: from the hashes that make it up there.
     fn hash(&mut self, subtree: Subtree) -> Result<Digest, StoreError> {
+        if let Some(hash) = self.hashes.get(&subtree) {
+            return Ok(*hash);
+        }
         let level = subtree.level() / TILE_HEIGHT;
         let first = subtree.start() >> (level * TILE_HEIGHT);
         let count = 1 << (subtree.level() % TILE_HEIGHT);
         let tile = self.tile(level, first / TILE_WIDTH)?;
         // Less than 2^8, whatever `usize` is.
         let first_in_tile = (first % TILE_WIDTH) as usize;
-        match tile.get(first_in_tile..first_in_tile + count) {
-            Some(hashes) => Ok(merkle::root(hashes.iter().copied())),
-            None => Err(self.damaged(subtree.start())),
-        }
+        let Some(hashes) = tile.get(first_in_tile..first_in_tile + count) else {
+            return Err(self.damaged(subtree.start()));
+        };
+        let hash = merkle::root(hashes.iter().copied());
+        self.hashes.insert(subtree, hash);
+        Ok(hash)
     }
 
     /// The hashes of a tile, as many as the size of the log asks for.
     fn tile(&mut self, level: u32, number: u64) -> Result<&[Digest], StoreError> {
         if !self.tiles.contains_key(&(level, number)) {
-            let in_level = self.head.size >> (level * TILE_HEIGHT);
-            let width = in_level.saturating_sub(number.saturating_mul(TILE_WIDTH)).min(TILE_WIDTH);
-            let key = tile_key(level, number);
-            let bytes = self.view.get(Table::Log, &key)?.unwrap_or_default();
-            if bytes.len() as u64 != width * HASH_BYTES as u64 {
-                return Err(StoreError::Damaged { table: Table::Log, key });
-            }
+            let bytes = self.read(level, number)?;
             let (hashes, _) = bytes.as_chunks::<HASH_BYTES>();
             self.tiles.insert((level, number), hashes.iter().map(|hash| Digest::from(*hash)).collect());
         }
         Ok(self.tiles.get(&(level, number)).map_or(&[], Vec::as_slice))
     }
 
-    /// The partial tile at the end of a level, whose hashes it appends to `range`: those of the levels above came before.
-    fn last_tile(&mut self, level: u32, range: &mut CompactRange) -> Result<OpenTile, StoreError> {
+    /// The bytes of a tile, as many as the size of the log asks for.
+    fn read(&self, level: u32, number: u64) -> Result<Vec<u8>, StoreError> {
+        let in_level = self.head.size >> (level * TILE_HEIGHT);
+        let width = in_level.saturating_sub(number.saturating_mul(TILE_WIDTH)).min(TILE_WIDTH);
+        let key = tile_key(level, number);
+        let bytes = self.view.get(Table::Log, &key)?.unwrap_or_default();
+        if bytes.len() as u64 == width * HASH_BYTES as u64 {
+            Ok(bytes)
+        } else {
+            Err(StoreError::Damaged { table: Table::Log, key })
+        }
+    }
+
+    /// The tile at the end of a level: partial, or not begun.
+    fn last_tile(&self, level: u32) -> Result<OpenTile, StoreError> {
         let in_level = self.head.size >> (level * TILE_HEIGHT);
         let number = in_level / TILE_WIDTH;
-        let mut tile = OpenTile { level, number, bytes: Vec::new(), stored: 0 };
-        if in_level.is_multiple_of(TILE_WIDTH) {
-            return Ok(tile);
-        }
-        let hashes = self.tile(level, number)?.to_vec();
-        tile.bytes.reserve(HASH_BYTES << TILE_HEIGHT);
-        for hash in hashes {
-            let part = Subtree::new(range.end(), level * TILE_HEIGHT);
-            part.and_then(|part| range.push(part, hash)).ok_or_else(|| self.damaged(range.end()))?;
-            tile.bytes.extend_from_slice(hash.as_bytes());
-        }
-        tile.stored = tile.bytes.len();
-        Ok(tile)
+        let is_begun = !in_level.is_multiple_of(TILE_WIDTH);
+        let bytes = if is_begun { self.read(level, number)? } else { Vec::new() };
+        Ok(OpenTile { level, number, stored: bytes.len(), bytes })
     }
 
     /// Some tile on the way from leaf `index` to the root is not what was written; which one, nobody can tell.

@@ -65,29 +65,29 @@ impl Snapshot {
     }
 }
 
-/// The row by which a version's document is found by its item.
-pub(crate) fn holding_key(twin: &TwinId, document: &DocumentId, item: &Digest, author: &PartyId) -> Vec<u8> {
-    listed_in(&holding_list(twin, item, author), document)
-}
-
 /// The row by which a document is found by its element.
 pub(crate) fn belonging_key(twin: &TwinId, document: &DocumentId, component: &ComponentId) -> Vec<u8> {
     listed_in(&belonging_list(twin, component), document)
 }
 
-/// The row that follows from a row of the state, if one does.
-pub(crate) fn derived_key(key: &StateKey, value: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+/// The rows that follow from a row of the state.
+pub(crate) fn derived_keys(key: &StateKey, value: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
     match key {
         StateKey::Document(twin, document) => {
             let record: DocumentRecord = decode_value(key, value)?;
-            Ok(record.component.map(|component| belonging_key(twin, document, &component)))
+            let belonging = record.component.map(|component| belonging_key(twin, document, &component));
+            Ok([version_key(twin, document, &record.newest)].into_iter().chain(belonging).collect())
         }
         StateKey::DocumentVersion(twin, document, _) => {
-            let record: VersionRecord = decode_value(key, value)?;
-            Ok(Some(holding_key(twin, document, &record.version.item, &record.author)))
+            Ok(vec![version_key(twin, document, &decode_value(key, value)?)])
         }
-        _ => Ok(None),
+        _ => Ok(Vec::new()),
     }
+}
+
+/// The row by which a version's document is found by its item.
+pub(crate) fn version_key(twin: &TwinId, document: &DocumentId, record: &VersionRecord) -> Vec<u8> {
+    listed_in(&holding_list(twin, &record.version.item, &record.author), document)
 }
 
 fn holding_list(twin: &TwinId, item: &Digest, author: &PartyId) -> Vec<u8> {
@@ -134,9 +134,9 @@ mod tests {
         let view = chain.replica().store().view().unwrap();
         let rows = scan_prefix(&*view, Table::State, &[], usize::MAX).unwrap();
         let derived = |(key, value): &(Vec<u8>, Vec<u8>)| {
-            derived_key(&codec::decode(key, usize::MAX).unwrap(), value).unwrap()
+            derived_keys(&codec::decode(key, usize::MAX).unwrap(), value).unwrap()
         };
-        let mut derived: Vec<Vec<u8>> = rows.iter().filter_map(derived).collect();
+        let mut derived: Vec<Vec<u8>> = rows.iter().flat_map(derived).collect();
         derived.sort();
         let stored = [b"i", b"o"].map(|list| scan_prefix(&*view, Table::Index, list, usize::MAX).unwrap());
         let stored: Vec<Vec<u8>> = stored.into_iter().flatten().map(|(key, _)| key).collect();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dt_model::merkle::CompactRange;
 use dt_model::{Digest, PartyId, Timestamp, codec};
 
 use crate::Event;
@@ -25,6 +26,7 @@ use crate::tree;
 pub(crate) struct Applied {
     pub(crate) batch: Batch,
     pub(crate) tip: Tip,
+    pub(crate) log: CompactRange,
     pub(crate) specifications: Arc<Specifications>,
     pub(crate) receipts: Vec<Receipt>,
     pub(crate) events: Vec<Event>,
@@ -147,7 +149,8 @@ fn conclude(
         batch.put(Table::Index, validators_key(header.height + 1), codec::encode(&validators));
     }
     let leaves = transactions.iter().map(|authentic| authentic.leaf);
-    let log = log::append(view, &current.tip.log, leaves, &mut batch)?;
+    let mut log = current.log.clone();
+    let log_head = log::append(view, &mut log, leaves, &mut batch)?;
     let mut specifications = Arc::clone(&current.specifications);
     if !effects.specifications.is_empty() {
         Arc::make_mut(&mut specifications).extend(effects.specifications);
@@ -160,9 +163,9 @@ fn conclude(
         time: header.time,
         state_root,
         receipts_root: log_root(&leaves),
-        log,
+        log: log_head,
         validators,
     };
     let Effects { receipts, events, .. } = effects;
-    Ok(Applied { batch, tip, specifications, receipts, events, transactions })
+    Ok(Applied { batch, tip, log, specifications, receipts, events, transactions })
 }

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
+use dt_model::merkle::CompactRange;
 use dt_model::{Digest, Envelope, PartyId, Timestamp, codec};
 
 use crate::Transaction;
@@ -22,7 +23,7 @@ use crate::block::{
     Block, CommitCertificate, CommittedBlock, Header, MAX_BLOCK_BYTES, body_key, load_header,
 };
 use crate::evidence::checkpoint::Checkpoint;
-use crate::evidence::log::LogHead;
+use crate::evidence::log::{self, LogHead};
 use crate::history::transaction_key;
 use crate::membership::genesis::Genesis;
 use crate::parallel::Threads;
@@ -79,6 +80,8 @@ pub struct Replica {
 #[derive(Clone)]
 pub(crate) struct Current {
     pub(crate) tip: Tip,
+    /// The maximal subtrees of the log.
+    pub(crate) log: CompactRange,
     pub(crate) specifications: Arc<Specifications>,
 }
 
@@ -112,9 +115,10 @@ impl Replica {
         let damaged = || StoreError::Damaged { table: Table::Meta, key: TIP.to_vec() };
         let tip: Tip = read_meta(&*view, TIP)?.ok_or_else(damaged)?;
         let specifications = Arc::new(rebuild(&*view)?);
+        let log = log::load(&*view, tip.log)?;
         drop(view);
         let chain = genesis.chain();
-        let state = RwLock::new(Current { tip, specifications });
+        let state = RwLock::new(Current { tip, log, specifications });
         let (verified, ready, committing) = Default::default();
         Ok(Self { store, chain, genesis, state, verified, ready, committing })
     }
@@ -269,7 +273,7 @@ impl Replica {
             Some(applied) => applied,
             None => self.apply(&current, &*view, &block)?,
         };
-        let Applied { mut batch, tip, specifications, receipts, events, transactions } = applied;
+        let Applied { mut batch, tip, log, specifications, receipts, events, transactions } = applied;
         for (key, _) in scan_prefix(&*view, Table::Pending, &[], usize::MAX)? {
             batch.remove(Table::Pending, key);
         }
@@ -278,7 +282,7 @@ impl Replica {
         committed.store(&mut batch);
         batch.put(Table::Meta, TIP, codec::encode(&tip));
         self.store.commit(batch)?;
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Current { tip, specifications };
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Current { tip, log, specifications };
         self.verified.forget(&transactions);
         Ok(Arc::new(committed))
     }

@@ -27,7 +27,14 @@ struct Row {
 
 impl Row {
     fn new(key: &[u8], value: &[u8]) -> Self {
-        Self { bytes: [key, value].concat().into(), key: key.len() }
+        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, key.len() + value.len()).collect();
+        // It was made just now, so nobody else holds it.
+        if let Some(bytes) = Arc::get_mut(&mut bytes) {
+            let (key_bytes, value_bytes) = bytes.split_at_mut(key.len());
+            key_bytes.copy_from_slice(key);
+            value_bytes.copy_from_slice(value);
+        }
+        Self { bytes, key: key.len() }
     }
 
     fn value(&self) -> &[u8] {
@@ -111,7 +118,12 @@ impl Rows {
 
 /// The child that holds `key`, if any does. A key below all bounds belongs to the first.
 fn child_of(children: &Sorted<Child>, key: &[u8]) -> usize {
-    children.find(key).unwrap_or_else(|after| after.saturating_sub(1))
+    below(children.find(key))
+}
+
+/// The child below which a key with this place among the bounds belongs.
+fn below(place: Result<usize, usize>) -> usize {
+    place.unwrap_or_else(|after| after.saturating_sub(1))
 }
 
 impl Node {
@@ -157,11 +169,14 @@ impl Node {
             Self::Inner(children) => {
                 // From the last child to the first, so that splitting one moves none that is still to be done.
                 let mut left = writes;
-                while let Some((last, _)) = left.last() {
+                while let ([(first, _), ..], Some((last, _))) = (left, left.last()) {
                     let at = child_of(children, last);
                     // Few of many writes belong to one child. Where each belongs is seen without a look at the bounds themselves.
-                    let is_here = |(key, _): &&Write| child_of(children, key) == at;
-                    let here = left.iter().rev().take_while(is_here).count();
+                    let is_shared = children.is_shared_by(first, last);
+                    let place =
+                        |key: &[u8]| if is_shared { children.find_alike(key) } else { children.find(key) };
+                    let is_here = |(key, _): &&Write| below(place(key)) == at;
+                    let here = left.iter().rev().skip(1).take_while(is_here).count() + 1;
                     let (before, here) = left.split_at(left.len() - here);
                     let Some(child) = children.get_mut(at) else { return };
                     Arc::make_mut(&mut child.node).apply(here);
@@ -192,19 +207,10 @@ const SPARSE: usize = 6;
 /// Carries out sorted `writes` in sorted `rows`.
 fn merge(rows: &mut Sorted<Row>, writes: &[Write]) {
     if writes.len() <= 1.max(rows.len() / SPARSE) {
-        return writes.iter().for_each(|write| set(rows, write));
+        writes.iter().for_each(|write| set(rows, write));
+    } else {
+        rows.merge(writes, Row::new);
     }
-    let mut old = rows.take().into_iter().peekable();
-    let mut merged = Vec::with_capacity(old.len() + writes.len());
-    for (key, value) in writes {
-        while let Some(before) = old.next_if(|row| row.key() < key.as_slice()) {
-            merged.push(before);
-        }
-        let _ = old.next_if(|row| row.key() == key);
-        merged.extend(value.as_ref().map(|value| Row::new(key, value)));
-    }
-    merged.extend(old);
-    *rows = merged.into();
 }
 
 /// Carries out one write.
@@ -253,19 +259,17 @@ fn pieces(node: Node) -> Vec<Child> {
     let pieces = node.len().div_ceil(MAX_CHILDREN).max(1);
     let size = node.len().div_ceil(pieces);
     match node {
-        Node::Leaf(mut rows) => pieces_of(rows.take(), size, Node::Leaf),
-        Node::Inner(mut children) => pieces_of(children.take(), size, Node::Inner),
+        Node::Leaf(rows) => children_of(rows.split(size), Node::Leaf),
+        Node::Inner(children) => children_of(children.split(size), Node::Inner),
     }
 }
 
-fn pieces_of<T: Keyed>(things: Vec<T>, size: usize, node: impl Fn(Sorted<T>) -> Node) -> Vec<Child> {
-    let mut things = things.into_iter();
-    let piece = || {
-        let piece: Vec<T> = things.by_ref().take(size).collect();
-        let bound = piece.first()?.key().into();
-        Some(Child { bound, node: Arc::new(node(piece.into())) })
+fn children_of<T: Keyed>(pieces: Vec<Sorted<T>>, node: impl Fn(Sorted<T>) -> Node) -> Vec<Child> {
+    let child = |piece: Sorted<T>| {
+        let bound = piece.as_slice().first()?.key().into();
+        Some(Child { bound, node: Arc::new(node(piece)) })
     };
-    std::iter::from_fn(piece).collect()
+    pieces.into_iter().filter_map(child).collect()
 }
 
 /// Joins child `at` with the next one.

@@ -44,11 +44,22 @@ impl<T: Keyed> From<Vec<T>> for Sorted<T> {
 impl<T: Keyed> Sorted<T> {
     /// Where the thing with this key is, or else where one would be inserted.
     pub(super) fn find(&self, key: &[u8]) -> Result<usize, usize> {
-        let Some(rest) = key.strip_prefix(&*self.shared) else {
+        if key.starts_with(&self.shared) {
+            self.find_alike(key)
+        } else {
             // It comes before all that start with the prefix, or after them.
-            return Err(if *key < *self.shared { 0 } else { self.things.len() });
-        };
-        let word = word(rest);
+            Err(if *key < *self.shared { 0 } else { self.things.len() })
+        }
+    }
+
+    /// Whether all keys from `first` to `last` start with what the things' keys share.
+    pub(super) fn is_shared_by(&self, first: &[u8], last: &[u8]) -> bool {
+        first.starts_with(&self.shared) && last.starts_with(&self.shared)
+    }
+
+    /// [`Sorted::find`] for a key that MUST start with what the things' keys share.
+    pub(super) fn find_alike(&self, key: &[u8]) -> Result<usize, usize> {
+        let word = word(&key[self.shared.len()..]);
         let first = self.words.partition_point(|other| *other < word);
         let alike = self.words[first..].iter().take_while(|other| **other == word).count();
         let alike = self.things[first..first + alike].binary_search_by(|thing| thing.key().cmp(key));
@@ -80,6 +91,55 @@ impl<T: Keyed> Sorted<T> {
             things.insert(at, thing);
             *self = things.into();
         }
+    }
+
+    /// Puts and removes many things: sorted by key, each with its new thing or `None`.
+    pub(super) fn merge<'a>(
+        &mut self,
+        writes: &'a [(Vec<u8>, Option<Vec<u8>>)],
+        new: impl Fn(&'a [u8], &'a [u8]) -> T,
+    ) {
+        let places: Vec<_> = writes.iter().map(|(key, _)| self.find(key)).collect();
+        let len = self.shared.len();
+        let is_shared = writes.iter().all(|(key, _)| key.starts_with(&self.shared));
+        let Self { shared, words, things } = std::mem::take(self);
+        let (mut old_words, mut old_things) = (words.into_iter(), things.into_iter());
+        let room = old_things.len() + writes.len();
+        let (mut words, mut things) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        let mut passed = 0;
+        for ((key, value), place) in writes.iter().zip(places) {
+            let (Ok(at) | Err(at)) = place;
+            things.extend(old_things.by_ref().take(at - passed));
+            words.extend(old_words.by_ref().take(at - passed));
+            passed = at;
+            if place.is_ok() {
+                (old_things.next(), old_words.next());
+                passed += 1;
+            }
+            if let Some(value) = value {
+                things.push(new(key, value));
+                words.push(key.get(len..).map_or(0, word));
+            }
+        }
+        things.extend(old_things);
+        words.extend(old_words);
+        *self = if is_shared { Self { shared, words, things } } else { things.into() };
+    }
+
+    /// The things in pieces of `size`, but for a smaller last one.
+    pub(super) fn split(self, size: usize) -> Vec<Self> {
+        let Self { shared, words, things } = self;
+        let (mut words, mut things) = (words.into_iter(), things.into_iter());
+        let piece = || {
+            let things: Vec<T> = things.by_ref().take(size).collect();
+            let words = words.by_ref().take(size).collect();
+            let (first, last) = (things.first()?.key(), things.last()?.key());
+            // Where keys of the piece share more, they are told apart by other bytes.
+            let shares_more =
+                first.get(shared.len()).zip(last.get(shared.len())).is_some_and(|(a, b)| a == b);
+            Some(if shares_more { things.into() } else { Self { shared, words, things } })
+        };
+        std::iter::from_fn(piece).collect()
     }
 
     /// Removes the thing at `at`, which MUST be there.

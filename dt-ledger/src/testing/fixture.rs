@@ -1,5 +1,6 @@
 //! A chain with organisations, parties and a twin in a few lines.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -115,6 +116,16 @@ impl Fixture {
         let replica = Arc::new(Replica::open(store, &genesis).expect("the store opens"));
         let now = AtomicU64::new(replica.tip().time.as_millis());
         Self { replica, organisations, now }
+    }
+
+    /// This chain, whose replica works on a block on so many threads ([`Replica::on_threads`]).
+    ///
+    /// # Panics
+    /// If somebody else holds the replica already.
+    #[must_use]
+    pub fn on_threads(self, threads: NonZero<usize>) -> Self {
+        let replica = Arc::into_inner(self.replica).expect("nobody else holds the replica");
+        Self { replica: Arc::new(replica.on_threads(threads)), ..self }
     }
 
     /// What a chain with so many organisations and validators begins with. The validators are dealt out to the organisations in turn;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dt_model::merkle::{ConsistencyProof, InclusionProof, leaf_hash};
 
-use crate::evidence::log::{Log, LogHead, append};
+use crate::evidence::log::{self, Log, LogHead};
 use crate::store::{Batch, LedgerStore, MemoryStore, StoreError};
 
 /// A log in a store, appended to as the blocks of a chain append to it.
@@ -33,7 +33,9 @@ impl StoredLog {
     pub fn append<T: AsRef<[u8]>>(&mut self, leaves: &[T]) -> Result<Batch, StoreError> {
         let mut batch = Batch::default();
         let hashes = leaves.iter().map(|leaf| leaf_hash(&[leaf.as_ref()]));
-        self.head = append(&*self.store.view()?, &self.head, hashes, &mut batch)?;
+        let view = self.store.view()?;
+        let mut range = log::load(&*view, self.head)?;
+        self.head = log::append(&*view, &mut range, hashes, &mut batch)?;
         self.store.commit(batch.clone())?;
         Ok(batch)
     }

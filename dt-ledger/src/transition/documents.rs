@@ -4,7 +4,7 @@ use dt_model::{ComponentId, DataClass, Digest, Domain, Operation, PartyId, TwinI
 
 use super::Transition;
 use crate::call::{Document, FeedReference, Version};
-use crate::history::lookup::{belonging_key, holding_key};
+use crate::history::lookup::{belonging_key, version_key};
 use crate::receipt::TwinEvent;
 use crate::record::{AclAnchor, DocumentRecord, Feed, HeadAnchor, Resource, Source, StateKey, VersionRecord};
 use crate::state::{CallError, State};
@@ -30,19 +30,21 @@ impl Transition<'_> {
         self.require(sender, &id, Operation::Write, DataClass::Document, new.component.as_ref())?;
         self.require_component(&id, new.component.as_ref())?;
         let document = DocumentId::from(*self.fresh_digest(DOCUMENT).as_bytes());
+        let newest = self.version(sender, id, document, &new.version)?;
         let record = DocumentRecord {
             title: new.title.clone(),
             media_type: new.media_type.clone(),
             component: new.component.clone(),
             author: sender,
             added: self.at.time,
-            versions: 0,
+            versions: 1,
+            newest,
             removed: None,
         };
         if let Some(component) = &new.component {
-            self.staged.index.insert(belonging_key(&id, &document, component), Vec::new());
+            self.index(belonging_key(&id, &document, component), Vec::new());
         }
-        self.put_version(sender, id, document, record, &new.version)?;
+        self.put(&StateKey::Document(id, document), &record);
         self.tell(id, TwinEvent::DocumentAdded(document));
         self.document_changed(id, document, new.component.as_ref())
     }
@@ -57,8 +59,11 @@ impl Transition<'_> {
         let record = self.document_in_use(id, document)?;
         let component = record.component.clone();
         self.require(sender, &id, Operation::Write, DataClass::Document, component.as_ref())?;
-        let number = self.put_version(sender, id, document, record, version)?;
-        self.tell(id, TwinEvent::DocumentVersionAdded(document, number));
+        let versions = record.versions.checked_add(1).ok_or(Reason::Full)?;
+        let newest = self.version(sender, id, document, version)?;
+        self.put(&StateKey::DocumentVersion(id, document, record.versions), &record.newest);
+        self.put(&StateKey::Document(id, document), &DocumentRecord { versions, newest, ..record });
+        self.tell(id, TwinEvent::DocumentVersionAdded(document, versions));
         self.document_changed(id, document, component.as_ref())
     }
 
@@ -85,23 +90,20 @@ impl Transition<'_> {
         if record.removed.is_some() { Err(unknown.into()) } else { Ok(record) }
     }
 
-    fn put_version(
+    /// A version that is registered now, to be found by its item.
+    fn version(
         &mut self,
         author: PartyId,
         id: TwinId,
         document: DocumentId,
-        record: DocumentRecord,
         version: &Version,
-    ) -> Result<u32, CallError> {
+    ) -> Result<VersionRecord, CallError> {
         if version.provenance.as_ref().is_some_and(|from| from.feeds.len() > MAX_PROVENANCE_FEEDS) {
             return Err(Reason::Full.into());
         }
-        let versions = record.versions.checked_add(1).ok_or(Reason::Full)?;
-        self.staged.index.insert(holding_key(&id, &document, &version.item, &author), Vec::new());
-        let version = VersionRecord { version: version.clone(), author, time: self.at.time };
-        self.put(&StateKey::DocumentVersion(id, document, versions), &version);
-        self.put(&StateKey::Document(id, document), &DocumentRecord { versions, ..record });
-        Ok(versions)
+        let record = VersionRecord { version: version.clone(), author, time: self.at.time };
+        self.index(version_key(&id, &document, &record), Vec::new());
+        Ok(record)
     }
 
     /// A document is traced, and so is the element that it belongs to (section 5.2, step 4).

@@ -45,15 +45,15 @@ use crate::replica::admission::{self, AdmissionError};
 use crate::replica::authentic::Authentic;
 use crate::replica::specification::{Specifications, Specified};
 use crate::state::{CallError, Record, State, component_of, decode_value};
-use crate::store::{StoreError, StoreView, Table, Writes};
+use crate::store::{Row, StoreError, StoreView, Table, Writes};
 
 /// What one block does.
 #[derive(Default)]
 pub(crate) struct Effects {
     /// Changes of the state, by key.
     pub(crate) state: Writes,
-    /// New rows of the index.
-    pub(crate) index: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// New rows of the index. Nothing reads them before they are stored.
+    pub(crate) index: Vec<Row>,
     /// Specifications that changed, and the rows that they are made of.
     pub(crate) specifications: Specifications,
     pub(crate) specification_rows: Writes,
@@ -330,6 +330,11 @@ impl<'a> Transition<'a> {
         self.staged.state.insert(key.to_bytes(), Some(codec::encode(value)));
     }
 
+    /// Stages a row of the index.
+    fn index(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.staged.index.push((key, value));
+    }
+
     /// Stages a removal from the state.
     fn remove(&mut self, key: &StateKey) {
         self.staged.state.insert(key.to_bytes(), None);
@@ -385,7 +390,7 @@ impl<'a> Transition<'a> {
         };
         self.take_work(1)?;
         self.put(&StateKey::Trace(digest), &TraceHead { count: number, last: entry.digest() });
-        self.staged.index.insert(trace_key(&digest, number), codec::encode(&entry));
+        self.index(trace_key(&digest, number), codec::encode(&entry));
         if let Resource::Call(twin, number) = &entry.resource {
             let program = self.call(twin, *number)?.call.program;
             self.touch(Resource::Element(*twin, program));

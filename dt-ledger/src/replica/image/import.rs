@@ -13,7 +13,7 @@ use super::{Frame, Head, IMPORTING, MAX_FRAME_BYTES, ORIGIN};
 use crate::block::{Header, store_header};
 use crate::evidence::log;
 use crate::evidence::log::LogHead;
-use crate::history::lookup::derived_key;
+use crate::history::lookup::derived_keys;
 use crate::history::trace_key;
 use crate::parallel::Threads;
 use crate::record::{Specification, StateKey, TraceEntry, TraceHead};
@@ -292,7 +292,7 @@ impl Import<'_> {
         for (key, value) in rows {
             let Some(value) = value else { continue };
             let decoded = StateKey::from_bytes(&key);
-            if let Some(derived) = decoded.map_or(Ok(None), |key| derived_key(&key, &value))? {
+            for derived in decoded.map_or(Ok(Vec::new()), |key| derived_keys(&key, &value))? {
                 batch.put(Table::Index, derived, Vec::new());
             }
             batch.put(Table::State, key, value);
@@ -378,8 +378,7 @@ impl Import<'_> {
         }
         self.bytes = 0;
         self.store.commit(std::mem::take(&mut self.batch))?;
-        // Appending begins with a check that they lead to the root.
-        match log::append(&*self.store.view()?, head, [], &mut Batch::default()) {
+        match log::load(&*self.store.view()?, *head) {
             Err(StoreError::Damaged { .. }) => Err(ImportError::Log),
             other => Ok(other.map(|_| frame)?),
         }
