@@ -48,7 +48,7 @@ fn quorum(criterion: &mut Criterion, max_faulty: u16) {
     let resilience = Resilience::tolerating(max_faulty).expect("enough replicas");
     let validators: [Arc<dyn Validator>; 2] = [Arc::new(OwnedRecords), Arc::new(Counter)];
     let network = Network::new(resilience, resilience.replicas(), [writer.party()], &validators);
-    let client = network.client(writer.clone());
+    let client = benches::client(&network, writer.clone());
     let (now, runtime, numbers) = (network.now(), runtime(), Numbers::default());
     let name = Name::new("calibration").expect("a name");
     let key = OwnedRecords::key(&writer.party(), &name);
@@ -82,7 +82,7 @@ struct Beside<'a> {
 }
 
 impl Beside<'_> {
-    /// Measures `operate` beside the Ed25519 operations in it.
+    /// Measures `operate` beside the Ed25519 operations in it. What those are for, the README's "How to read them" says.
     fn compare<T, O>(
         &mut self,
         title: &str,
@@ -232,6 +232,22 @@ fn path(criterion: &mut Criterion, mebibytes: usize) {
             }
             opener.finish().expect("whole");
             plain
+        });
+    });
+    // As `dt_acl::ItemReader` does it: what it gives need not be held together, so the memory is the same again.
+    group.bench_function("ours: get, the same piece by piece", |b| {
+        b.iter(|| {
+            let mut opener =
+                Opener::new(&key, b"item", seal::sealed_bytes(content.len() as u64)).expect("a length");
+            for (blob, shards) in &stripes {
+                let given = (0..).zip(shards[..blob.data_shards()].iter().cloned());
+                for piece in coder.decode(blob, given).expect("restores") {
+                    let mut plain = Vec::with_capacity(piece.len() + seal::CHUNK_BYTES);
+                    opener.push(&piece, &mut plain).expect("opens");
+                    black_box(plain);
+                }
+            }
+            opener.finish().expect("whole");
         });
     });
     group.finish();
