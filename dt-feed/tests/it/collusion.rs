@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use dt_dht::testing::{Fault, Network};
 use dt_dht::{Client, PutError, QuorumCertificate};
 use dt_feed::{Contradiction, Fork, Publisher, ReadError, Reader};
-use dt_model::codec;
+use dt_model::{Signer as _, codec};
 
 use crate::common::*;
 
