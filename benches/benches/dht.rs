@@ -12,10 +12,10 @@ use criterion::{BatchSize, Criterion, Throughput};
 use dt_dht::seal::{Opener, Sealer};
 use dt_dht::testing::Network;
 use dt_dht::{
-    Address, Membership, Node, OwnedRecords, Record, Resilience, STRIPE_BYTES, StripeCoder, decode_stripe,
-    encode_stripe, seal,
+    Address, Key, Kind, Membership, Node, Order, OwnedRecords, Record, Refusal, Resilience, STRIPE_BYTES,
+    Site, StripeCoder, Validator, decode_stripe, encode_stripe, seal,
 };
-use dt_model::testing::identity;
+use dt_model::testing::{Ed25519Count, count_ed25519, identity};
 use dt_model::{Digest, Name, PartyId, Secret, Signed, Signer as _};
 
 const VALUE: usize = 1024;
@@ -42,12 +42,13 @@ fn resilience() -> Resilience {
     Resilience::tolerating(1).expect("four replicas")
 }
 
+/// Operations of one quorum, each beside the signatures and verifications that were counted in it.
 fn quorum(criterion: &mut Criterion, max_faulty: u16) {
     let writer = Arc::new(identity(1));
     let resilience = Resilience::tolerating(max_faulty).expect("enough replicas");
-    let replicas = resilience.replicas();
-    let network = Network::new(resilience, replicas, [writer.party()], &[Arc::new(OwnedRecords)]);
-    let client = network.client(writer.clone());
+    let validators: [Arc<dyn Validator>; 2] = [Arc::new(OwnedRecords), Arc::new(Counter)];
+    let network = Network::new(resilience, resilience.replicas(), [writer.party()], &validators);
+    let client = benches::client(&network, writer.clone());
     let (now, runtime, numbers) = (network.now(), runtime(), Numbers::default());
     let name = Name::new("calibration").expect("a name");
     let key = OwnedRecords::key(&writer.party(), &name);
@@ -56,47 +57,82 @@ fn quorum(criterion: &mut Criterion, max_faulty: u16) {
         let record = OwnedRecords::record(writer.party(), name.clone(), version, vec![0x5a; VALUE]);
         Signed::new(record, &*writer).expect("signs")
     };
-    runtime.block_on(client.put(&next(), now)).expect("stored");
-    let bare = Ed25519::over(&[0x5a; VALUE]);
+    let put = |record| runtime.block_on(client.put(&record, now)).expect("stored");
+    let get =
+        |()| runtime.block_on(client.get(key, OwnedRecords::check(), now)).expect("read").expect("there");
+    let mut beside = Beside { criterion, max_faulty };
+    beside.compare("put 1 KiB", "Client::put", next, put);
+    beside.compare("get 1 KiB", "Client::get", || (), get);
 
-    let mut group = criterion.benchmark_group(format!("dht/put 1 KiB, k = {max_faulty}"));
-    // Each replica: request, receipt and reply are signed; request, record, reply and receipt are verified.
-    group.bench_function(
-        format!("peer: its {} signatures and {} verifications", 3 * replicas, 4 * replicas),
-        |b| {
-            b.iter(|| {
-                bare.sign(3 * replicas);
-                bare.verify(4 * replicas);
-            });
-        },
-    );
-    group.bench_function("ours: Client::put", |b| {
-        b.iter_batched(
-            next,
-            |record| runtime.block_on(client.put(&record, now)).expect("stored"),
-            BatchSize::SmallInput,
-        );
-    });
-    group.finish();
+    let (key, agreed) = (Key::new(Address::from([4; 32]), COUNTER, 0), Numbers::default());
+    let next = || -> Signed<Record> {
+        let record = Record { key, version: agreed.next() + 1, body: vec![0x5a; VALUE].into() };
+        Signed::new(record, &*writer).expect("signs")
+    };
+    let settle = |record| runtime.block_on(client.settle(&record, now)).expect("settled");
+    let state = |()| runtime.block_on(client.state(key.address, now)).expect("read").expect("there");
+    beside.compare("settle 1 KiB", "Client::settle", next, settle);
+    beside.compare("state of 1 KiB", "Client::state", || (), state);
+}
 
-    let mut group = criterion.benchmark_group(format!("dht/get 1 KiB, k = {max_faulty}"));
-    // Each replica: request and reply are signed and verified; the client verifies the record once.
-    let verified = 2 * replicas + 1;
-    group.bench_function(
-        format!("peer: its {} signatures and {verified} verifications", 2 * replicas),
-        |b| {
+/// Where the operations of one network are compared.
+struct Beside<'a> {
+    criterion: &'a mut Criterion,
+    max_faulty: u16,
+}
+
+impl Beside<'_> {
+    /// Measures `operate` beside the Ed25519 operations in it. What those are for, the README's "How to read them" says.
+    fn compare<T, O>(
+        &mut self,
+        title: &str,
+        ours: &str,
+        mut input: impl FnMut() -> T,
+        operate: impl Fn(T) -> O,
+    ) {
+        // The first time there is nothing to replace yet.
+        operate(input());
+        let mut count = || {
+            let given = input();
+            count_ed25519(|| operate(given)).1
+        };
+        let counted = count();
+        assert_eq!(counted, count(), "it takes the same each time");
+        let Ed25519Count { signatures, verifications } = counted;
+        let bare = Ed25519::over(&[0x5a; VALUE]);
+        let mut group = self.criterion.benchmark_group(format!("dht/{title}, k = {}", self.max_faulty));
+        let peer = format!("peer: its {signatures} signatures and {verifications} verifications");
+        group.bench_function(peer, |b| {
             b.iter(|| {
-                bare.sign(2 * replicas);
-                bare.verify(verified);
+                bare.sign(signatures);
+                bare.verify(verifications);
             });
-        },
-    );
-    group.bench_function("ours: Client::get", |b| {
-        b.iter(|| {
-            runtime.block_on(client.get(key, OwnedRecords::check(), now)).expect("read").expect("there")
         });
-    });
-    group.finish();
+        group.bench_function(format!("ours: {ours}"), |b| {
+            b.iter_batched(&mut input, &operate, BatchSize::SmallInput);
+        });
+        group.finish();
+    }
+}
+
+/// Judges records of order `Agreed` by their version alone: the operation stands there for itself.
+struct Counter;
+
+const COUNTER: Kind = Kind::new(*b"coun");
+
+impl Validator for Counter {
+    fn kind(&self) -> Kind {
+        COUNTER
+    }
+
+    fn order(&self) -> Order {
+        Order::Agreed
+    }
+
+    fn admit(&self, site: &Site<'_>, offered: &Signed<Record>) -> Result<(), Refusal> {
+        let stored = site.stored.map_or(0, |stored| stored.version);
+        if offered.version == stored + 1 { Ok(()) } else { Err(Refusal::Gap { stored }) }
+    }
 }
 
 /// Nodes of the largest network.
@@ -196,6 +232,22 @@ fn path(criterion: &mut Criterion, mebibytes: usize) {
             }
             opener.finish().expect("whole");
             plain
+        });
+    });
+    // As `dt_acl::ItemReader` does it: what it gives need not be held together, so the memory is the same again.
+    group.bench_function("ours: get, the same piece by piece", |b| {
+        b.iter(|| {
+            let mut opener =
+                Opener::new(&key, b"item", seal::sealed_bytes(content.len() as u64)).expect("a length");
+            for (blob, shards) in &stripes {
+                let given = (0..).zip(shards[..blob.data_shards()].iter().cloned());
+                for piece in coder.decode(blob, given).expect("restores") {
+                    let mut plain = Vec::with_capacity(piece.len() + seal::CHUNK_BYTES);
+                    opener.push(&piece, &mut plain).expect("opens");
+                    black_box(plain);
+                }
+            }
+            opener.finish().expect("whole");
         });
     });
     group.finish();

@@ -69,7 +69,7 @@ impl World {
     }
 
     fn dht(&self, seed: u64) -> Arc<dt_dht::Client> {
-        Arc::new(self.network.client(Arc::new(identity(seed))))
+        Arc::new(benches::client(&self.network, Arc::new(identity(seed))))
     }
 
     fn client(&self, seed: u64) -> Client {

@@ -19,7 +19,7 @@ use thiserror::Error;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use crate::record::{AclRecord, KEY_BYTES, Link};
+use crate::record::{AclRecord, Epoch, KEY_BYTES, Link};
 use crate::{EncryptionKeyRefused, ItemId};
 
 const WRAP: Domain = Domain::new("dt/acl/wrap/v1");
@@ -62,7 +62,10 @@ pub enum KeyError {
 /// The epoch keys that one party has from one version of a list.
 #[derive(Debug)]
 pub struct Keyring {
-    record: AclRecord,
+    item: ItemId,
+    /// The number of the first of `epochs`, which are those that the list remembers.
+    oldest: u64,
+    epochs: Vec<Epoch>,
     since: u64,
     wrapped: BTreeMap<u64, Secret>,
 }
@@ -83,23 +86,27 @@ impl Keyring {
         if keys.len() != epochs.len() {
             return Err(KeyError::Corrupt);
         }
-        let mut wrapped = BTreeMap::new();
+        // What it takes from the list does not grow with the number of parties.
+        let (item, oldest, since) = (record.item(), record.oldest_epoch(), entry.since);
+        let mut ring =
+            Self { item, oldest, epochs: record.epochs().to_vec(), since, wrapped: BTreeMap::new() };
         for (epoch, key) in epochs.into_iter().zip(keys) {
-            wrapped.insert(epoch, committed(record, epoch, Secret::from_bytes(*key))?);
+            let key = ring.committed(epoch, Secret::from_bytes(*key))?;
+            ring.wrapped.insert(epoch, key);
         }
-        Ok(Self { record: record.clone(), since: entry.since, wrapped })
+        Ok(ring)
     }
 
     /// The number of the current epoch.
     #[must_use]
     pub const fn epoch(&self) -> u64 {
-        self.record.epoch()
+        self.oldest + (self.epochs.len() as u64 - 1)
     }
 
     /// The first epoch that the party can read.
     #[must_use]
     pub fn since(&self) -> u64 {
-        self.since.max(self.record.oldest_epoch())
+        self.since.max(self.oldest)
     }
 
     /// The key of `epoch`, found by following links back from the nearest wrapped key; every key on the way is checked against its
@@ -108,7 +115,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyError::UnknownEpoch`], [`KeyError::BeforeGrant`] or [`KeyError::Corrupt`].
     pub fn key(&self, epoch: u64) -> Result<Secret, KeyError> {
-        let (oldest, current) = (self.record.oldest_epoch(), self.record.epoch());
+        let (oldest, current) = (self.oldest, self.epoch());
         if !(oldest..=current).contains(&epoch) {
             return Err(KeyError::UnknownEpoch { epoch, oldest, current });
         }
@@ -125,12 +132,21 @@ impl Keyring {
 
     /// The key of the epoch before `at`, given the key of `at`.
     fn follow(&self, at: u64, key: &Secret) -> Result<Secret, KeyError> {
-        let link = self.record.epoch_at(at).and_then(|epoch| epoch.link).ok_or(KeyError::Corrupt)?;
-        let opened = link_key(key, self.record.item(), at)
-            .open_once(&[], link.as_bytes())
-            .map_err(|_| KeyError::Corrupt)?;
+        let link = self.epoch_at(at).and_then(|epoch| epoch.link).ok_or(KeyError::Corrupt)?;
+        let opened =
+            link_key(key, self.item, at).open_once(&[], link.as_bytes()).map_err(|_| KeyError::Corrupt)?;
         let bytes = <[u8; KEY_BYTES]>::try_from(opened.as_slice()).map_err(|_| KeyError::Corrupt)?;
-        committed(&self.record, at - 1, Secret::from_bytes(bytes))
+        self.committed(at - 1, Secret::from_bytes(bytes))
+    }
+
+    /// Lets `key` pass if it is the one that the list commits to in `epoch`.
+    fn committed(&self, epoch: u64, key: Secret) -> Result<Secret, KeyError> {
+        let expected = self.epoch_at(epoch).map(|epoch| epoch.commitment);
+        if expected == Some(commitment(&key, self.item, epoch)) { Ok(key) } else { Err(KeyError::Corrupt) }
+    }
+
+    fn epoch_at(&self, epoch: u64) -> Option<&Epoch> {
+        self.epochs.get(usize::try_from(epoch.checked_sub(self.oldest)?).ok()?)
     }
 }
 
@@ -202,10 +218,4 @@ pub(crate) fn link(key: &Secret, item: ItemId, epoch: u64, before: &Secret) -> O
 
 fn link_key(key: &Secret, item: ItemId, epoch: u64) -> Secret {
     key.derive(LINK, &codec::encode(&(item, epoch)))
-}
-
-/// Lets `key` pass if it is the one that `record` commits to.
-fn committed(record: &AclRecord, epoch: u64, key: Secret) -> Result<Secret, KeyError> {
-    let expected = record.epoch_at(epoch).map(|epoch| epoch.commitment);
-    if expected == Some(commitment(&key, record.item(), epoch)) { Ok(key) } else { Err(KeyError::Corrupt) }
 }

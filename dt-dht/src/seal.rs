@@ -16,7 +16,8 @@
 
 use core::ops::Range;
 
-use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::aead::inout::InOutBuf;
+use chacha20poly1305::aead::{AeadInOut, Error, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
 use dt_model::{Secret, SecretError};
 use zeroize::Zeroizing;
@@ -338,10 +339,10 @@ impl Stream {
     /// Appends chunk `number`, sealed, to `out`.
     fn seal(&self, number: u64, last: bool, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), SecretError> {
         let nonce = nonce(number, last)?;
-        let at = out.len();
-        out.extend_from_slice(chunk);
-        let tag = self.cipher.encrypt_inout_detached(&nonce, &self.context, (&mut out[at..]).into());
-        out.extend_from_slice(&tag.map_err(|_| SecretError)?);
+        let tag = beside(chunk, out)
+            .and_then(|both| self.cipher.encrypt_inout_detached(&nonce, &self.context, both))
+            .map_err(|_| SecretError)?;
+        out.extend_from_slice(&tag);
         Ok(())
     }
 
@@ -350,13 +351,20 @@ impl Stream {
         let (content, tag) = chunk.split_last_chunk::<TAG_BYTES>().ok_or(SecretError)?;
         let (nonce, tag) = (nonce(number, last)?, Tag::from(*tag));
         let at = out.len();
-        out.extend_from_slice(content);
-        let opened = self.cipher.decrypt_inout_detached(&nonce, &self.context, (&mut out[at..]).into(), &tag);
+        let opened = beside(content, out)
+            .and_then(|both| self.cipher.decrypt_inout_detached(&nonce, &self.context, both, &tag));
         opened.map_err(|_| {
             out.truncate(at);
             SecretError
         })
     }
+}
+
+/// The bytes of `chunk`, and as much new room at the end of `out`: to work from one into the other costs less than to copy first.
+fn beside<'a>(chunk: &'a [u8], out: &'a mut Vec<u8>) -> Result<InOutBuf<'a, 'a, u8>, Error> {
+    let at = out.len();
+    out.resize(at + chunk.len(), 0);
+    InOutBuf::new(chunk, &mut out[at..]).map_err(|_| Error)
 }
 
 /// Counter and flag.

@@ -25,6 +25,8 @@
 //! - What a [`Reader`] returns MUST lead to the root that the owner signed.
 //! - Keys come from outside ([`EpochKey`], [`Keys`]): whoever is given the key of an epoch reads that epoch, and no other.
 //!
+//! What that withstands, attack by attack, and what it does not: [`threat_model`].
+//!
 //! # Costs
 //! A batch costs the owner three quorum operations, one after the other (blob, segment, head), and two signatures; its head costs a
 //! reader one quorum read, its entries two more. A range or a span of time is found in O(log n) reads of descriptions, and proven with
@@ -105,6 +107,8 @@ mod repair;
 mod segment;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[doc = include_str!("../THREATS.md")]
+pub mod threat_model {}
 mod validator;
 mod walk;
 

@@ -69,6 +69,8 @@ impl Signer for Identity {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Signature, SignerError> {
+        #[cfg(feature = "testing")]
+        crate::testing::note_signature();
         Ok(Signature::from(self.signing.sign(message).to_bytes()))
     }
 

@@ -93,6 +93,8 @@ impl PartyId {
     /// # Errors
     /// [`SignatureError`], without a reason.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
+        #[cfg(feature = "testing")]
+        crate::testing::note_verification();
         let key = recent_keys::recall(&self.0, VerifyingKey::from_bytes).map_err(|_| SignatureError)?;
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
         key.verify_strict(message, &signature).map_err(|_| SignatureError)

@@ -1,5 +1,7 @@
-//! For those who test against these types: the conformance suite of [`Signer`], and proptest strategies.
+//! For those who test against these types: the conformance suite of [`Signer`], proptest strategies, and a count of signatures.
 #![expect(clippy::expect_used, reason = "a suite reports by panicking")]
+
+use core::cell::Cell;
 
 use proptest::prelude::*;
 
@@ -40,6 +42,37 @@ pub fn signer_suite(signer: &dyn Signer, other: &dyn Signer) {
 #[must_use]
 pub fn identity(seed: u64) -> Identity {
     Identity::generate(&mut SeedRng(blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof()))
+}
+
+/// How many Ed25519 operations something took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ed25519Count {
+    /// What an [`Identity`] signed.
+    pub signatures: usize,
+    /// What [`PartyId::verify`] judged.
+    pub verifications: usize,
+}
+
+thread_local! {
+    static COUNT: Cell<Ed25519Count> = const { Cell::new(Ed25519Count { signatures: 0, verifications: 0 }) };
+}
+
+/// Does `work`, and counts the Ed25519 operations that it takes on this thread.
+pub fn count_ed25519<T>(work: impl FnOnce() -> T) -> (T, Ed25519Count) {
+    let before = COUNT.get();
+    let done = work();
+    let after = COUNT.get();
+    let (signatures, verifications) =
+        (after.signatures - before.signatures, after.verifications - before.verifications);
+    (done, Ed25519Count { signatures, verifications })
+}
+
+pub(crate) fn note_signature() {
+    COUNT.set(Ed25519Count { signatures: COUNT.get().signatures + 1, ..COUNT.get() });
+}
+
+pub(crate) fn note_verification() {
+    COUNT.set(Ed25519Count { verifications: COUNT.get().verifications + 1, ..COUNT.get() });
 }
 
 /// Any party, out of a thousand.

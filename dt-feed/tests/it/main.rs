@@ -3,6 +3,7 @@
 
 mod api;
 mod attacks;
+mod collusion;
 mod common;
 mod model;
 mod vectors;
