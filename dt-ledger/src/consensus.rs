@@ -31,6 +31,12 @@ pub enum ConsensusError {
     /// The transaction is not admissible.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
+    /// Another transaction of the same sender and nonce waits.
+    #[error("another transaction of the sender has nonce {nonce}")]
+    Conflict {
+        /// The nonce of both.
+        nonce: u64,
+    },
     /// The next block was not accepted.
     #[error(transparent)]
     Block(#[from] BlockError),

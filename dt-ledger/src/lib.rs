@@ -168,6 +168,7 @@ mod consensus;
 mod evidence;
 mod history;
 mod membership;
+mod mempool;
 mod parallel;
 mod policy;
 mod receipt;
@@ -209,6 +210,7 @@ pub use membership::consortium::{
     OrganisationRecord, Proposal, ProposalRecord,
 };
 pub use membership::genesis::{Genesis, GenesisError};
+pub use mempool::{Candidate, Mempool, MempoolError, MempoolLimits};
 pub use policy::{AGENT, MAINTAINER, OWNER, Policy, Subject};
 pub use receipt::{Event, EventKind, Outcome, Reason, Receipt, TwinEvent};
 pub use record::{
