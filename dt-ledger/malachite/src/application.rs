@@ -218,7 +218,7 @@ impl Application {
             rebroadcast: propose + vote + vote,
             ..LinearTimeouts::default()
         };
-        HeightParams::new(validators(tip), timeouts, None)
+        HeightParams::new(Validators::after(tip), timeouts, None)
     }
 
     /// Proposes a block of what waits here.
@@ -289,20 +289,25 @@ impl Application {
     async fn judge(&mut self, offered: Offered) -> Result<Option<ProposedValue<Chain>>, Halt> {
         let Offered { announcement, proposer, block } = offered;
         let tip = self.shared.replica.tip();
-        let turn =
-            validators(&tip).proposer(announcement.height, announcement.round).map(|turn| turn.party());
-        if announcement.height != tip.height + 1 || turn != Some(proposer) {
+        if announcement.height != tip.height + 1 || tip.proposer(announcement.round) != Some(proposer) {
             return Ok(None);
         }
-        let is_valid = self.blocks.contains_key(&announcement.block) || {
-            let latest = (self.shared.clock)().saturating_add(self.pace.drift);
-            self.accept(&tip, &block, latest, true)
-                .await?
-                .map_err(|error| {
-                    warn!(%proposer, height = announcement.height, %error, "a proposal is no good");
-                })
-                .is_ok()
+        // A new block names its round, or its proposer would let others rest who have not failed.
+        let names_round = match announcement.valid_round {
+            None => block.header.round == announcement.round,
+            Some(valid_round) => block.header.round <= valid_round,
         };
+        let is_known = self.blocks.contains_key(&announcement.block);
+        let is_valid = names_round
+            && (is_known || {
+                let latest = (self.shared.clock)().saturating_add(self.pace.drift);
+                let verdict = self.accept(&tip, &block, latest, true).await?;
+                verdict
+                    .inspect_err(|error| {
+                        warn!(%proposer, height = announcement.height, %error, "a proposal is no good");
+                    })
+                    .is_ok()
+            });
         Ok(Some(ProposedValue {
             height: Height(announcement.height),
             round: Round::new(announcement.round),
@@ -427,11 +432,6 @@ impl Application {
         let voted = certificate.votes.iter().any(|vote| vote.signer() == own);
         if voted && !first.contains(height) { Err(Halt::VotedBefore { height }) } else { Ok(()) }
     }
-}
-
-/// Who votes on the block after `tip`.
-pub(crate) fn validators(tip: &Tip) -> Validators {
-    Validators::new(&tip.validators, |_| false)
 }
 
 /// Committed blocks from `first` to `last`, or as many as go into an answer.

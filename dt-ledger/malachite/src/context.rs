@@ -7,6 +7,7 @@ use core::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
+use dt_ledger::Tip;
 use dt_model::{Digest, PartyId, Signature};
 use malachite::app::types::core::{
     self as engine, Context, LinearTimeouts, NilOrVal, Round, SignedExtension, SigningScheme, VoteType,
@@ -42,8 +43,8 @@ pub struct Validator {
 pub struct Validators {
     /// In the order of the ledger.
     validators: Vec<Validator>,
-    /// Those of them that take turns in proposing: places in `validators`.
-    turns: Vec<usize>,
+    /// Those of them that take turns in proposing.
+    turns: Vec<Validator>,
 }
 
 /// The proposal of a block.
@@ -89,27 +90,18 @@ pub enum NoKey {}
 pub struct Malformed;
 
 impl Validators {
-    /// These validators, of whom those that `rests` tells of do not propose: unless they all do.
-    pub(crate) fn new(parties: &[PartyId], rests: impl Fn(&PartyId) -> bool) -> Self {
-        let validators: Vec<_> = parties.iter().map(|party| Validator { address: Address(*party) }).collect();
-        let mut turns: Vec<usize> = (0..parties.len()).filter(|place| !rests(&parties[*place])).collect();
-        if turns.is_empty() {
-            turns = (0..parties.len()).collect();
-        }
-        Self { validators, turns }
+    /// Who votes on the block after `tip`.
+    pub(crate) fn after(tip: &Tip) -> Self {
+        let all = |parties: &[PartyId]| {
+            parties.iter().map(|party| Validator { address: Address(*party) }).collect()
+        };
+        Self { validators: all(&tip.validators), turns: all(&tip.turns()) }
     }
 
-    /// Who proposes at `height` in `round`; `None` if nobody votes.
-    pub(crate) fn proposer(&self, height: u64, round: u32) -> Option<&Validator> {
-        let turns = self.turns.len() as u64;
-        let turn = height.wrapping_add(u64::from(round)).checked_rem(turns)?;
-        self.validators.get(*self.turns.get(usize::try_from(turn).ok()?)?)
-    }
-}
-
-impl Validator {
-    pub(crate) const fn party(&self) -> PartyId {
-        self.address.0
+    /// Who proposes at `height` in `round`, as [`Tip::proposer`] says; `None` if nobody votes.
+    fn proposer(&self, height: u64, round: u32) -> Option<&Validator> {
+        let turn = height.wrapping_add(u64::from(round)).checked_rem(self.turns.len() as u64)?;
+        self.turns.get(usize::try_from(turn).ok()?)
     }
 }
 

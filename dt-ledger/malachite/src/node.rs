@@ -10,7 +10,7 @@ use dt_ledger::{
     Clock, CommittedBlock, Consensus, ConsensusError, Mempool, MempoolError, Replica, Status, StoreError,
     Transaction,
 };
-use dt_model::{Digest, Envelope, Signer, codec};
+use dt_model::{Digest, Envelope, PartyId, Signer, codec};
 use malachite::app::config::{
     ConsensusConfig, DiscoveryConfig, NodeConfig, P2pConfig, PubSubProtocol, ValueSyncConfig,
 };
@@ -90,7 +90,7 @@ impl Malachite {
         clock: Clock,
         config: Config,
     ) -> Result<Self, StartError> {
-        let journal = open_journal(&config, replica.tip().height)?;
+        let journal = open_journal(&config, &replica, keys.party())?;
         let first_votes = (journal.is_new && config.start == Start::First).then(FirstVotes::default);
         let chain = replica.chain();
         let seal = Seal::new(chain, Arc::clone(&keys), first_votes.clone());
@@ -238,13 +238,13 @@ struct Journal {
 }
 
 /// The engine's journal; it must be there, unless the key has never voted.
-fn open_journal(config: &Config, height: u64) -> Result<Journal, StartError> {
+fn open_journal(config: &Config, replica: &Replica, party: PartyId) -> Result<Journal, StartError> {
     let folder = config.folder.join("journal");
     let error = |error| StartError::Folder { path: folder.clone(), error };
     let path = folder.join("wal");
     let is_new = !path.try_exists().map_err(error)?;
     let may_be_new = match config.start {
-        Start::First => height == 0,
+        Start::First => !voted_lately(replica, &party)?,
         Start::Resume => false,
         Start::Watch => true,
     };
@@ -253,6 +253,22 @@ fn open_journal(config: &Config, height: u64) -> Result<Journal, StartError> {
     }
     std::fs::create_dir_all(&folder).map_err(error)?;
     Ok(Journal { path, is_new })
+}
+
+/// Blocks that are searched for votes of a key that is said to be new: a validator that is there votes for most of them.
+const LATELY: u64 = 128;
+
+/// Whether one of the last blocks has a vote of `party`.
+fn voted_lately(replica: &Replica, party: &PartyId) -> Result<bool, StoreError> {
+    let tip = replica.tip().height;
+    for height in (tip.saturating_sub(LATELY) + 1)..=tip {
+        if let Some((_, certificate)) = replica.header(height)?
+            && certificate.votes.iter().any(|vote| vote.signer() == *party)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What the node is known by; a validator signs that it is its own.

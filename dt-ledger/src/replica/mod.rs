@@ -17,7 +17,6 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use dt_model::{Digest, Envelope, PartyId, Timestamp, codec};
 
-use crate::Transaction;
 use crate::block::{
     Block, CommitCertificate, CommittedBlock, Header, MAX_BLOCK_BYTES, body_key, load_header,
 };
@@ -29,7 +28,7 @@ use crate::mempool::Candidate;
 use crate::parallel::Threads;
 use crate::receipt::Receipt;
 use crate::replica::admission::AdmissionError;
-use crate::replica::application::{Applied, Refused};
+use crate::replica::application::{Applied, Making, Refused};
 use crate::replica::authentic::Verified;
 use crate::replica::image::require_finished;
 use crate::replica::opening::{
@@ -39,6 +38,7 @@ use crate::replica::specification::{Specifications, rebuild};
 use crate::replica::successor::{BlockError, check_votes};
 use crate::state::Snapshot;
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, scan_prefix};
+use crate::{Rest, Transaction};
 
 /// Where the chain stands.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -58,6 +58,8 @@ pub struct Tip {
     /// Whose votes commit the next block: those that the state named *before* the last block. A change takes a block to come into force,
     /// so that a header can tell of it under the votes of those who go.
     pub validators: Vec<PartyId>,
+    /// The validators that do not propose for a while, as the last header says.
+    pub resting: Vec<Rest>,
 }
 
 /// One copy of the ledger.
@@ -224,7 +226,7 @@ impl Replica {
         if let Some(bytes) = self.store.view()?.get(Table::Pending, &key)? {
             return Ok((codec::decode(&bytes, usize::MAX).map_err(damaged)?, Vec::new()));
         }
-        let (block, left) = self.assemble(transactions, time)?;
+        let (block, left) = self.assemble_in(round, transactions, time)?;
         let mut batch = Batch::default();
         batch.put(Table::Pending, pending_key(block.header.height, round), codec::encode(&block));
         self.store.commit(batch)?;
@@ -267,9 +269,19 @@ impl Replica {
         transactions: Vec<Bytes>,
         time: Timestamp,
     ) -> Result<(Block, Vec<Refused>), StoreError> {
+        self.assemble_in(0, transactions, time)
+    }
+
+    fn assemble_in(
+        &self,
+        round: u32,
+        transactions: Vec<Bytes>,
+        time: Timestamp,
+    ) -> Result<(Block, Vec<Refused>), StoreError> {
         let (current, view) = self.consistent()?;
+        let making = Making { round, time, transactions };
         let (block, applied, left) =
-            application::assemble(&current, &*view, self.chain, time, transactions, &self.verified)?;
+            application::assemble(&current, &*view, self.chain, making, &self.verified)?;
         self.keep(applied);
         Ok((block, left))
     }

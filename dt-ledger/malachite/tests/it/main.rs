@@ -1,0 +1,5 @@
+//! Validators on loopback, with real sockets and real disks.
+
+mod agreement;
+mod cluster;
+mod suite;
