@@ -2,4 +2,5 @@
 
 mod agreement;
 mod cluster;
+mod processes;
 mod suite;
