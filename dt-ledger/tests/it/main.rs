@@ -5,6 +5,7 @@ mod api;
 mod attacks;
 mod audit;
 mod blocks;
+mod broken_consensus;
 mod broken_stores;
 mod calls;
 mod conformance;
