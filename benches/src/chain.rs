@@ -148,6 +148,8 @@ impl Chain {
             receipts_root: tip.receipts_root,
             log: tip.log,
             next_validators: validators_digest(&tip.validators),
+            round: 0,
+            resting: tip.resting_after(0),
         };
         let certificate = self.fixture.certify(&header);
         (Block { header, transactions }, certificate)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evidence::log::LogHead;
 use crate::store::{Batch, StoreError, StoreView, Table};
-use crate::{Event, Receipt};
+use crate::{Event, Receipt, Rest};
 
 /// What a block is identified by.
 ///
@@ -33,6 +33,10 @@ pub struct Header {
     pub log: LogHead,
     /// The validators whose votes commit the next block ([`validators_digest`]): what the state before this block says.
     pub next_validators: Digest,
+    /// The round in which the block was made, however often it was proposed again. An engine without rounds makes all blocks in round 0.
+    pub round: u32,
+    /// The validators that do not propose for a while: those of the header before, and the proposers of the rounds before this one.
+    pub resting: Vec<Rest>,
 }
 
 const HEADER: Domain = Domain::new("dt/ledger/header/v1");

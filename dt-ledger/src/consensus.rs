@@ -31,6 +31,12 @@ pub enum ConsensusError {
     /// The transaction is not admissible.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
+    /// Another transaction of the same sender and nonce waits.
+    #[error("another transaction of the sender has nonce {nonce}")]
+    Conflict {
+        /// The nonce of both.
+        nonce: u64,
+    },
     /// The next block was not accepted.
     #[error(transparent)]
     Block(#[from] BlockError),
@@ -58,7 +64,8 @@ pub enum ConsensusError {
 ///
 /// What an implementer may get wrong: a block counts as committed only when [`Replica::commit`] returned for it on this node, with
 /// the votes of a quorum; [`Consensus::submit`] may return before that and promises nothing; a submitted transaction may be committed
-/// once or never, but not twice (its nonce sees to that); [`Consensus::committed`] never skips and never repeats a height, also after a
+/// once or never, but not twice (its nonce sees to that); a sender's next transaction may be handed in as soon as the one before was
+/// taken, committed or not ([`crate::Mempool`] sees to that); [`Consensus::committed`] never skips and never repeats a height, also after a
 /// restart. A proposer asked again for the same height and round after a crash MUST give the same block. Block time never goes back, and
 /// nothing here knows a clock: who votes MUST refuse a proposal whose time runs ahead of its own clock by more than clocks differ, or one
 /// proposer ends every certificate for ever.

@@ -168,8 +168,10 @@ mod consensus;
 mod evidence;
 mod history;
 mod membership;
+mod mempool;
 mod parallel;
 mod policy;
+mod proposers;
 mod receipt;
 mod record;
 mod replica;
@@ -209,7 +211,9 @@ pub use membership::consortium::{
     OrganisationRecord, Proposal, ProposalRecord,
 };
 pub use membership::genesis::{Genesis, GenesisError};
+pub use mempool::{Candidate, Mempool, MempoolError, MempoolLimits};
 pub use policy::{AGENT, MAINTAINER, OWNER, Policy, Subject};
+pub use proposers::{REST_HEIGHTS, Rest};
 pub use receipt::{Event, EventKind, Outcome, Reason, Receipt, TwinEvent};
 pub use record::{
     AclAnchor, CallRecord, CallStatus, DocumentRecord, Feed, HeadAnchor, Nodes, NodesHead, Party, Resource,

@@ -46,6 +46,12 @@ pub struct Envelope<T> {
 }
 
 impl<T: Message> Envelope<T> {
+    /// The envelope of what is said to be signed, where it came in parts: as an engine keeps votes, which has its own form for them.
+    #[must_use]
+    pub const fn unverified(signer: PartyId, signature: Signature, body: Bytes) -> Self {
+        Self { signer, signature, body, of: PhantomData }
+    }
+
     /// Who is said to have signed.
     #[must_use]
     pub const fn signer(&self) -> PartyId {

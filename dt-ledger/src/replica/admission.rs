@@ -62,6 +62,19 @@ pub(crate) fn admit(
     now: Timestamp,
     authentic: &Authentic,
 ) -> Result<(), AdmissionError> {
+    let (expected, found) = (screen(state, chain, height, now, authentic)?, authentic.transaction().nonce);
+    if found != expected { Err(AdmissionError::Nonce { expected, found }) } else { Ok(()) }
+}
+
+/// Whether `transaction` may be committed at `height` and `now`, given `state`, once those of its sender that come before it are; the
+/// nonce that the sender's next one has.
+pub(crate) fn screen(
+    state: &impl State,
+    chain: &dt_model::Digest,
+    height: u64,
+    now: Timestamp,
+    authentic: &Authentic,
+) -> Result<u64, AdmissionError> {
     let transaction = authentic.transaction();
     // Only specifications are long: beside one nothing else is longer than elsewhere, nor is it where there is none.
     let specifications = transaction.calls.iter().map(|call| match call {
@@ -80,14 +93,18 @@ pub(crate) fn admit(
     }
     let sender = authentic.sender();
     let expected = state.nonce(&sender)?;
-    if transaction.nonce != expected {
+    if transaction.nonce < expected {
         return Err(AdmissionError::Nonce { expected, found: transaction.nonce });
     }
     // An authority sends transactions for its organisation; whether it is a party besides is another question.
     let takes_part =
         state.active_party(&sender, now)?.is_some() || state.raw(&StateKey::Organisation(sender))?.is_some();
     if takes_part || registers(state, chain, now, authentic)? {
-        return Ok(());
+        return Ok(expected);
+    }
+    // Who is no party yet may become one by what comes before: that is for the order to say.
+    if transaction.nonce > expected {
+        return Err(AdmissionError::Nonce { expected, found: transaction.nonce });
     }
     Err(AdmissionError::UnknownSender(sender))
 }

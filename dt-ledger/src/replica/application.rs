@@ -33,6 +33,13 @@ pub(crate) struct Applied {
     pub(crate) transactions: Vec<Arc<Authentic>>,
 }
 
+/// What a block is made of.
+pub(crate) struct Making {
+    pub(crate) round: u32,
+    pub(crate) time: Timestamp,
+    pub(crate) transactions: Vec<Bytes>,
+}
+
 /// A transaction that a block was not made of, and why.
 pub type Refused = (Bytes, AdmissionError);
 
@@ -83,8 +90,7 @@ pub(crate) fn assemble(
     current: &Current,
     view: &dyn StoreView,
     chain: Digest,
-    time: Timestamp,
-    transactions: Vec<Bytes>,
+    Making { round, time, transactions }: Making,
     verified: &Verified,
 ) -> Result<(Block, Applied, Vec<Refused>), StoreError> {
     let tip = &current.tip;
@@ -122,6 +128,8 @@ pub(crate) fn assemble(
         receipts_root: tip.receipts_root,
         log: tip.log,
         next_validators: validators_digest(&next),
+        round,
+        resting: tip.resting_after(round),
     };
     let block =
         Block { transactions: taken.iter().map(|authentic| authentic.bytes.clone()).collect(), header };
@@ -165,6 +173,7 @@ fn conclude(
         receipts_root: log_root(&leaves),
         log: log_head,
         validators,
+        resting: header.resting.clone(),
     };
     let Effects { receipts, events, .. } = effects;
     Ok(Applied { batch, tip, log, specifications, receipts, events, transactions })

@@ -18,7 +18,6 @@ use bytes::Bytes;
 use dt_model::merkle::CompactRange;
 use dt_model::{Digest, Envelope, PartyId, Timestamp, codec};
 
-use crate::Transaction;
 use crate::block::{
     Block, CommitCertificate, CommittedBlock, Header, MAX_BLOCK_BYTES, body_key, load_header,
 };
@@ -26,10 +25,11 @@ use crate::evidence::checkpoint::Checkpoint;
 use crate::evidence::log::{self, LogHead};
 use crate::history::transaction_key;
 use crate::membership::genesis::Genesis;
+use crate::mempool::Candidate;
 use crate::parallel::Threads;
 use crate::receipt::Receipt;
 use crate::replica::admission::AdmissionError;
-use crate::replica::application::{Applied, Refused};
+use crate::replica::application::{Applied, Making, Refused};
 use crate::replica::authentic::Verified;
 use crate::replica::image::require_finished;
 use crate::replica::opening::{
@@ -39,6 +39,7 @@ use crate::replica::specification::{Specifications, rebuild};
 use crate::replica::successor::{BlockError, check_votes};
 use crate::state::Snapshot;
 use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, scan_prefix};
+use crate::{Rest, Transaction};
 
 /// Where the chain stands.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -58,6 +59,8 @@ pub struct Tip {
     /// Whose votes commit the next block: those that the state named *before* the last block. A change takes a block to come into force,
     /// so that a header can tell of it under the votes of those who go.
     pub validators: Vec<PartyId>,
+    /// The validators that do not propose for a while, as the last header says.
+    pub resting: Vec<Rest>,
 }
 
 /// One copy of the ledger.
@@ -184,6 +187,22 @@ impl Replica {
         Ok(authentic.digest)
     }
 
+    /// Whether the transaction with these bytes may be committed at `now` once those of its sender that come before it are: what a
+    /// [`crate::Mempool`] takes. Its signature is not verified again when a block holds it.
+    ///
+    /// # Errors
+    /// [`AdmissionError`].
+    pub fn screen(&self, transaction: &Bytes, now: Timestamp) -> Result<Candidate, AdmissionError> {
+        let authentic = self.verified.look(transaction)?;
+        let tip = self.tip();
+        let time = now.max(tip.time);
+        let expected = admission::screen(&self.snapshot()?, &self.chain, tip.height + 1, time, &authentic)?;
+        self.verified.remember(&authentic);
+        let Transaction { nonce, valid_until, .. } = *authentic.transaction();
+        let (bytes, digest, sender) = (transaction.clone(), authentic.digest, authentic.sender());
+        Ok(Candidate { bytes, digest, sender, nonce, valid_until, expected })
+    }
+
     /// Verifies a transaction's signature and form alone; its digest. What it may do is judged when a block holds it.
     ///
     /// # Errors
@@ -211,11 +230,37 @@ impl Replica {
         if let Some(bytes) = self.store.view()?.get(Table::Pending, &key)? {
             return Ok((codec::decode(&bytes, usize::MAX).map_err(damaged)?, Vec::new()));
         }
-        let (block, left) = self.assemble(transactions, time)?;
+        let (block, left) = self.assemble_in(round, transactions, time)?;
         let mut batch = Batch::default();
         batch.put(Table::Pending, pending_key(block.header.height, round), codec::encode(&block));
         self.store.commit(batch)?;
         Ok((block, left))
+    }
+
+    /// Keeps a block that somebody proposed for the next height, durably, until that height is committed: what a validator does *before* it
+    /// votes for it, so that a block that has its votes is never lost, whoever crashes. Nothing about it is verified.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn hold(&self, block: &Block) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        let key = held_key(block.header.height, &block.header.digest());
+        batch.put(Table::Pending, key, codec::encode(block));
+        self.store.commit(batch)
+    }
+
+    /// The blocks for the next height that are kept here: those that were [prepared](Replica::prepare) and those that were
+    /// [held](Replica::hold).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn held(&self) -> Result<Vec<Block>, StoreError> {
+        let next = self.tip().height + 1;
+        let rows = scan_prefix(&*self.store.view()?, Table::Pending, &next.to_be_bytes(), usize::MAX)?;
+        let block = |(key, value): (Vec<u8>, Vec<u8>)| {
+            codec::decode(&value, usize::MAX).map_err(|_| StoreError::Damaged { table: Table::Pending, key })
+        };
+        rows.into_iter().map(block).collect()
     }
 
     /// The next block, at `time` (or the last block's time, if that is later), of as many of `transactions` as are admissible, in their
@@ -228,9 +273,19 @@ impl Replica {
         transactions: Vec<Bytes>,
         time: Timestamp,
     ) -> Result<(Block, Vec<Refused>), StoreError> {
+        self.assemble_in(0, transactions, time)
+    }
+
+    fn assemble_in(
+        &self,
+        round: u32,
+        transactions: Vec<Bytes>,
+        time: Timestamp,
+    ) -> Result<(Block, Vec<Refused>), StoreError> {
         let (current, view) = self.consistent()?;
+        let making = Making { round, time, transactions };
         let (block, applied, left) =
-            application::assemble(&current, &*view, self.chain, time, transactions, &self.verified)?;
+            application::assemble(&current, &*view, self.chain, making, &self.verified)?;
         self.keep(applied);
         Ok((block, left))
     }
@@ -274,8 +329,11 @@ impl Replica {
             None => self.apply(&current, &*view, &block)?,
         };
         let Applied { mut batch, tip, log, specifications, receipts, events, transactions } = applied;
+        // Blocks for later heights may have come already: they stay.
         for (key, _) in scan_prefix(&*view, Table::Pending, &[], usize::MAX)? {
-            batch.remove(Table::Pending, key);
+            if key.get(..8).is_none_or(|height| *height <= block.header.height.to_be_bytes()[..]) {
+                batch.remove(Table::Pending, key);
+            }
         }
         drop(view);
         let committed = CommittedBlock { block, certificate, receipts, events };
@@ -305,6 +363,26 @@ impl Replica {
         codec::decode(&value, MAX_META_BYTES)
             .map(Some)
             .map_err(|_| StoreError::Damaged { table: Table::Index, key })
+    }
+
+    /// The heights from `from` on at which others vote than at the height before, in order: who looks for whom to trust need not read the
+    /// headers between. The validators of such a height are named by the header before it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn validator_changes(&self, from: u64) -> Result<Vec<u64>, StoreError> {
+        let mut heights = Vec::new();
+        self.store.view()?.scan(Table::Index, b"v", &mut |key, _| {
+            // The latest stands first.
+            let height = key.strip_prefix(b"v").and_then(|rest| <[u8; 8]>::try_from(rest).ok());
+            match height.map(|inverse| !u64::from_be_bytes(inverse)).filter(|height| *height >= from) {
+                Some(height) => heights.push(height),
+                None => return ControlFlow::Break(()),
+            }
+            ControlFlow::Continue(())
+        })?;
+        heights.reverse();
+        Ok(heights)
     }
 
     /// The block at `height`, counted from 1; `None` also where it was pruned, that is, below [`Replica::first_block`].
@@ -415,4 +493,9 @@ fn place_in(view: &dyn StoreView, transaction: &Digest) -> Result<Option<(u64, u
 /// Where a proposal is kept until its height is committed.
 fn pending_key(height: u64, round: u32) -> Vec<u8> {
     [&height.to_be_bytes()[..], &round.to_be_bytes()].concat()
+}
+
+/// Where somebody's proposal is kept until its height is committed. No round is so long: both kinds of rows stand side by side.
+fn held_key(height: u64, block: &Digest) -> Vec<u8> {
+    [&height.to_be_bytes()[..], block.as_bytes()].concat()
 }

@@ -63,6 +63,7 @@ pub(crate) fn begin(store: &dyn LedgerStore, genesis: &Genesis) -> Result<(), St
         receipts_root,
         log: LogHead::empty(),
         validators,
+        resting: Vec::new(),
     };
     batch.put(Table::Meta, GENESIS, codec::encode(genesis));
     batch.put(Table::Meta, TIP, codec::encode(&tip));

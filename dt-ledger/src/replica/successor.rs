@@ -52,6 +52,9 @@ pub enum BlockError {
     /// Its header names other validators for the next block.
     #[error("the next block's validators are others")]
     ValidatorsDiverge,
+    /// Its header names others who do not propose for a while.
+    #[error("those who do not propose for a while are others")]
+    RestingDiverge,
     /// Its header commits to other transactions.
     #[error("the transactions are not those of the header")]
     WrongTransactions,
@@ -110,6 +113,9 @@ pub(crate) fn check_header(
     }
     if header.next_validators != validators_digest(next) {
         return Err(BlockError::ValidatorsDiverge);
+    }
+    if header.resting != tip.resting_after(header.round) {
+        return Err(BlockError::RestingDiverge);
     }
     Ok(())
 }

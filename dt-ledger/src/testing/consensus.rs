@@ -37,6 +37,7 @@ where
     inadmissible_is_refused(&chain, &*consensus, &party).await;
     duplicates_are_committed_once(&chain, &*consensus, &party, &first).await;
     everybody_is_heard(&chain, &*consensus, &crowd).await;
+    a_sender_need_not_wait(&chain, &*consensus, &party).await;
     let blocks = follow(&*consensus).await;
     drop(consensus);
 
@@ -161,6 +162,23 @@ async fn everybody_is_heard(chain: &Fixture, consensus: &dyn Consensus, crowd: &
     let submissions = transactions.iter().map(|transaction| consensus.submit(transaction.clone())).collect();
     for answer in all(submissions).await {
         let digest = answer.expect("admissible transactions do not drive each other out");
+        find(consensus, &digest).await;
+    }
+    follow(consensus).await;
+}
+
+async fn a_sender_need_not_wait(chain: &Fixture, consensus: &dyn Consensus, party: &Identity) {
+    let first = chain.state().nonce(&party.party()).expect("the store answers");
+    let mut digests = Vec::new();
+    for nonce in first..first + 4 {
+        let (chain, calls) = (chain.replica().chain(), harmless(party));
+        let transaction = Transaction { chain, nonce, valid_until: u64::MAX, calls };
+        let transaction = Signed::new(transaction, party).expect("signs").into_envelope();
+        digests.push(
+            consensus.submit(transaction).await.expect("a sender's next is taken after the one before"),
+        );
+    }
+    for digest in digests {
         find(consensus, &digest).await;
     }
     follow(consensus).await;

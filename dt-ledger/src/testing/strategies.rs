@@ -331,6 +331,8 @@ pub fn header() -> impl Strategy<Value = Header> {
                 receipts_root,
                 log,
                 next_validators,
+                round: 0,
+                resting: Vec::new(),
             }
         },
     )

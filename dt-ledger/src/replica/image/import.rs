@@ -223,6 +223,7 @@ fn finish(import: Import<'_>, head: Head, trusted: &Checkpoint) -> Result<(), Im
         receipts_root,
         log,
         validators: head.next_validators.clone(),
+        resting: head.header.resting.clone(),
     };
     store_header(&mut batch, &head.header, &head.certificate);
     batch.put(Table::Index, validators_key(height), codec::encode(&head.validators));

@@ -255,12 +255,15 @@ impl Tendermint {
             return Ok(());
         }
         let latest = self.now.saturating_add(CLOCK_DRIFT);
-        let is_valid = match self.seat.replica.verify(&block, latest) {
-            Ok(()) => true,
-            Err(BlockError::Store(error)) => return Err(error.into()),
-            // Also where it has another state than we have: so far that is its proposer's word alone.
-            Err(_) => false,
-        };
+        // A new block names its round, or its proposer would let others rest who have not failed.
+        let names_round = proposal.valid_round.is_some() || block.header.round == proposal.round;
+        let is_valid = names_round
+            && match self.seat.replica.verify(&block, latest) {
+                Ok(()) => true,
+                Err(BlockError::Store(error)) => return Err(error.into()),
+                // Also where it has another state than we have: so far that is its proposer's word alone.
+                Err(_) => false,
+            };
         let known = Known { envelope, id, block, valid_round: proposal.valid_round, is_valid };
         if let Some(round) = self.round_of(proposal.signer(), proposal.chain, proposal.round) {
             round.proposal.get_or_insert(known);
@@ -359,8 +362,7 @@ impl Tendermint {
     }
 
     fn proposer(&self, round: u32) -> PartyId {
-        let turn = (self.height + u64::from(round)) % self.validators.len() as u64;
-        self.validators[turn as usize]
+        self.seat.replica.tip().proposer(round).unwrap_or(self.validators[0])
     }
 
     /// The paper's 2f + 1.

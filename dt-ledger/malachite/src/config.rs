@@ -1,0 +1,88 @@
+//! How a node is set up.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dt_ledger::MempoolLimits;
+use libp2p::Multiaddr;
+use libp2p::identity::Keypair;
+
+/// Where another node is reached. Both addresses SHOULD end in `/p2p/<peer id>`: then nobody else is taken for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its engine: votes, proposals, blocks.
+    pub consensus: Multiaddr,
+    /// Its [exchange](crate::exchange): transactions, images.
+    pub exchange: Multiaddr,
+}
+
+/// Whether a validator has voted before with its key.
+///
+/// Its journal (the engine's write-ahead log) holds what it has voted for in the height that is under way. Without it, it could vote
+/// twice in one round, which is what a traitor does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Never: the key is new, and so is the journal. Told once, by whoever made the key.
+    First,
+    /// It may have: the journal must be there, or the node does not start.
+    Resume,
+    /// It does not vote: a participant that follows, or a validator whose journal is lost, until the ledger names a new key.
+    Watch,
+}
+
+/// How a node is set up.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What logs and metrics call it.
+    pub name: String,
+    /// Its folder: the engine's journal, and images on their way.
+    pub folder: PathBuf,
+    /// The key by which nodes know each other. It is a key of its own, because a party's [`dt_model::Signer`] may be a device that does
+    /// not give its key to a network stack; the validator signs that the node is its own.
+    pub node_key: Keypair,
+    /// Where the engine listens, such as `/ip4/0.0.0.0/tcp/27000`.
+    pub consensus: Multiaddr,
+    /// Where the exchange listens.
+    pub exchange: Multiaddr,
+    /// The other nodes.
+    pub peers: Vec<Peer>,
+    /// Whether it votes, and whether it has before.
+    pub start: Start,
+    /// What waits for a block.
+    pub mempool: MempoolLimits,
+    /// How the chain is paced.
+    pub pace: Pace,
+}
+
+/// How the chain is paced. All nodes SHOULD have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The least time from one block to the next: so long transactions are gathered for the price of one agreement.
+    pub block: Duration,
+    /// The time from one block to the next where nothing waits.
+    pub idle: Duration,
+    /// How long a proposer is waited for in the first round. What a dead one costs.
+    pub propose: Duration,
+    /// How long votes are waited for in the first round, once two thirds have voted and disagree.
+    pub vote: Duration,
+    /// By how much each further round waits longer.
+    pub step: Duration,
+    /// How far a proposer's clock may be ahead of ours.
+    pub drift: Duration,
+    /// Bytes of transactions in one block, [`dt_ledger::MAX_BLOCK_BYTES`] at most.
+    pub block_bytes: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            block: Duration::from_millis(20),
+            idle: Duration::from_secs(5),
+            propose: Duration::from_secs(1),
+            vote: Duration::from_millis(500),
+            step: Duration::from_millis(500),
+            drift: Duration::from_secs(2),
+            block_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
