@@ -49,6 +49,11 @@ impl Desk {
         Self { answer, own, patience, places, tasks: JoinSet::new() }
     }
 
+    /// Whether there is anybody to answer.
+    pub(crate) const fn serves(&self) -> bool {
+        self.answer.is_some()
+    }
+
     /// Works on a peer's request.
     pub(crate) fn take(&mut self, inquiry: Inquiry) {
         let Some(answer) = self.answer.clone() else { return };

@@ -174,6 +174,10 @@ impl Task {
                 self.swarm.behaviour_mut().kad.add_address(&peer, address);
             }
         }
+        // A node that came back at another address shows itself to the others. Where nobody is known, there is nobody to show it to.
+        if self.desk.serves() {
+            let _ = self.swarm.behaviour_mut().kad.bootstrap();
+        }
     }
 
     fn status(&self) -> Status {

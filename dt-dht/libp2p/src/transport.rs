@@ -87,8 +87,8 @@ impl Libp2pTransport {
         let own = identity.party();
         let desk = Desk::new(answer, own, config.request_timeout, config.limits.working);
         let mut task = Task::new(own, swarm, directory, desk, &config);
-        task.update(membership);
         task.listen(&config.listen).await?;
+        task.update(membership);
         let (commands, orders) = mpsc::unbounded_channel();
         tokio::spawn(task.run(orders));
         Ok(Self { commands })
