@@ -132,7 +132,7 @@ pub use redb_store::RedbStore;
 pub use replica::Replica;
 pub use resilience::{Resilience, TooFewReplicas};
 pub use store::{MemoryStore, RecordStore, Row, StoreError};
-pub use transport::{Clock, InProcess, Transport, TransportError};
+pub use transport::{Answer, Clock, InProcess, Transport, TransportError};
 pub use upkeep::{
     Amount, FoundShard, HandOver, HandOverCertificate, HandOverError, Holding, LEASE, LISTING_HOLDINGS,
     Listing, Pace, Place, Policy, Quotas, ROW_BYTES, Rate, RequestLimits, Step, Summary, Swept, Upkeep,

@@ -1,4 +1,4 @@
-//! The network seam: one request to one node, and the in-process reference.
+//! The network seam: one request to one node, what a node answers, and the in-process reference.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dt_model::{PartyId, Timestamp};
 use thiserror::Error;
 
-use crate::Replica;
+use crate::{MAX_MESSAGE_BYTES, Replica};
 
 /// Why no reply came.
 #[derive(Debug, Error)]
@@ -34,11 +34,12 @@ pub enum TransportError {
 /// Carries a request to a node and its reply back.
 ///
 /// What an implementer may get wrong: every request MUST end, with a reply or an error, within a time that the transport chooses
-/// (say ten seconds), since nothing above it has a clock. A request that has been polled once SHOULD still be delivered when its
+/// (say ten seconds), since nothing above it has a clock. A request MUST reach its node at most once: after a failure it is for the
+/// caller to ask again, who knows what that means. A request that has been polled once SHOULD still be delivered when its
 /// future is dropped: a writer that has its quorum does not wait for the rest, which would else fall behind. Replies MUST be limited to
-/// [`crate::MAX_MESSAGE_BYTES`] while they are read. A reply belongs to its request: two at a time to one node must not be mixed up
-/// (the client notices, and counts the node as silent). Nothing is trusted to be unread or unaltered on the way: but whoever records
-/// a `Get` may replay it for some minutes and read the reply, so use an encrypted channel.
+/// [`crate::MAX_MESSAGE_BYTES`] while they are read. A reply belongs to its request and comes from the node that was asked: two at a time
+/// must not be mixed up (the client notices, and counts the node as silent). Nothing is trusted to be unread or unaltered on the way:
+/// but whoever records a `Get` may replay it for some minutes and read the reply, so use an encrypted channel.
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// Sends `request` to `node` and waits for the reply.
@@ -48,17 +49,30 @@ pub trait Transport: Send + Sync {
     async fn request(&self, node: &PartyId, request: Bytes) -> Result<Bytes, TransportError>;
 }
 
-/// The time that in-process replicas go by.
+/// The time that replicas go by.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// All replicas in one process: the reference transport, for tests, examples and single-process networks.
+/// What a node answers to the bytes of a request: the other end of a [`Transport`]. `None` is silence: nothing is sent back.
+///
+/// A transport calls it once for each request, for several at a time, and where it may block, since it waits for the disk.
+pub type Answer = Arc<dyn Fn(&[u8]) -> Option<Bytes> + Send + Sync>;
+
+impl Replica {
+    /// What this node answers, by the time that `clock` tells.
+    #[must_use]
+    pub fn answering(self: Arc<Self>, clock: Clock) -> Answer {
+        Arc::new(move |request| Some(self.handle(request, clock())))
+    }
+}
+
+/// All nodes in one process: the reference transport, for tests, examples and single-process networks.
 pub struct InProcess {
     stations: Mutex<BTreeMap<PartyId, Station>>,
     clock: Clock,
 }
 
 struct Station {
-    replica: Arc<Replica>,
+    answer: Answer,
     running: bool,
 }
 
@@ -72,7 +86,13 @@ impl InProcess {
 
     /// Adds `replica`, running, or puts it in the place of the one with the same party.
     pub fn add(&self, replica: Arc<Replica>) {
-        self.stations().insert(replica.party(), Station { replica, running: true });
+        let party = replica.party();
+        self.add_node(party, replica.answering(self.clock.clone()));
+    }
+
+    /// Adds the node of `party`, which gives this answer.
+    pub fn add_node(&self, party: PartyId, answer: Answer) {
+        self.stations().insert(party, Station { answer, running: true });
     }
 
     /// Makes a node unreachable; one that is not known stays unknown.
@@ -99,11 +119,16 @@ impl InProcess {
 #[async_trait]
 impl Transport for InProcess {
     async fn request(&self, node: &PartyId, request: Bytes) -> Result<Bytes, TransportError> {
-        let replica = match self.stations().get(node) {
+        let answer = match self.stations().get(node) {
             None => return Err(TransportError::UnknownNode(*node)),
             Some(station) if !station.running => return Err(TransportError::Unreachable(*node)),
-            Some(station) => Arc::clone(&station.replica),
+            Some(station) => Arc::clone(&station.answer),
         };
-        Ok(replica.handle(&request, (self.clock)()))
+        match answer(&request) {
+            // Nobody else could still answer, so there is no use in waiting.
+            None => Err(TransportError::TimedOut(*node)),
+            Some(reply) if reply.len() > MAX_MESSAGE_BYTES => Err(TransportError::TooLarge(*node)),
+            Some(reply) => Ok(reply),
+        }
     }
 }

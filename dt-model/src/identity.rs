@@ -57,6 +57,15 @@ impl Identity {
         self.encryption.insert(0, StaticSecret::random_from_rng(rng).into());
         self.encryption_key()
     }
+
+    /// The seed of the signing key (RFC 8032, section 5.1.5), for the handshakes of a network engine that takes keys and no [`Signer`].
+    ///
+    /// Whoever has it *is* the party. It MUST NOT be stored or sent, and an engine that is given it MUST sign nothing but its own,
+    /// domain-separated handshakes: they are then no signature of anything else.
+    #[must_use]
+    pub fn handshake_seed(&self) -> Secret {
+        Secret::from_bytes(self.signing.to_bytes())
+    }
 }
 
 impl Signer for Identity {

@@ -3,134 +3,232 @@
 
 use core::future::Future;
 use core::pin::pin;
+use core::sync::atomic::{AtomicU32, Ordering};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dt_model::testing::SeedRng;
-use dt_model::{PartyId, Signed, Signer, Timestamp};
+use dt_model::testing::{SeedRng, identity};
+use dt_model::{Digest, Identity, Signed, Signer, Timestamp};
 use futures_util::FutureExt;
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::{Either, join, join_all, select};
 
-use crate::{Call, Client, Key, Membership, OwnedRecords, ReplyBody, RequestBody, Transport, TransportError};
+use super::probe::{Order, Probe, expected_reply};
+use crate::{
+    Answer, Call, Client, Key, MAX_MESSAGE_BYTES, Membership, MemoryStore, Node, OwnedRecords, Replica,
+    RequestBody, Resilience, Transport, TransportError,
+};
 
-/// Checks a [`Transport`] against its contract. It needs a running network of replicas that judge [`OwnedRecords`], whose membership is
-/// `membership`, and in which `signer` is registered; `stranger` is a party without a node. `now` is the replicas' time. `patience`
-/// ends when the suite should long have ended: some twenty times the transport's own limit for a request.
+/// What is to be started before a transport can be tested.
+pub struct Setting {
+    /// The nodes.
+    pub nodes: Vec<Station>,
+    /// The party that sends through the transport.
+    pub party: Arc<Identity>,
+    /// The nodes, without endpoints, and the party.
+    pub membership: Membership,
+}
+
+/// A node that is to be started.
+pub struct Station {
+    /// Whose it is.
+    pub identity: Arc<Identity>,
+    /// What it answers: [`Answer`] says how it is to be called.
+    pub answer: Answer,
+}
+
+/// Where the identities of the suite come from; the first is the party's, and the last a stranger's.
+const SEEDS: u64 = 1 << 40;
+const NODES: u64 = 4;
+const STRANGER: u64 = SEEDS + 1 + NODES;
+/// The nodes' time.
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+/// Requests at once to one node.
+const AT_ONCE: u32 = 50;
+#[expect(clippy::cast_possible_truncation, reason = "some megabytes")]
+const LONGEST: u32 = MAX_MESSAGE_BYTES as u32;
+
+/// Checks a [`Transport`] against its contract. `start` starts what it is given, and returns the transport of the party, which knows
+/// where the nodes are; dropping it may end them. `patience` ends when the suite should long have ended: some twenty times the transport's
+/// own limit for a request.
 ///
-/// What it cannot check, since its nodes mean well: that a node which never answers is given up, and that an endless reply is cut off.
+/// The nodes count what reaches them, and do what the suite wants: one that never answers has to be given up, an answer beyond
+/// [`MAX_MESSAGE_BYTES`] has to be refused, and nothing may arrive twice.
 ///
 /// # Panics
 /// With a sentence, where the transport breaks the contract.
-pub async fn transport_suite(
-    transport: Arc<dyn Transport>,
-    membership: &Membership,
-    signer: Arc<dyn Signer>,
-    stranger: &PartyId,
-    now: Timestamp,
+pub async fn transport_suite<T: Transport + 'static>(
+    start: impl AsyncFnOnce(Setting) -> T,
     patience: impl Future<Output = ()>,
 ) {
-    let checks = pin!(check_all(transport, membership, signer, stranger, now));
+    let nodes: Vec<Arc<Identity>> = (0..NODES).map(|at| Arc::new(identity(SEEDS + 1 + at))).collect();
+    let party = Arc::new(identity(SEEDS));
+    let membership = Membership::new(
+        Digest::from([0x73; 32]),
+        1,
+        Resilience::tolerating(1).expect("four replicas tolerate one"),
+        nodes.iter().map(|node| Node { party: node.party(), endpoints: Vec::new() }).collect(),
+        BTreeSet::from([party.party()]),
+    )
+    .expect("as many nodes as replicas");
+    let probe = |node: &Arc<Identity>| {
+        let store = Arc::new(MemoryStore::new());
+        let replica = Replica::new(node.clone(), store, membership.clone(), vec![Arc::new(OwnedRecords)]);
+        Arc::new(Probe::new(Arc::new(replica), NOW))
+    };
+    let probes: Vec<Arc<Probe>> = nodes.iter().map(probe).collect();
+    let stations = nodes.into_iter().zip(&probes).map(|(identity, probe)| {
+        let probe = probe.clone();
+        Station { identity, answer: Arc::new(move |request| probe.answer(request)) }
+    });
+    let setting = Setting { nodes: stations.collect(), party: party.clone(), membership: membership.clone() };
+    let checks = pin!(async {
+        let transport = Arc::new(start(setting).await);
+        let number = AtomicU32::new(0);
+        Suite { transport, membership, party, probes, number }.check_all().await;
+    });
     let is_done = matches!(select(checks, pin!(patience)).await, Either::Left(_));
     assert!(is_done, "every request ends");
 }
 
-async fn check_all(
+struct Suite {
     transport: Arc<dyn Transport>,
-    membership: &Membership,
-    signer: Arc<dyn Signer>,
-    stranger: &PartyId,
-    now: Timestamp,
-) {
-    let unknown = transport.request(stranger, Bytes::from_static(b"anybody there?")).await;
-    let said_so = matches!(
-        unknown,
-        Err(TransportError::UnknownNode(node) | TransportError::Unreachable(node)) if node == *stranger
-    );
-    assert!(said_so, "a node that nobody knows is an error");
+    membership: Membership,
+    party: Arc<Identity>,
+    probes: Vec<Arc<Probe>>,
+    number: AtomicU32,
+}
 
-    for node in membership.nodes() {
+impl Suite {
+    async fn check_all(&self) {
+        self.check_stranger().await;
+        for probe in &self.probes {
+            self.check_garbage(probe).await;
+            self.check_reply(probe, 100).await;
+        }
+        self.check_many().await;
+        self.check_dropped(&self.probes[0]).await;
+        self.check_lengths(&self.probes[1]).await;
+        self.check_silence(&self.probes[2]).await;
+        self.check_client().await;
+    }
+
+    async fn check_stranger(&self) {
+        let stranger = identity(STRANGER).party();
+        let unknown = self.transport.request(&stranger, Bytes::from_static(b"anybody there?")).await;
+        let said_so = matches!(
+            unknown,
+            Err(TransportError::UnknownNode(node) | TransportError::Unreachable(node)) if node == stranger
+        );
+        assert!(said_so, "a node that nobody knows is an error");
+    }
+
+    async fn check_garbage(&self, probe: &Probe) {
         for garbage in [&b""[..], b"garbage", &[0xff; 3000]] {
-            let reply = transport.request(&node.party, Bytes::from_static(garbage)).await;
+            let reply = self.transport.request(&probe.party(), Bytes::from_static(garbage)).await;
             assert!(!reply.expect("a node refuses garbage with a reply").is_empty(), "replies arrive whole");
-        }
-        check_own_reply(&*transport, membership, &*signer, node.party, now).await;
-    }
-    check_many(&*transport, membership, &*signer, now).await;
-    check_dropped(&*transport, membership, &*signer, now).await;
-
-    let client = Client::new(signer.clone(), transport, membership.clone(), SeedRng::new(11));
-    let record = owned(&*signer, "suite", 64 * 1024);
-    let certificate = client.put(&record, now).await.expect("a quorum of running nodes");
-    assert_eq!(certificate.verify_for(membership, &record), Ok(()));
-    let found = client.get(record.key, OwnedRecords::check(), now).await.expect("a quorum of running nodes");
-    assert_eq!(found.as_ref(), Some(&record), "a record arrives as it was sent");
-    let content: Vec<u8> = (0u8..=250).cycle().take(3 << 20).collect();
-    let blob = client.put_blob(&content, now).await.expect("a quorum of running nodes");
-    let restored = client.get_blob(&blob, now).await.expect("a quorum of running nodes");
-    assert!(restored == content, "messages of megabytes arrive as they were sent");
-}
-
-/// A request reaches the node that it is for, and the reply is that node's.
-async fn check_own_reply(
-    transport: &dyn Transport,
-    membership: &Membership,
-    signer: &dyn Signer,
-    node: PartyId,
-    now: Timestamp,
-) {
-    let body = RequestBody::Get { key: Key::new([0; 32].into(), OwnedRecords::KIND, 0) };
-    let call = Call::new(signer, membership, node, [0; 16], now, body).expect("a working signer signs");
-    let reply = transport.request(&node, call.bytes().clone()).await.expect("a running node replies");
-    assert!(call.read(&reply).is_ok(), "the reply is that of the node that was asked");
-}
-
-/// A request that was polled once is delivered although nobody waits for the reply any more.
-async fn check_dropped(
-    transport: &dyn Transport,
-    membership: &Membership,
-    signer: &dyn Signer,
-    now: Timestamp,
-) {
-    let record = owned(signer, "dropped", 10);
-    let Some(node) = membership.replicas(&record.key.address).first().copied() else { return };
-    let call =
-        |nonce, body| Call::new(signer, membership, node, nonce, now, body).expect("a working signer signs");
-    let put = call([1; 16], RequestBody::Put { record: record.envelope().clone() });
-    drop(transport.request(&node, put.bytes().clone()).now_or_never());
-    let mut is_delivered = false;
-    for attempt in 0u32..1000 {
-        let mut nonce = [2; 16];
-        nonce[..4].copy_from_slice(&attempt.to_le_bytes());
-        let get = call(nonce, RequestBody::Get { key: record.key });
-        let reply = transport.request(&node, get.bytes().clone()).await.expect("a running node replies");
-        is_delivered = matches!(get.read(&reply), Ok(ReplyBody::Record { record: Some(_) }));
-        if is_delivered {
-            break;
+            assert_ne!(probe.seen(garbage), 0, "what arrives is what was sent");
         }
     }
-    assert!(is_delivered, "a request that was begun is delivered although nobody waits for the reply");
-}
 
-/// Many requests at once to one node: each gets its own reply.
-async fn check_many(transport: &dyn Transport, membership: &Membership, signer: &dyn Signer, now: Timestamp) {
-    let Some(node) = membership.nodes().first() else { return };
-    let key = |index: u8| Key::new([index; 32].into(), OwnedRecords::KIND, 0);
-    let calls = (0u8..50).map(|index| {
-        let body = RequestBody::Get { key: key(index) };
-        Call::new(signer, membership, node.party, [index; 16], now, body).expect("a working signer signs")
-    });
-    let calls: Vec<Call> = calls.collect();
-    let replies =
-        join_all(calls.iter().map(|call| transport.request(&node.party, call.bytes().clone()))).await;
-    for (call, reply) in calls.iter().zip(replies) {
-        let body = call.read(&reply.expect("a running node replies"));
-        let body = body.expect("a reply belongs to its request, whatever else is under way");
-        assert!(matches!(body, ReplyBody::Record { .. } | ReplyBody::Refused { .. }), "a get's reply");
+    /// A request reaches the node that it is for, once, and the reply is that node's, as it was sent.
+    async fn check_reply(&self, probe: &Probe, bytes: u32) {
+        let request = self.order(probe, Order::Reply(bytes));
+        let reply = self.transport.request(&probe.party(), request.clone()).await;
+        self.check_arrived(probe, &request, bytes, reply);
     }
-}
 
-fn owned(signer: &dyn Signer, name: &str, bytes: usize) -> Signed<crate::Record> {
-    let name = name.parse().expect("a valid name");
-    let record = OwnedRecords::record(signer.party(), name, 1, vec![7; bytes]);
-    Signed::new(record, signer).expect("a working signer signs")
+    fn check_arrived(&self, probe: &Probe, request: &[u8], bytes: u32, reply: Result<Bytes, TransportError>) {
+        let reply = reply.expect("a running node replies");
+        let is_own = reply == expected_reply(&probe.party(), request, bytes);
+        assert!(is_own, "the reply is that of the node that was asked, to this request, as it was sent");
+        assert_eq!(self.count(request), 1, "a request arrives once, and at its node alone");
+    }
+
+    /// Many requests at once to each node: each gets its own reply.
+    async fn check_many(&self) {
+        let wanted = (0..AT_ONCE).flat_map(|at| self.probes.iter().map(move |probe| (probe, at * 1000)));
+        join_all(wanted.map(|(probe, bytes)| self.check_reply(probe, bytes))).await;
+    }
+
+    /// A request that was polled once is delivered, once, although nobody waits for the reply any more.
+    async fn check_dropped(&self, probe: &Probe) {
+        let dropped = self.order(probe, Order::Reply(10));
+        drop(self.transport.request(&probe.party(), dropped.clone()).now_or_never());
+        for _ in 0..1000 {
+            if probe.seen(&dropped) > 0 {
+                break;
+            }
+            self.check_reply(probe, 10).await;
+        }
+        assert_ne!(
+            probe.seen(&dropped),
+            0,
+            "a request that was begun is delivered although nobody waits for the reply"
+        );
+        assert_eq!(self.count(&dropped), 1, "a request arrives once, and at its node alone");
+    }
+
+    /// Messages up to the limit arrive, and longer replies are refused without harm to others.
+    async fn check_lengths(&self, probe: &Probe) {
+        for bytes in [0, 1, 65_535, 65_536, 1 << 20, LONGEST] {
+            self.check_reply(probe, bytes).await;
+        }
+        let longest = Bytes::from(vec![0xff; MAX_MESSAGE_BYTES]);
+        let reply = self.transport.request(&probe.party(), longest.clone()).await;
+        assert!(!reply.expect("a running node replies").is_empty(), "replies arrive whole");
+        assert_eq!(self.count(&longest), 1, "a request arrives once, and at its node alone");
+
+        let too_long = self.order(probe, Order::Reply(LONGEST + 1));
+        let node = probe.party();
+        let reply = self.transport.request(&node, too_long.clone());
+        let (reply, ()) = join(reply, self.check_reply(probe, 10)).await;
+        assert!(reply.is_err(), "a reply beyond the limit is refused");
+        assert!(self.count(&too_long) <= 1, "a request arrives once, and at its node alone");
+        self.check_reply(probe, 10).await;
+    }
+
+    /// A node that never answers is given up, and asked once; it may answer other requests meanwhile.
+    async fn check_silence(&self, probe: &Probe) {
+        let silent: Vec<Bytes> = (0..5).map(|_| self.order(probe, Order::Silence)).collect();
+        let node = probe.party();
+        let replies = silent.iter().map(|request| self.transport.request(&node, request.clone()));
+        let (replies, ()) = join(join_all(replies), self.check_reply(probe, 10)).await;
+        for (request, reply) in silent.iter().zip(replies) {
+            assert!(reply.is_err(), "silence is an error");
+            assert!(self.count(request) <= 1, "a request arrives once, and at its node alone");
+        }
+        self.check_reply(probe, 10).await;
+    }
+
+    /// What all of this is for.
+    async fn check_client(&self) {
+        let signer = self.party.clone();
+        let client = Client::new(signer, self.transport.clone(), self.membership.clone(), SeedRng::new(11));
+        let name = "suite".parse().expect("a valid name");
+        let record = OwnedRecords::record(self.party.party(), name, 1, vec![7; 64 * 1024]);
+        let record = Signed::new(record, &*self.party).expect("a working signer signs");
+        let certificate = client.put(&record, NOW).await.expect("a quorum of running nodes");
+        assert_eq!(certificate.verify_for(&self.membership, &record), Ok(()));
+        let found = client.get(record.key, OwnedRecords::check(), NOW).await;
+        let found = found.expect("a quorum of running nodes");
+        assert_eq!(found.as_ref(), Some(&record), "a record arrives as it was sent");
+        let content: Vec<u8> = (0u8..=250).cycle().take(3 << 20).collect();
+        let blob = client.put_blob(&content, NOW).await.expect("a quorum of running nodes");
+        let restored = client.get_blob(&blob, NOW).await.expect("a quorum of running nodes");
+        assert!(restored == content, "messages of megabytes arrive as they were sent");
+    }
+
+    /// A request, unlike any other, that tells `probe` what to do.
+    fn order(&self, probe: &Probe, order: Order) -> Bytes {
+        let nonce = order.nonce(self.number.fetch_add(1, Ordering::Relaxed));
+        let body = RequestBody::Get { key: Key::new([0; 32].into(), OwnedRecords::KIND, 0) };
+        let call = Call::new(&*self.party, &self.membership, probe.party(), nonce, NOW, body);
+        call.expect("a working signer signs").bytes().clone()
+    }
+
+    /// How often a request has come to any node.
+    fn count(&self, request: &[u8]) -> u32 {
+        self.probes.iter().map(|probe| probe.seen(request)).sum()
+    }
 }

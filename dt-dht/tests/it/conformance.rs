@@ -11,12 +11,11 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dt_dht::testing::simulator::{Disk, Durability};
-use dt_dht::testing::{store_suite, transport_suite};
-use dt_dht::{MemoryStore, RecordStore, RedbStore, Row, StoreError, Transport, TransportError};
-use dt_model::testing::identity;
+use dt_dht::testing::{Faulty, Setting, Station, store_suite, transport_suite};
+use dt_dht::{
+    Answer, InProcess, MemoryStore, RecordStore, RedbStore, Row, StoreError, Transport, TransportError,
+};
 use dt_model::{PartyId, Signer};
-
-use crate::support::*;
 
 #[test]
 fn memory_store() {
@@ -46,21 +45,20 @@ fn simulated_disk() {
 
 #[tokio::test]
 async fn in_process_transport() {
-    let network = network(1);
-    run_suite(&network, network.in_process().clone()).await;
+    transport_suite(async |setting| in_process(&setting), patience(10_000)).await;
 }
 
 #[tokio::test]
 async fn wrapped_transport() {
-    let network = network(2);
-    run_suite(&network, network.faulty().clone()).await;
+    transport_suite(async |setting| Faulty::new(Arc::new(in_process(&setting))), patience(10_000)).await;
 }
 
-async fn run_suite(network: &dt_dht::testing::Network, transport: Arc<dyn Transport>) {
-    let stranger = identity(STRANGER).party();
-    let signer = Arc::new(identity(WRITER));
-    transport_suite(transport, network.membership(), signer, &stranger, network.now(), patience(10_000))
-        .await;
+fn in_process(setting: &Setting) -> InProcess {
+    let network = InProcess::new([], Arc::new(|| unreachable!("it is given answers, no replicas")));
+    for node in &setting.nodes {
+        network.add_node(node.identity.party(), node.answer.clone());
+    }
+    network
 }
 
 /// Ends when it has been polled so often. (Nothing here waits for anything else.)
@@ -263,20 +261,34 @@ enum TransportFault {
     AltersRequests,
     RefusesLongMessages,
     DropsWhatIsNotWaitedFor,
+    RefusesTheLongestMessages,
+    TakesAnyLength,
+    SendsTwice,
+    TriesAgain,
+    AsksTwoNodes,
+    NeverGivesUp,
+    InventsReplies,
 }
 
 /// Each fault, and what the suite says of it.
-const TRANSPORT_FAULTS: [(TransportFault, &str); 10] = [
-    (TransportFault::MixesUpReplies, "a reply belongs to its request"),
+const TRANSPORT_FAULTS: [(TransportFault, &str); 17] = [
+    (TransportFault::MixesUpReplies, "the reply is that of the node"),
     (TransportFault::RepeatsAnOldReply, "the reply is that of the node"),
     (TransportFault::CutsReplies, "the reply is that of the node"),
-    (TransportFault::AsksAnotherNode, "the reply is that of the node"),
+    (TransportFault::AsksAnotherNode, "what arrives is what was sent"),
     (TransportFault::AnswersForStrangers, "a node that nobody knows"),
     (TransportFault::LosesEveryTenthRequest, "a node refuses garbage with a reply"),
     (TransportFault::NeverEndsAtOnce, "every request ends"),
-    (TransportFault::AltersRequests, "the reply is that of the node"),
-    (TransportFault::RefusesLongMessages, "a quorum of running nodes"),
+    (TransportFault::AltersRequests, "what arrives is what was sent"),
+    (TransportFault::RefusesLongMessages, "a running node replies"),
     (TransportFault::DropsWhatIsNotWaitedFor, "although nobody waits"),
+    (TransportFault::RefusesTheLongestMessages, "a running node replies"),
+    (TransportFault::TakesAnyLength, "a reply beyond the limit"),
+    (TransportFault::SendsTwice, "a request arrives once"),
+    (TransportFault::TriesAgain, "a request arrives once"),
+    (TransportFault::AsksTwoNodes, "a request arrives once"),
+    (TransportFault::NeverGivesUp, "every request ends"),
+    (TransportFault::InventsReplies, "silence is an error"),
 ];
 
 /// A transport that is right but for one thing.
@@ -284,6 +296,7 @@ struct BrokenTransport {
     fault: TransportFault,
     inner: Arc<dyn Transport>,
     nodes: Vec<PartyId>,
+    answers: BTreeMap<PartyId, Answer>,
     requests: AtomicUsize,
     reply: Mutex<Option<Bytes>>,
 }
@@ -323,6 +336,35 @@ impl Transport for BrokenTransport {
                 yield_once().await;
                 self.inner.request(node, request).await
             }
+            TransportFault::RefusesTheLongestMessages if request.len() > 4 << 20 => {
+                Err(TransportError::TooLarge(*node))
+            }
+            TransportFault::TakesAnyLength => match self.answers.get(node) {
+                None => Err(TransportError::UnknownNode(*node)),
+                Some(answer) => answer(&request).ok_or(TransportError::TimedOut(*node)),
+            },
+            TransportFault::SendsTwice => {
+                drop(self.inner.request(node, request.clone()).await);
+                self.inner.request(node, request).await
+            }
+            TransportFault::TriesAgain => match self.inner.request(node, request.clone()).await {
+                Err(_) if is_known => self.inner.request(node, request).await,
+                result => result,
+            },
+            TransportFault::AsksTwoNodes if is_known => {
+                // Whichever answers first; all nodes are as quick.
+                let other = self.nodes.iter().find(|other| *other != node).unwrap();
+                drop(self.inner.request(other, request.clone()).await);
+                self.inner.request(node, request).await
+            }
+            TransportFault::NeverGivesUp => match self.inner.request(node, request).await {
+                Err(TransportError::TimedOut(_)) => core::future::pending().await,
+                result => result,
+            },
+            TransportFault::InventsReplies => match self.inner.request(node, request).await {
+                Err(TransportError::TimedOut(_)) => Ok(Bytes::from_static(b"sorry")),
+                result => result,
+            },
             _ => self.inner.request(node, request).await,
         }
     }
@@ -342,16 +384,19 @@ async fn yield_once() {
 fn broken_transports_are_caught() {
     for (fault, reason) in TRANSPORT_FAULTS {
         must_fail(&format!("{fault:?}"), reason, || {
-            let network = network(1);
-            let transport = BrokenTransport {
-                fault,
-                inner: network.in_process().clone(),
-                nodes: network.nodes().iter().map(|node| node.party()).collect(),
-                requests: AtomicUsize::new(0),
-                reply: Mutex::new(None),
+            let start = async |setting: Setting| {
+                let answer = |node: &Station| (node.identity.party(), node.answer.clone());
+                BrokenTransport {
+                    fault,
+                    inner: Arc::new(in_process(&setting)),
+                    nodes: setting.nodes.iter().map(|node| node.identity.party()).collect(),
+                    answers: setting.nodes.iter().map(answer).collect(),
+                    requests: AtomicUsize::new(0),
+                    reply: Mutex::new(None),
+                }
             };
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(run_suite(&network, Arc::new(transport)));
+            runtime.block_on(transport_suite(start, patience(10_000)));
         });
     }
 }

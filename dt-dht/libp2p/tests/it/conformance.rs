@@ -1,0 +1,136 @@
+//! The suite of the seam, over TCP with Noise and over QUIC; and adapters that are broken in one way, which it has to notice.
+
+use core::time::Duration;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dt_dht::testing::{Setting, transport_suite};
+use dt_dht::{Answer, Transport, TransportError};
+use dt_dht_libp2p::Libp2pTransport;
+use dt_model::{PartyId, Signer};
+use futures_util::FutureExt;
+use tokio::time::{sleep, timeout};
+
+use crate::support::*;
+
+/// Starts what the suite asks for; `conduct` may wrap what a node answers.
+async fn start(wire: Wire, setting: Setting, conduct: impl Fn(Answer) -> Answer) -> With<Vec<Libp2pTransport>> {
+    let mut nodes = Vec::new();
+    let mut known = Vec::new();
+    for node in setting.nodes {
+        let answer = Some(conduct(node.answer));
+        let node_transport =
+            Libp2pTransport::start(&node.identity, &setting.membership, answer, node_config(wire));
+        let node_transport = node_transport.await.unwrap();
+        known.push(dt_dht::Node {
+            party: node.identity.party(),
+            endpoints: addresses(&node_transport).await.iter().map(|at| at.to_string().parse().unwrap()).collect(),
+        });
+        nodes.push(node_transport);
+    }
+    let membership = dt_dht::Membership::new(
+        setting.membership.network(),
+        setting.membership.epoch(),
+        setting.membership.resilience(),
+        known,
+        setting.membership.parties().clone(),
+    );
+    let membership = membership.unwrap();
+    let transport = Libp2pTransport::start(&setting.party, &membership, None, client_config()).await.unwrap();
+    With { transport, life: nodes }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tcp() {
+    let patience = sleep(Duration::from_secs(120));
+    transport_suite(async |setting| start(Wire::Tcp, setting, |answer| answer).await, patience).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quic() {
+    let patience = sleep(Duration::from_secs(120));
+    transport_suite(async |setting| start(Wire::Quic, setting, |answer| answer).await, patience).await;
+}
+
+/// What is wrong with an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// It takes the next reply that comes, to whatever request.
+    CrossesReplies,
+    /// It sends again what has failed.
+    SendsAgain,
+    /// It asks several nodes, and takes what comes first, whoever says it.
+    TakesAnybodysReply,
+    /// It waits for ever for what was lost.
+    WaitsForEver,
+    /// Its nodes carry out each request twice.
+    AnswersTwice,
+}
+
+/// Each fault, and what the suite says of it.
+const FAULTS: [(Fault, &str); 5] = [
+    (Fault::CrossesReplies, "the reply is that of the node that was asked, to this request"),
+    (Fault::SendsAgain, "a request arrives once"),
+    (Fault::TakesAnybodysReply, "the reply is that of the node that was asked"),
+    (Fault::WaitsForEver, "every request ends"),
+    (Fault::AnswersTwice, "a request arrives once"),
+];
+
+/// An adapter that is right but for one thing.
+struct Broken {
+    fault: Fault,
+    inner: With<Vec<Libp2pTransport>>,
+    nodes: Vec<PartyId>,
+    replies: Mutex<Vec<Bytes>>,
+}
+
+#[async_trait]
+impl Transport for Broken {
+    async fn request(&self, node: &PartyId, request: Bytes) -> Result<Bytes, TransportError> {
+        let result = match self.fault {
+            Fault::TakesAnybodysReply if self.nodes.contains(node) => {
+                let other = self.nodes.iter().find(|other| *other != node).unwrap();
+                let asked = [node, other].map(|node| self.inner.request(node, request.clone()));
+                futures_util::future::select_all(asked).await.0
+            }
+            _ => self.inner.request(node, request.clone()).await,
+        };
+        match (self.fault, result) {
+            (Fault::CrossesReplies, Ok(reply)) => {
+                self.replies.lock().unwrap().push(reply);
+                tokio::task::yield_now().await;
+                Ok(self.replies.lock().unwrap().pop().unwrap())
+            }
+            (Fault::SendsAgain, Err(TransportError::TimedOut(_))) => self.inner.request(node, request).await,
+            (Fault::WaitsForEver, Err(TransportError::TimedOut(_))) => core::future::pending().await,
+            (_, result) => result,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broken_adapters_are_caught() {
+    for (fault, reason) in FAULTS {
+        let twice = move |answer: Answer| -> Answer {
+            Arc::new(move |request| {
+                if fault == Fault::AnswersTwice {
+                    drop(answer(request));
+                }
+                answer(request)
+            })
+        };
+        let start = async |setting: Setting| Broken {
+            fault,
+            nodes: setting.nodes.iter().map(|node| node.identity.party()).collect(),
+            inner: start(Wire::Tcp, setting, twice).await,
+            replies: Mutex::default(),
+        };
+        let suite = transport_suite(start, sleep(Duration::from_secs(25)));
+        let result = timeout(Duration::from_secs(60), AssertUnwindSafe(suite).catch_unwind()).await.unwrap();
+        let panic = result.expect_err(&format!("{fault:?} passes the suite"));
+        let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        assert!(said.is_some_and(|said| said.contains(reason)), "{fault:?} fails for another reason: {said:?}");
+    }
+}
