@@ -113,7 +113,8 @@ impl<T: Keyed> Sorted<T> {
             words.extend(old_words.by_ref().take(at - passed));
             passed = at;
             if place.is_ok() {
-                (old_things.next(), old_words.next());
+                old_things.next();
+                old_words.next();
                 passed += 1;
             }
             if let Some(value) = value {
