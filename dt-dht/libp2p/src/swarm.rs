@@ -1,6 +1,7 @@
 //! The libp2p stack: TCP with Noise and yamux, QUIC, and the behaviours on top.
 
 use core::num::NonZeroU8;
+use core::time::Duration;
 use std::sync::Arc;
 
 use dt_model::{Identity, Signer as _};
@@ -82,6 +83,8 @@ pub(crate) fn build(
     Ok((swarm, directory))
 }
 
+/// A node shows itself to the others so often: they may not have been there when it came.
+const SHOWING: Duration = Duration::from_secs(60);
 /// Two peers that dial each other at once have two, and a peer that was restarted has those of his former start for a while.
 const CONNECTIONS_PER_PEER: u32 = 6;
 
@@ -109,7 +112,7 @@ fn finding(key: &Keypair, config: &Config, serves: bool) -> kad::Behaviour<Memor
         .set_publication_interval(None)
         .set_replication_interval(None)
         .set_provider_publication_interval(None)
-        .set_periodic_bootstrap_interval(None);
+        .set_periodic_bootstrap_interval(Some(SHOWING));
     let mut kad = kad::Behaviour::with_config(own, MemoryStore::with_config(own, nothing), settings);
     kad.set_mode(Some(if serves { kad::Mode::Server } else { kad::Mode::Client }));
     kad

@@ -44,8 +44,16 @@ pub(crate) struct Task {
     search_pause: Duration,
     /// Replies that are being sent.
     unsent: BTreeSet<(PeerId, InboundRequestId)>,
-    leaving: Option<(Instant, oneshot::Sender<()>)>,
+    leaving: Option<Leaving>,
     grace: Duration,
+}
+
+/// The end, from the moment that it is asked for.
+struct Leaving {
+    until: Instant,
+    /// Whether all that was begun is finished, so that only the connections have to be closed.
+    is_closing: bool,
+    done: oneshot::Sender<()>,
 }
 
 impl Task {
@@ -108,7 +116,7 @@ impl Task {
     /// Runs until it is shut down, or nobody has a handle any more.
     pub(crate) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         loop {
-            let leaving = self.leaving.as_ref().map(|(until, _)| *until);
+            let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
             let deadline = self.outbox.deadline().into_iter().chain(leaving).min();
             tokio::select! {
                 command = commands.recv() => match command {
@@ -119,19 +127,30 @@ impl Task {
                 ready = self.desk.ready() => self.reply(ready),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.outbox.expire(),
             }
-            if let Some((until, _)) = &self.leaving
-                && (Instant::now() >= *until || self.is_idle())
-            {
+            if self.has_left() {
                 break;
             }
         }
         let left = self.leaving.take();
         // Sockets are closed before anybody is told that they are.
         drop(self);
-        if let Some((_, left)) = left {
+        if let Some(leaving) = left {
             // Whoever wanted to know may be gone.
-            let _ = left.send(());
+            let _ = leaving.done.send(());
         }
+    }
+
+    /// Goes on with leaving, and says whether that is over.
+    fn has_left(&mut self) -> bool {
+        let is_idle = self.is_idle();
+        let Some(leaving) = &mut self.leaving else { return false };
+        let gate = &mut self.swarm.behaviour_mut().gate;
+        if is_idle && !leaving.is_closing {
+            leaving.is_closing = true;
+            gate.close_all();
+        }
+        let is_alone = leaving.is_closing && gate.connected().next().is_none();
+        is_alone || Instant::now() >= leaving.until
     }
 
     fn is_idle(&self) -> bool {
@@ -155,7 +174,8 @@ impl Task {
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::ShutDown(left) => {
                 self.swarm.behaviour_mut().gate.shut();
-                self.leaving = Some((Instant::now() + self.grace, left));
+                self.leaving =
+                    Some(Leaving { until: Instant::now() + self.grace, is_closing: false, done: left });
             }
         }
     }
@@ -225,6 +245,7 @@ impl Task {
         match event {
             Event::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
                 let known = self.directory.party(&peer).zip(self.directory.account(&peer));
+                self.outbox.heard(&peer);
                 if let Some((party, account)) = known.filter(|_| self.leaving.is_none()) {
                     self.desk.take(Inquiry { peer, id: request_id, party, account, request, channel });
                 }
@@ -279,7 +300,10 @@ impl Task {
             return;
         }
         self.searched.insert(peer, now);
-        let query = self.swarm.behaviour_mut().kad.get_closest_peers(peer);
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        // Without what we know ourselves: the search would try that first, and be done with the peer when it fails.
+        kad.remove_peer(&peer);
+        let query = kad.get_closest_peers(peer);
         self.searches.push((query, peer));
     }
 

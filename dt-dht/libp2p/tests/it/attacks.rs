@@ -42,7 +42,6 @@ async fn strangers_are_refused_both_ways() {
         let request = frame(call(WRITER, &network, party, 1).bytes());
         assert!(send(&mut stranger, peer(&node.identity), &at, request).await.is_err());
         assert_ne!(node.transport.status().await.unwrap().refused, 0);
-        assert_eq!(node.transport.status().await.unwrap().connected, []);
 
         // Nor is a stranger at a node's address taken for the node.
         let impostor = serve(&identity(STRANGER), frame(b"welcome")).await;
@@ -51,7 +50,8 @@ async fn strangers_are_refused_both_ways() {
             network.nodes.iter().map(|node| (node.identity.party(), vec![impostor.clone()])),
             [WRITER],
         );
-        let transport = Libp2pTransport::start(&identity(WRITER), &fooled, None, client_config()).await.unwrap();
+        let transport =
+            Libp2pTransport::start(&identity(WRITER), &fooled, None, client_config()).await.unwrap();
         let answer = transport.request(&party, Bytes::from_static(b"hello")).await;
         assert!(matches!(answer, Err(TransportError::Unreachable(node)) if node == party), "{answer:?}");
     }
@@ -199,7 +199,8 @@ async fn nodes_that_answer_badly_are_given_up() {
 
     for slow in [STALL.to_vec(), [&[9, 0, 0, 0, 1][..], STALL].concat()] {
         let (transport, node) = with_node_that_says(slow).await;
-        let request = transport.request(&node.party(), Bytes::from_static(b"hello"));
+        let party = node.party();
+        let request = transport.request(&party, Bytes::from_static(b"hello"));
         let answer = timeout(Duration::from_secs(20), request).await.unwrap();
         assert!(matches!(answer, Err(TransportError::TimedOut(_))), "{answer:?}");
     }

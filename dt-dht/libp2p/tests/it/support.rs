@@ -140,8 +140,7 @@ pub(crate) async fn start_node(
     conduct: Conduct<'_>,
 ) -> Running {
     let store = Arc::new(MemoryStore::new());
-    let replica =
-        Replica::new(identity.clone(), store, membership.clone(), vec![Arc::new(OwnedRecords)]);
+    let replica = Replica::new(identity.clone(), store, membership.clone(), vec![Arc::new(OwnedRecords)]);
     let replica = Arc::new(replica);
     let answer = conduct(at, replica.clone(), replica.clone().answering(Arc::new(|| NOW)));
     let transport =
