@@ -2,7 +2,6 @@
 //! bare round trip of the same bytes, which no request can undercut; a blob beside its bytes.
 //!
 //! Criterion prints medians; below them, from the same samples, stand median and 99th percentile.
-#![expect(missing_docs, reason = "criterion's macros")]
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark's set-up reports by panicking")]
 
 use core::time::Duration;

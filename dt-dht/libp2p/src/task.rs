@@ -50,11 +50,26 @@ pub(crate) struct Task {
 
 /// The end, from the moment that it is asked for.
 struct Leaving {
+    stage: Stage,
+    /// When the stage is over, at the latest.
     until: Instant,
-    /// Whether all that was begun is finished, so that only the connections have to be closed.
-    is_closing: bool,
     done: oneshot::Sender<()>,
 }
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// What was begun is finished.
+    Finishing,
+    /// Replies that were sent are read: with its connection a peer drops what it has not read yet.
+    Lingering,
+    /// The connections are closed.
+    Closing,
+}
+
+/// How long peers have to read their replies.
+const LINGER: Duration = Duration::from_millis(300);
+/// How long connections have to close.
+const CLOSE: Duration = Duration::from_secs(1);
 
 impl Task {
     pub(crate) fn new(
@@ -144,13 +159,21 @@ impl Task {
     fn has_left(&mut self) -> bool {
         let is_idle = self.is_idle();
         let Some(leaving) = &mut self.leaving else { return false };
+        let now = Instant::now();
         let gate = &mut self.swarm.behaviour_mut().gate;
-        if is_idle && !leaving.is_closing {
-            leaving.is_closing = true;
-            gate.close_all();
+        match leaving.stage {
+            Stage::Finishing if is_idle || now >= leaving.until => {
+                (leaving.stage, leaving.until) = (Stage::Lingering, now + LINGER);
+            }
+            Stage::Lingering if now >= leaving.until => {
+                (leaving.stage, leaving.until) = (Stage::Closing, now + CLOSE);
+                gate.close_all();
+                return gate.connected().next().is_none();
+            }
+            Stage::Closing => return gate.connected().next().is_none() || now >= leaving.until,
+            Stage::Finishing | Stage::Lingering => {}
         }
-        let is_alone = leaving.is_closing && gate.connected().next().is_none();
-        is_alone || Instant::now() >= leaving.until
+        false
     }
 
     fn is_idle(&self) -> bool {
@@ -174,8 +197,8 @@ impl Task {
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::ShutDown(left) => {
                 self.swarm.behaviour_mut().gate.shut();
-                self.leaving =
-                    Some(Leaving { until: Instant::now() + self.grace, is_closing: false, done: left });
+                let until = Instant::now() + self.grace;
+                self.leaving = Some(Leaving { stage: Stage::Finishing, until, done: left });
             }
         }
     }
