@@ -73,16 +73,17 @@ pub(crate) fn build(
         .with_behaviour(behaviour)
         .map_err(|error| StartError::Stack(Box::new(error)))?
         .with_swarm_config(|swarm| {
-            // All addresses of a peer at once: those of a former start cost no time.
             swarm
                 .with_idle_connection_timeout(config.idle_timeout)
-                .with_dial_concurrency_factor(NonZeroU8::MAX)
+                .with_dial_concurrency_factor(DIALLED_AT_ONCE)
         })
         .with_connection_timeout(config.dial_timeout)
         .build();
     Ok((swarm, directory))
 }
 
+/// So many addresses of a peer are tried at once: those of a former start then cost no time.
+const DIALLED_AT_ONCE: NonZeroU8 = NonZeroU8::MIN.saturating_add(15);
 /// A node shows itself to the others so often: they may not have been there when it came.
 const SHOWING: Duration = Duration::from_secs(60);
 /// Two peers that dial each other at once have two, and a peer that was restarted has those of his former start for a while.

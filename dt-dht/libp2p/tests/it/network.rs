@@ -96,7 +96,13 @@ async fn a_node_that_comes_back_elsewhere_is_found() {
         let before = addresses(&former.transport).await;
         former.transport.shut_down().await;
         let party = former.identity.party();
-        let again = start_node(wire, 3, former.identity.clone(), &network.membership, &|_, _, honest| honest);
+        let again = start_node(
+            node_config(wire),
+            3,
+            former.identity.clone(),
+            &network.membership,
+            &|_, _, honest| honest,
+        );
         network.nodes.push(again.await);
         assert_ne!(addresses(&network.nodes[3].transport).await, before);
 
@@ -174,7 +180,8 @@ async fn members_join_and_leave_under_load() {
 
     // One joins and one leaves, in one change.
     let joining = Arc::new(identity(104));
-    let joined = start_node(network.wire, 4, joining.clone(), &first, &|_, _, honest| honest).await;
+    let joined =
+        start_node(node_config(network.wire), 4, joining.clone(), &first, &|_, _, honest| honest).await;
     let at = addresses(&joined.transport).await;
     let mut nodes = first.nodes()[1..].to_vec();
     let leaving = first.nodes()[0].party;
