@@ -2,7 +2,6 @@
 //! bare round trip of the same bytes, which no request can undercut; a blob beside its bytes.
 //!
 //! Criterion prints medians; below them, from the same samples, stand median and 99th percentile.
-#![expect(missing_docs, reason = "criterion's macros")]
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark's set-up reports by panicking")]
 
 use core::time::Duration;
@@ -65,10 +64,16 @@ async fn network(listen: &str) -> Network {
         nodes.push(node);
     }
     // The echo is a node only to the transport, so that it has an address.
-    let dialled =
-        Membership::new(membership.network(), 1, membership.resilience(), known, membership.parties().clone());
+    let dialled = Membership::new(
+        membership.network(),
+        1,
+        membership.resilience(),
+        known,
+        membership.parties().clone(),
+    );
     let writer = Arc::new(identity(WRITER));
-    let transport = Libp2pTransport::start(&writer, &dialled.unwrap(), None, Config::default()).await.unwrap();
+    let transport =
+        Libp2pTransport::start(&writer, &dialled.unwrap(), None, Config::default()).await.unwrap();
     let transport = Arc::new(transport);
     let client = Arc::new(Client::new(writer, transport.clone(), membership, SeedRng::new(1)));
     Network { nodes, transport, client, echo }
@@ -145,7 +150,12 @@ async fn blob(network: &Network, group: &str) {
     let get = start.elapsed();
     assert!(found == content);
     let speed = |time: Duration| content.len() as u128 / time.as_micros().max(1);
-    println!("{group}/blob of {} MB: put {} MB/s, get {} MB/s", content.len() / 1_000_000, speed(put), speed(get));
+    println!(
+        "{group}/blob of {} MB: put {} MB/s, get {} MB/s",
+        content.len() / 1_000_000,
+        speed(put),
+        speed(get)
+    );
 }
 
 criterion_group! {

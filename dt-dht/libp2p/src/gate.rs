@@ -76,6 +76,11 @@ impl Gate {
         self.closing.push_back((peer, CloseConnection::All));
     }
 
+    /// Ends all connections.
+    pub(crate) fn close_all(&mut self) {
+        self.closing.extend(self.connections.keys().map(|peer| (*peer, CloseConnection::All)));
+    }
+
     /// Who is connected.
     pub(crate) fn connected(&self) -> impl Iterator<Item = &PeerId> {
         self.connections.keys()

@@ -47,7 +47,7 @@ struct Lane {
     queued: VecDeque<u64>,
     sent: BTreeMap<OutboundRequestId, u64>,
     searching: Vec<u64>,
-    /// When the peer last replied to anything.
+    /// When the peer last said anything.
     heard: Option<Instant>,
 }
 
@@ -125,12 +125,20 @@ impl Outbox {
         }
     }
 
+    /// `peer` has said something.
+    pub(crate) fn heard(&mut self, peer: &PeerId) {
+        if let Some(lane) = self.lanes.get_mut(peer) {
+            lane.heard = Some(Instant::now());
+        }
+    }
+
+    /// A request that was sent came to nothing. A connection on which nothing is heard for twice the time of a request is taken for dead.
     pub(crate) fn failed(&mut self, peer: &PeerId, id: OutboundRequestId, failure: Failure) -> After {
         let Some(lane) = self.lanes.get_mut(peer) else { return After::Nothing };
         let Some(ticket) = lane.sent.remove(&id) else { return After::Nothing };
         let now = Instant::now();
         let mut after = After::Nothing;
-        if failure == Failure::TimedOut && lane.heard.is_none_or(|heard| heard + self.timeout < now) {
+        if failure == Failure::TimedOut && lane.heard.is_none_or(|heard| heard + 2 * self.timeout < now) {
             after = After::Disconnect;
         }
         if failure == Failure::NotConnected

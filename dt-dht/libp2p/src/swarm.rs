@@ -1,6 +1,7 @@
 //! The libp2p stack: TCP with Noise and yamux, QUIC, and the behaviours on top.
 
 use core::num::NonZeroU8;
+use core::time::Duration;
 use std::sync::Arc;
 
 use dt_model::{Identity, Signer as _};
@@ -72,16 +73,19 @@ pub(crate) fn build(
         .with_behaviour(behaviour)
         .map_err(|error| StartError::Stack(Box::new(error)))?
         .with_swarm_config(|swarm| {
-            // All addresses of a peer at once: those of a former start cost no time.
             swarm
                 .with_idle_connection_timeout(config.idle_timeout)
-                .with_dial_concurrency_factor(NonZeroU8::MAX)
+                .with_dial_concurrency_factor(DIALLED_AT_ONCE)
         })
         .with_connection_timeout(config.dial_timeout)
         .build();
     Ok((swarm, directory))
 }
 
+/// So many addresses of a peer are tried at once: those of a former start then cost no time.
+const DIALLED_AT_ONCE: NonZeroU8 = NonZeroU8::MIN.saturating_add(15);
+/// A node shows itself to the others so often: they may not have been there when it came.
+const SHOWING: Duration = Duration::from_secs(60);
 /// Two peers that dial each other at once have two, and a peer that was restarted has those of his former start for a while.
 const CONNECTIONS_PER_PEER: u32 = 6;
 
@@ -109,7 +113,7 @@ fn finding(key: &Keypair, config: &Config, serves: bool) -> kad::Behaviour<Memor
         .set_publication_interval(None)
         .set_replication_interval(None)
         .set_provider_publication_interval(None)
-        .set_periodic_bootstrap_interval(None);
+        .set_periodic_bootstrap_interval(Some(SHOWING));
     let mut kad = kad::Behaviour::with_config(own, MemoryStore::with_config(own, nothing), settings);
     kad.set_mode(Some(if serves { kad::Mode::Server } else { kad::Mode::Client }));
     kad

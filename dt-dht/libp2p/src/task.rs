@@ -44,9 +44,32 @@ pub(crate) struct Task {
     search_pause: Duration,
     /// Replies that are being sent.
     unsent: BTreeSet<(PeerId, InboundRequestId)>,
-    leaving: Option<(Instant, oneshot::Sender<()>)>,
+    leaving: Option<Leaving>,
     grace: Duration,
 }
+
+/// The end, from the moment that it is asked for.
+struct Leaving {
+    stage: Stage,
+    /// When the stage is over, at the latest.
+    until: Instant,
+    done: oneshot::Sender<()>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// What was begun is finished.
+    Finishing,
+    /// Replies that were sent are read: with its connection a peer drops what it has not read yet.
+    Lingering,
+    /// The connections are closed.
+    Closing,
+}
+
+/// How long peers have to read their replies.
+const LINGER: Duration = Duration::from_millis(300);
+/// How long connections have to close.
+const CLOSE: Duration = Duration::from_secs(1);
 
 impl Task {
     pub(crate) fn new(
@@ -108,7 +131,7 @@ impl Task {
     /// Runs until it is shut down, or nobody has a handle any more.
     pub(crate) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         loop {
-            let leaving = self.leaving.as_ref().map(|(until, _)| *until);
+            let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
             let deadline = self.outbox.deadline().into_iter().chain(leaving).min();
             tokio::select! {
                 command = commands.recv() => match command {
@@ -119,19 +142,38 @@ impl Task {
                 ready = self.desk.ready() => self.reply(ready),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.outbox.expire(),
             }
-            if let Some((until, _)) = &self.leaving
-                && (Instant::now() >= *until || self.is_idle())
-            {
+            if self.has_left() {
                 break;
             }
         }
         let left = self.leaving.take();
         // Sockets are closed before anybody is told that they are.
         drop(self);
-        if let Some((_, left)) = left {
+        if let Some(leaving) = left {
             // Whoever wanted to know may be gone.
-            let _ = left.send(());
+            let _ = leaving.done.send(());
         }
+    }
+
+    /// Goes on with leaving, and says whether that is over.
+    fn has_left(&mut self) -> bool {
+        let is_idle = self.is_idle();
+        let Some(leaving) = &mut self.leaving else { return false };
+        let now = Instant::now();
+        let gate = &mut self.swarm.behaviour_mut().gate;
+        match leaving.stage {
+            Stage::Finishing if is_idle || now >= leaving.until => {
+                (leaving.stage, leaving.until) = (Stage::Lingering, now + LINGER);
+            }
+            Stage::Lingering if now >= leaving.until => {
+                (leaving.stage, leaving.until) = (Stage::Closing, now + CLOSE);
+                gate.close_all();
+                return gate.connected().next().is_none();
+            }
+            Stage::Closing => return gate.connected().next().is_none() || now >= leaving.until,
+            Stage::Finishing | Stage::Lingering => {}
+        }
+        false
     }
 
     fn is_idle(&self) -> bool {
@@ -155,7 +197,8 @@ impl Task {
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::ShutDown(left) => {
                 self.swarm.behaviour_mut().gate.shut();
-                self.leaving = Some((Instant::now() + self.grace, left));
+                let until = Instant::now() + self.grace;
+                self.leaving = Some(Leaving { stage: Stage::Finishing, until, done: left });
             }
         }
     }
@@ -225,6 +268,7 @@ impl Task {
         match event {
             Event::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
                 let known = self.directory.party(&peer).zip(self.directory.account(&peer));
+                self.outbox.heard(&peer);
                 if let Some((party, account)) = known.filter(|_| self.leaving.is_none()) {
                     self.desk.take(Inquiry { peer, id: request_id, party, account, request, channel });
                 }
@@ -279,7 +323,10 @@ impl Task {
             return;
         }
         self.searched.insert(peer, now);
-        let query = self.swarm.behaviour_mut().kad.get_closest_peers(peer);
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        // Without what we know ourselves: the search would try that first, and be done with the peer when it fails.
+        kad.remove_peer(&peer);
+        let query = kad.get_closest_peers(peer);
         self.searches.push((query, peer));
     }
 

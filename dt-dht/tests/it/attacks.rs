@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use dt_dht::testing::Fault;
 use dt_dht::{
-    Call, CertificateError, Equivocation, EquivocationError, GetError, InProcess, MAX_MESSAGE_BYTES,
+    Call, CertificateError, Equivocation, EquivocationError, GetError, InProcess, Key, MAX_MESSAGE_BYTES,
     MAX_RECORD_BYTES, OwnedRecords, Parcel, PutError, QuorumCertificate, Record, Refusal, Replica, ReplyBody,
-    ReplyError, RequestBody, Resilience, Transport,
+    ReplyError, Request, RequestBody, Resilience, Transport,
 };
 use dt_model::testing::identity;
 use dt_model::{Envelope, Message, Signed, Signer, SignerError, codec};
@@ -429,4 +429,17 @@ async fn an_impostor_is_not_heard() {
         quorum.answer(impostor.party(), Some(ReplyBody::Record { record: None }), &|_| Ok(()));
     }
     assert!(!quorum.is_decided());
+}
+
+#[test]
+fn who_claims_to_have_sent_is_read_first() {
+    let network = network(1);
+    let node = network.nodes()[0].clone();
+    let body = RequestBody::Get { key: Key::new([9; 32].into(), OwnedRecords::KIND, 0) };
+    let bytes = call(&network, WRITER, &node, body).bytes().clone();
+    let claimed = Parcel::<Request>::claimed_signer(&bytes);
+    assert_eq!(claimed, Some(identity(WRITER).party()));
+    assert_eq!(Parcel::<Request>::decode(&bytes).unwrap().signer(), identity(WRITER).party());
+    assert_eq!(Parcel::<Request>::claimed_signer(&bytes[..31]), None);
+    assert_eq!(Parcel::<Request>::claimed_signer(&[0xff; 100]), None);
 }

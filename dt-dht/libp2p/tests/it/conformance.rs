@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dt_dht::testing::{Setting, transport_suite};
-use dt_dht::{Answer, Transport, TransportError};
+use dt_dht::{Answer, Parcel, Request, Transport, TransportError};
 use dt_dht_libp2p::Libp2pTransport;
 use dt_model::{PartyId, Signer};
 use futures_util::FutureExt;
@@ -16,7 +16,11 @@ use tokio::time::{sleep, timeout};
 use crate::support::*;
 
 /// Starts what the suite asks for; `conduct` may wrap what a node answers.
-async fn start(wire: Wire, setting: Setting, conduct: impl Fn(Answer) -> Answer) -> With<Vec<Libp2pTransport>> {
+async fn start(
+    wire: Wire,
+    setting: Setting,
+    conduct: impl Fn(Answer) -> Answer,
+) -> With<Vec<Libp2pTransport>> {
     let mut nodes = Vec::new();
     let mut known = Vec::new();
     for node in setting.nodes {
@@ -26,7 +30,11 @@ async fn start(wire: Wire, setting: Setting, conduct: impl Fn(Answer) -> Answer)
         let node_transport = node_transport.await.unwrap();
         known.push(dt_dht::Node {
             party: node.identity.party(),
-            endpoints: addresses(&node_transport).await.iter().map(|at| at.to_string().parse().unwrap()).collect(),
+            endpoints: addresses(&node_transport)
+                .await
+                .iter()
+                .map(|at| at.to_string().parse().unwrap())
+                .collect(),
         });
         nodes.push(node_transport);
     }
@@ -69,13 +77,13 @@ enum Fault {
     AnswersTwice,
 }
 
-/// Each fault, and what the suite says of it.
-const FAULTS: [(Fault, &str); 5] = [
-    (Fault::CrossesReplies, "the reply is that of the node that was asked, to this request"),
-    (Fault::SendsAgain, "a request arrives once"),
-    (Fault::TakesAnybodysReply, "the reply is that of the node that was asked"),
-    (Fault::WaitsForEver, "every request ends"),
-    (Fault::AnswersTwice, "a request arrives once"),
+/// Each fault, and what the suite says of it; of two things that it notices, either may come first.
+const FAULTS: [(Fault, &[&str]); 5] = [
+    (Fault::CrossesReplies, &["the reply is that of the node that was asked, to this request"]),
+    (Fault::SendsAgain, &["a request arrives once"]),
+    (Fault::TakesAnybodysReply, &["the reply is that of the node that was asked", "at its node alone"]),
+    (Fault::WaitsForEver, &["every request ends"]),
+    (Fault::AnswersTwice, &["a request arrives once"]),
 ];
 
 /// An adapter that is right but for one thing.
@@ -90,7 +98,7 @@ struct Broken {
 impl Transport for Broken {
     async fn request(&self, node: &PartyId, request: Bytes) -> Result<Bytes, TransportError> {
         let result = match self.fault {
-            Fault::TakesAnybodysReply if self.nodes.contains(node) => {
+            Fault::TakesAnybodysReply if Parcel::<Request>::claimed_signer(&request).is_some() => {
                 let other = self.nodes.iter().find(|other| *other != node).unwrap();
                 let asked = [node, other].map(|node| self.inner.request(node, request.clone()));
                 futures_util::future::select_all(asked).await.0
@@ -112,7 +120,7 @@ impl Transport for Broken {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broken_adapters_are_caught() {
-    for (fault, reason) in FAULTS {
+    for (fault, reasons) in FAULTS {
         let twice = move |answer: Answer| -> Answer {
             Arc::new(move |request| {
                 if fault == Fault::AnswersTwice {
@@ -130,7 +138,9 @@ async fn broken_adapters_are_caught() {
         let suite = transport_suite(start, sleep(Duration::from_secs(25)));
         let result = timeout(Duration::from_secs(60), AssertUnwindSafe(suite).catch_unwind()).await.unwrap();
         let panic = result.expect_err(&format!("{fault:?} passes the suite"));
-        let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        assert!(said.is_some_and(|said| said.contains(reason)), "{fault:?} fails for another reason: {said:?}");
+        let said =
+            panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let is_reason = said.is_some_and(|said| reasons.iter().any(|reason| said.contains(reason)));
+        assert!(is_reason, "{fault:?} fails for another reason: {said:?}");
     }
 }

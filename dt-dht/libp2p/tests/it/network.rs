@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dt_dht::testing::{Fault, Faulty};
 use dt_dht::{
-    Answer, Client, InProcess, Membership, OwnedRecords, Pace, Parcel, Rate, Replica, Request, Step, Transport,
-    TransportError, Upkeep,
+    Answer, Client, InProcess, Membership, OwnedRecords, Pace, Parcel, Rate, Replica, Request, Step,
+    Transport, TransportError, Upkeep,
 };
 use dt_dht_libp2p::{Config, Libp2pTransport};
 use dt_model::testing::{SeedRng, identity};
@@ -96,7 +96,13 @@ async fn a_node_that_comes_back_elsewhere_is_found() {
         let before = addresses(&former.transport).await;
         former.transport.shut_down().await;
         let party = former.identity.party();
-        let again = start_node(wire, 3, former.identity.clone(), &network.membership, &|_, _, honest| honest);
+        let again = start_node(
+            node_config(wire),
+            3,
+            former.identity.clone(),
+            &network.membership,
+            &|_, _, honest| honest,
+        );
         network.nodes.push(again.await);
         assert_ne!(addresses(&network.nodes[3].transport).await, before);
 
@@ -147,7 +153,10 @@ fn load(
                 tokio::time::sleep(core::time::Duration::from_millis(50)).await;
                 found = reader.get(record.key, OwnedRecords::check(), NOW).await;
             }
-            assert!(found.unwrap().is_some_and(|found| found.version >= version), "what was acknowledged is found");
+            assert!(
+                found.unwrap().is_some_and(|found| found.version >= version),
+                "what was acknowledged is found"
+            );
         }
         version
     })
@@ -171,7 +180,8 @@ async fn members_join_and_leave_under_load() {
 
     // One joins and one leaves, in one change.
     let joining = Arc::new(identity(104));
-    let joined = start_node(network.wire, 4, joining.clone(), &first, &|_, _, honest| honest).await;
+    let joined =
+        start_node(node_config(network.wire), 4, joining.clone(), &first, &|_, _, honest| honest).await;
     let at = addresses(&joined.transport).await;
     let mut nodes = first.nodes()[1..].to_vec();
     let leaving = first.nodes()[0].party;
@@ -223,13 +233,22 @@ async fn a_party_asks_its_own_node_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutting_down_finishes_what_was_begun() {
+    for wire in [Wire::Tcp, Wire::Quic] {
+        shut_down_while_working(wire).await;
+    }
+}
+
+async fn shut_down_while_working(wire: Wire) {
+    let begun = Arc::new(AtomicU64::new(0));
     let slow = |_: usize, _: Arc<Replica>, honest: Answer| -> Answer {
+        let begun = begun.clone();
         Arc::new(move |request| {
+            begun.fetch_add(1, Ordering::SeqCst);
             std::thread::sleep(core::time::Duration::from_millis(300));
             honest(request)
         })
     };
-    let network = Network::with_conduct(Wire::Tcp, 1, &slow).await;
+    let network = Network::with_conduct(wire, 1, &slow).await;
     let node = &network.nodes[0];
     let client = network.transport(WRITER).await;
     let party = node.identity.party();
@@ -237,15 +256,12 @@ async fn shutting_down_finishes_what_was_begun() {
         let client = client.clone();
         async move { client.request(&party, Bytes::from_static(b"hello")).await }
     });
-    until("the request is there", async || {
-        node.transport.status().await.unwrap().connected.contains(&identity(WRITER).party())
-    })
-    .await;
-    tokio::time::sleep(core::time::Duration::from_millis(100)).await;
+    until("the request is there", async || begun.load(Ordering::SeqCst) > 0).await;
     node.transport.shut_down().await;
     assert!(!asked.await.unwrap().unwrap().is_empty());
     assert!(client.request(&party, Bytes::from_static(b"hello")).await.is_err());
-    let after = node.transport.request(&network.nodes[1].identity.party(), Bytes::from_static(b"hello")).await;
+    let after =
+        node.transport.request(&network.nodes[1].identity.party(), Bytes::from_static(b"hello")).await;
     assert!(matches!(after, Err(TransportError::Other(_))), "{after:?}");
 }
 

@@ -95,13 +95,23 @@ impl Network {
 
     /// 3k + 1 nodes, which `conduct` makes behave.
     pub(crate) async fn with_conduct(wire: Wire, max_faulty: u16, conduct: Conduct<'_>) -> Self {
+        Self::with_config(wire, max_faulty, conduct, node_config(wire)).await
+    }
+
+    /// 3k + 1 nodes that are configured in this way.
+    pub(crate) async fn with_config(
+        wire: Wire,
+        max_faulty: u16,
+        conduct: Conduct<'_>,
+        config: Config,
+    ) -> Self {
         let count = u64::from(3 * max_faulty + 1);
         let identities: Vec<_> = (NODES..NODES + count).map(|seed| Arc::new(identity(seed))).collect();
         let unknown = identities.iter().map(|node| (node.party(), Vec::new()));
         let membership = membership(max_faulty, unknown, [WRITER, READER]);
         let mut nodes = Vec::new();
         for (at, identity) in identities.into_iter().enumerate() {
-            nodes.push(start_node(wire, at, identity, &membership, conduct).await);
+            nodes.push(start_node(config.clone(), at, identity, &membership, conduct).await);
         }
         let mut network = Self { wire, max_faulty, nodes, membership };
         network.publish().await;
@@ -133,19 +143,17 @@ impl Network {
 }
 
 pub(crate) async fn start_node(
-    wire: Wire,
+    config: Config,
     at: usize,
     identity: Arc<Identity>,
     membership: &Membership,
     conduct: Conduct<'_>,
 ) -> Running {
     let store = Arc::new(MemoryStore::new());
-    let replica =
-        Replica::new(identity.clone(), store, membership.clone(), vec![Arc::new(OwnedRecords)]);
+    let replica = Replica::new(identity.clone(), store, membership.clone(), vec![Arc::new(OwnedRecords)]);
     let replica = Arc::new(replica);
     let answer = conduct(at, replica.clone(), replica.clone().answering(Arc::new(|| NOW)));
-    let transport =
-        Libp2pTransport::start(&identity, membership, Some(answer), node_config(wire)).await.unwrap();
+    let transport = Libp2pTransport::start(&identity, membership, Some(answer), config).await.unwrap();
     Running { identity, replica, transport }
 }
 
