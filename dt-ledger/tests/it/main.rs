@@ -19,6 +19,7 @@ mod images;
 mod interlocks;
 mod membership;
 mod model;
+mod nodes;
 mod notes;
 mod pages;
 mod policies;
