@@ -171,6 +171,13 @@ impl Membership {
         self.epoch.number
     }
 
+    /// The first epoch that shares a group of nodes with this one: the one before, and if this is a joint one, the joint one before that,
+    /// too, whose new nodes are the old ones now.
+    #[must_use]
+    pub fn binding_since(&self) -> u64 {
+        self.epoch().saturating_sub(1 + u64::from(self.is_changing()))
+    }
+
     /// Whether nodes hand over to others in this epoch.
     #[must_use]
     pub fn is_changing(&self) -> bool {

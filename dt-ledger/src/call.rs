@@ -38,13 +38,19 @@ pub enum Call {
         /// Whose.
         party: PartyId,
     },
-    /// Registers the sender's DHT node, or changes where it is reached.
+    /// Registers the sender's DHT node, or changes where it is reached. It holds data with the next change of nodes.
     RegisterNode {
         /// Where it is reached.
         endpoints: Vec<Uri>,
     },
-    /// Takes the sender's DHT node out of the membership.
+    /// Takes the sender's DHT node out of the membership, with the next change of nodes: it MUST run on until that is complete.
     RetireNode,
+    /// States that the sender's DHT node holds everything that is its own in a joint epoch. When all new nodes but *k* have, the epoch ends,
+    /// and the nodes that were to leave are asked no more.
+    HandOver {
+        /// Which epoch.
+        epoch: u64,
+    },
     /// Names the validators of the sender's organisation; by its authority.
     SetValidators {
         /// All of them, each once; none takes the organisation out of the making of blocks.

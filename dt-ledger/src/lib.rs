@@ -216,8 +216,9 @@ pub use policy::{AGENT, MAINTAINER, OWNER, Policy, Subject};
 pub use proposers::{REST_HEIGHTS, Rest};
 pub use receipt::{Event, EventKind, Outcome, Reason, Receipt, TwinEvent};
 pub use record::{
-    AclAnchor, CallRecord, CallStatus, DocumentRecord, Feed, HeadAnchor, Nodes, NodesHead, Party, Resource,
-    Roles, Source, Specification, StateKey, TraceEntry, TraceHead, Twin, VersionRecord,
+    AclAnchor, CallRecord, CallStatus, DocumentRecord, Feed, HeadAnchor, NodeRecord, Nodes, NodesChange,
+    NodesHead, Party, Resource, Roles, Source, Specification, StateKey, TraceEntry, TraceHead, Twin,
+    VersionRecord,
 };
 pub use replica::admission::AdmissionError;
 pub use replica::application::Refused;

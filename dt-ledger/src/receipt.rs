@@ -113,6 +113,15 @@ pub enum Reason {
     /// The organisation has agreed already.
     #[error("the organisation has voted already")]
     AlreadyVoted,
+    /// The organisations have founded the DHT already.
+    #[error("the DHT is founded already")]
+    StorageFounded,
+    /// The sender runs no node that has to take over in that epoch, or said before that it had.
+    #[error("nothing is to be handed over to the sender's node in epoch {epoch}")]
+    NothingToHandOver {
+        /// The present epoch.
+        epoch: u64,
+    },
     /// There is no such twin.
     #[error("there is no twin {}", .0.short())]
     UnknownTwin(TwinId),
@@ -268,6 +277,8 @@ impl Reason {
             Self::UnknownProposal(_) => "vote.unknown-proposal",
             Self::ProposalExpired(_) => "vote.expired",
             Self::AlreadyVoted => "vote.already-voted",
+            Self::StorageFounded => "nodes.storage-founded",
+            Self::NothingToHandOver { .. } => "nodes.nothing-to-hand-over",
             Self::UnknownTwin(_) => "twin.unknown",
             Self::TwinExists => "twin.exists",
             Self::Decommissioned => "twin.decommissioned",
@@ -345,7 +356,13 @@ pub enum EventKind {
     EncryptionKeyRotated(PartyId, EncryptionKey),
     /// A party no longer takes part.
     CertificateRevoked(PartyId),
-    /// The set of DHT nodes changed; its new epoch.
+    /// A party runs a DHT node, or runs it elsewhere.
+    NodeRegistered(PartyId),
+    /// A DHT node is to hold nothing any more.
+    NodeRetired(PartyId),
+    /// A DHT node holds everything that is its own in the present epoch.
+    NodeTookOver(PartyId),
+    /// The DHT's membership is in another epoch.
     MembershipChanged(u64),
     /// An organisation was taken in.
     OrganisationAdded(PartyId),

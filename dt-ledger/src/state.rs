@@ -10,8 +10,8 @@ use thiserror::Error;
 
 use crate::policy::Policy;
 use crate::record::{
-    AclAnchor, CallRecord, DocumentRecord, Feed, HeadAnchor, NodesHead, Party, Roles, Source, Specification,
-    StateKey, TraceHead, Twin, VersionRecord,
+    AclAnchor, CallRecord, DocumentRecord, Feed, HeadAnchor, NodeRecord, NodesHead, Party, Roles, Source,
+    Specification, StateKey, TraceHead, Twin, VersionRecord,
 };
 use crate::replica::specification::Specifications;
 use crate::safety::{Facts, Observed, ProgramHistory, SafetyRules};
@@ -129,7 +129,7 @@ pub trait State: Sized {
         Ok(self.read(&StateKey::Validators)?.unwrap_or_default())
     }
 
-    /// How many DHT nodes there are, and how often the set has changed.
+    /// Where the DHT's membership stands.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -137,11 +137,11 @@ pub trait State: Sized {
         Ok(self.read(&StateKey::Nodes)?.unwrap_or_default())
     }
 
-    /// Where a DHT node is reached.
+    /// A DHT node.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn node(&self, node: &PartyId) -> Result<Option<Vec<Uri>>, StoreError> {
+    fn node(&self, node: &PartyId) -> Result<Option<NodeRecord>, StoreError> {
         self.read(&StateKey::Node(*node))
     }
 

@@ -188,8 +188,12 @@ impl Agent {
             Err(error) => self.found.failed.push((component.clone(), error)),
         }
         let mut rng = self.client.rng();
-        while publisher.publish(self.client.items().client(), now, &mut rng).await?.is_some() {}
-        Ok(())
+        let dht = self.client.items().client();
+        let publish = async || -> Result<(), AgentError> {
+            while publisher.publish(dht, now, &mut rng).await?.is_some() {}
+            Ok(())
+        };
+        self.client.following(now, publish).await
     }
 
     /// Publishes what waits, whether or not a batch is full.
@@ -200,11 +204,13 @@ impl Agent {
         self.follow(now).await?;
         let (mut rng, mut failed) = (self.client.rng(), None);
         for publisher in self.feeds.values_mut() {
-            if let Err(error) = publisher.flush(self.client.items().client(), now, &mut rng).await {
+            let dht = self.client.items().client();
+            let flush = async || Ok::<_, AgentError>(publisher.flush(dht, now, &mut rng).await?);
+            if let Err(error) = self.client.following(now, flush).await {
                 failed.get_or_insert(error);
             }
         }
-        failed.map_or(Ok(()), |error| Err(error.into()))
+        failed.map_or(Ok(()), Err)
     }
 
     /// Puts the heads of all feeds under the ledger's protection, in one transaction.
@@ -257,7 +263,9 @@ impl Agent {
             let mut opened = None;
             if let Some(publisher) = self.feeds.get_mut(&exchange.old) {
                 let mut rng = self.client.rng();
-                publisher.flush(self.client.items().client(), now, &mut rng).await?;
+                let dht = self.client.items().client();
+                let flush = async || Ok::<_, AgentError>(publisher.flush(dht, now, &mut rng).await?);
+                self.client.following(now, flush).await?;
                 let (publisher, feed) = self.open_feed(&exchange.new, &exchange.old, now).await?;
                 opened = Some(publisher);
                 // An element cannot go while a feed is linked to it.
@@ -346,7 +354,9 @@ impl Agent {
         let feed = reference(&manifest);
         let state = self.client.ledger().state().map_err(ClientError::from)?;
         let readers = readers(&state, &self.twin, DataClass::Sensor, Some(scope), &self.client.party(), now)?;
-        self.client.ensure_item(feed_keys_name(&feed.feed), &readers, now).await?;
+        let name = feed_keys_name(&feed.feed);
+        let ensure = async || self.client.ensure_item(name, &readers, now).await;
+        self.client.following(now, ensure).await?;
         let publisher = self.publisher(manifest, now).await?;
         Ok((publisher, feed))
     }
@@ -356,7 +366,10 @@ impl Agent {
         let feed = reference(&manifest);
         let keyring = self.client.feed_keyring(&self.twin, &feed, now).await?;
         let key = epoch_key(&keyring)?;
-        Ok(Publisher::create(self.client.items().client(), manifest, self.policy, key, now).await?)
+        let dht = self.client.items().client();
+        let create =
+            async || Ok(Publisher::create(dht, manifest.clone(), self.policy, key.clone(), now).await?);
+        self.client.following(now, create).await
     }
 
     fn manifest(&self, component: &ComponentId) -> Result<Manifest, AgentError> {
@@ -373,7 +386,8 @@ impl Agent {
     /// The call that anchors the list of a feed's keys, unless it is anchored.
     async fn anchor_of(&self, feed: &FeedReference, now: Timestamp) -> Result<Option<TwinCall>, AgentError> {
         let item = feed_keys(feed);
-        let list = self.client.items().acl(item, None, now).await.map_err(ClientError::from)?;
+        let list = async || Ok::<_, ClientError>(self.client.items().acl(item, None, now).await?);
+        let list = self.client.following(now, list).await?;
         let state = self.client.ledger().state().map_err(ClientError::from)?;
         Ok(anchor_call(&state, self.twin, item, list.reference(), &self.client.party())?)
     }

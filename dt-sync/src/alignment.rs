@@ -31,7 +31,8 @@ impl Client {
     ) -> Result<Vec<ItemId>, ClientError> {
         let mut aligned = Outcomes::default();
         for shared in self.shared(&twin)? {
-            aligned.note(shared.item, self.align_item(twin, &shared, history, now).await);
+            let align = async || self.align_item(twin, &shared, history, now).await;
+            aligned.note(shared.item, self.following(now, align).await);
         }
         aligned.end()
     }

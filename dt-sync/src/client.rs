@@ -8,6 +8,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dt_acl::{Acl, AclError, AclRef, Floor, Grantee, History, ItemId, ItemName, Items, Revocation};
+use dt_dht::Timer;
 use dt_ledger::{
     AclAnchor, Call, CreateTwin, Credential, Document, DocumentId, EventKind, Executed, FeedReference,
     ProgramCall, Resource, Snapshot, State as _, TwinCall, TwinEvent, Uri, Version, document_id, twin_id,
@@ -26,6 +27,7 @@ pub struct Client {
     ledger: Ledger,
     items: Items,
     rng: Mutex<ChaCha20Rng>,
+    timer: Option<Arc<dyn Timer>>,
 }
 
 /// A document to be shared.
@@ -59,7 +61,15 @@ impl Client {
     pub fn new(ledger: Ledger, dht: Arc<dt_dht::Client>, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
-        Self { ledger, items: Items::new(dht), rng: Mutex::new(ChaCha20Rng::from_seed(seed)) }
+        let (items, rng) = (Items::new(dht), Mutex::new(ChaCha20Rng::from_seed(seed)));
+        Self { ledger, items, rng, timer: None }
+    }
+
+    /// With `timer`, which lets it wait for nodes that do not answer, such as while they go from one epoch to the next.
+    #[must_use]
+    pub fn with_timer(mut self, timer: Arc<dyn Timer>) -> Self {
+        self.timer = Some(timer);
+        self
     }
 
     /// The ledger.
@@ -72,6 +82,10 @@ impl Client {
     #[must_use]
     pub const fn items(&self) -> &Items {
         &self.items
+    }
+
+    pub(crate) fn timer(&self) -> Option<&dyn Timer> {
+        self.timer.as_deref()
     }
 
     /// The party.
@@ -141,7 +155,7 @@ impl Client {
         if let Some(document) = self.registered(twin, &Digest::from(*item.as_bytes()))? {
             return Ok(document);
         }
-        let (version, anchor) = self.store(twin, draft, now).await?;
+        let (version, anchor) = self.following(now, async || self.store(twin, draft, now).await).await?;
         let document = Document {
             title: draft.title.clone(),
             media_type: draft.media_type.clone(),
@@ -180,7 +194,7 @@ impl Client {
                 return Ok(executed);
             }
         }
-        let (version, anchor) = self.store(twin, draft, now).await?;
+        let (version, anchor) = self.following(now, async || self.store(twin, draft, now).await).await?;
         let calls = std::iter::once(TwinCall::AddDocumentVersion { document, version }).chain(anchor);
         Ok(self.ledger.execute_on(twin, calls).await?)
     }
@@ -224,7 +238,10 @@ impl Client {
         let Some(version) = state.document_version(&twin, &document, number)? else { return Err(unknown) };
         let item = version.version.item;
         let floor = floor(&state, &twin, &item, &version.author)?;
-        let opened = self.items.read(ItemId::from(*item.as_bytes()), floor, now).await?;
+        let id = ItemId::from(*item.as_bytes());
+        let opened = self
+            .following::<_, ClientError>(now, async || Ok(self.items.read(id, floor, now).await?))
+            .await?;
         let (hash, size) = (ContentHash::of(&opened.plaintext), opened.plaintext.len() as u64);
         if hash != version.version.content || size != version.version.size {
             return Err(ClientError::Mismatch(document));
@@ -340,6 +357,16 @@ impl Client {
     /// # Errors
     /// [`ClientError::Item`] if it is no reader (any more).
     pub async fn feed_keyring(
+        &self,
+        twin: &TwinId,
+        feed: &FeedReference,
+        now: Timestamp,
+    ) -> Result<dt_acl::Keyring, ClientError> {
+        self.following(now, async || self.feed_keys(twin, feed, now).await).await
+    }
+
+    /// One attempt at [`Client::feed_keyring`].
+    pub(crate) async fn feed_keys(
         &self,
         twin: &TwinId,
         feed: &FeedReference,

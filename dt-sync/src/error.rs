@@ -57,6 +57,9 @@ pub enum ClientError {
         /// The entry's number in the feed.
         entry: u64,
     },
+    /// The organisations have not founded the DHT, or it has too few nodes yet.
+    #[error("the ledger knows no DHT yet")]
+    NoStorage,
     /// The ledger's nodes do not make a DHT.
     #[error(transparent)]
     Membership(#[from] MembershipError),

@@ -21,6 +21,7 @@ impl Keys for FeedKeys {
 
 /// The readings of one feed, verified up to its owner's signature and down from the ledger's anchor.
 pub struct Readings<'a> {
+    client: &'a Client,
     component: ComponentId,
     reader: Reader<'a, FeedKeys>,
 }
@@ -70,9 +71,12 @@ impl Client {
         feed: &FeedReference,
         now: Timestamp,
     ) -> Result<Readings<'_>, ClientError> {
-        let keys = FeedKeys(self.feed_keyring(twin, feed, now).await?);
         let id = FeedId::from(*feed.feed.as_bytes());
-        let reader = Reader::open(self.items().client(), id, keys, now).await?;
+        let open = async || {
+            let keys = FeedKeys(self.feed_keys(twin, feed, now).await?);
+            Ok::<_, ClientError>(Reader::open(self.items().client(), id, keys, now).await?)
+        };
+        let reader = self.following(now, open).await?;
         let manifest = reader.manifest();
         if (manifest.twin, &manifest.component, manifest.owner) != (*twin, component, feed.publisher) {
             return Err(ClientError::ForeignFeed(component.clone()));
@@ -82,7 +86,7 @@ impl Client {
             Some(anchor) => reader.with_floor(Floor { size: anchor.size, root: anchor.root }),
             None => reader,
         };
-        Ok(Readings { component: component.clone(), reader })
+        Ok(Readings { client: self, component: component.clone(), reader })
     }
 }
 
@@ -92,7 +96,8 @@ impl<'a> Readings<'a> {
     /// # Errors
     /// [`ClientError::Feed`].
     pub async fn head(&mut self, now: Timestamp) -> Result<Option<SignedHead>, ClientError> {
-        Ok(self.reader.head(now).await?)
+        let reader = &mut self.reader;
+        self.client.following(now, async || Ok(reader.head(now).await?)).await
     }
 
     /// The last readings: those of the last batch.
@@ -100,7 +105,9 @@ impl<'a> Readings<'a> {
     /// # Errors
     /// [`ClientError::Feed`], [`ClientError::NotAReading`].
     pub async fn latest(&mut self, now: Timestamp) -> Result<Vec<Reading>, ClientError> {
-        match self.reader.latest(now).await? {
+        let reader = &mut self.reader;
+        let read = async || Ok::<_, ClientError>(reader.latest(now).await?);
+        match self.client.following(now, read).await? {
             Some(latest) => self.decode(latest.run.first, &latest.run.entries),
             None => Ok(Vec::new()),
         }
@@ -112,7 +119,9 @@ impl<'a> Readings<'a> {
     /// [`ClientError::Feed`], [`ClientError::NotAReading`].
     pub async fn range(&mut self, range: Range<u64>, now: Timestamp) -> Result<Vec<Reading>, ClientError> {
         let first = range.start;
-        let entries = self.reader.range(range, now).await?;
+        let reader = &mut self.reader;
+        let read = async || Ok::<_, ClientError>(reader.range(range.clone(), now).await?);
+        let entries = self.client.following(now, read).await?;
         self.decode(first, &entries)
     }
 
@@ -125,7 +134,9 @@ impl<'a> Readings<'a> {
         times: Range<Timestamp>,
         now: Timestamp,
     ) -> Result<Vec<Reading>, ClientError> {
-        let run = self.reader.history(times, now).await?;
+        let reader = &mut self.reader;
+        let read = async || Ok::<_, ClientError>(reader.history(times.clone(), now).await?);
+        let run = self.client.following(now, read).await?;
         self.decode(run.first, &run.entries)
     }
 

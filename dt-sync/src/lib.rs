@@ -10,6 +10,8 @@
 //!                ┌─────────────────┴──────┐
 //!                ▼                        ▼
 //!     Ledger: consensus, replica    Items, feeds: dt-acl, dt-feed over dt-dht
+//!                ▲                        ▲
+//!                └── DhtNode: a node of the DHT, in whatever epoch the ledger says
 //! ```
 //!
 //! # Invariants
@@ -78,7 +80,7 @@
 //! let replica = Arc::new(Replica::open(Arc::new(dt_ledger::MemoryStore::default()), &genesis)?);
 //! let consensus = Arc::new(Solo::new(replica.clone(), validator, Arc::new(move || now)));
 //!
-//! // The DHT: four nodes, of which one may be malicious. (Where nodes are registered on the ledger, `membership` makes this of it.)
+//! // The DHT: four nodes, of which one may be malicious. (Where the ledger knows the DHT, `membership` makes this of it, and clients and nodes follow.)
 //! let parties = [&owner, &maintainer, &gateway].map(|key| key.party());
 //! let stations = nodes.iter().map(|node| Node { party: node.party(), endpoints: vec![] }).collect();
 //! let resilience = Resilience::tolerating(1)?;
@@ -155,8 +157,11 @@ mod client;
 mod device;
 mod error;
 mod feeds;
+mod following;
 mod journal;
 mod ledger;
+mod membership;
+mod node;
 mod rights;
 mod sharing;
 #[cfg(feature = "testing")]
@@ -170,4 +175,6 @@ pub use error::ClientError;
 pub use feeds::{FeedKeys, Readings};
 pub use journal::{InFlight, Journal, JournalError, Memory};
 pub use ledger::Ledger;
-pub use rights::{feed_keys, membership, readers};
+pub use membership::membership;
+pub use node::{DhtNode, NodeError};
+pub use rights::{feed_keys, readers};

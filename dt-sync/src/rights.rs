@@ -1,9 +1,6 @@
 //! From the ledger's policies to the access control lists of items: who may read what, under which key.
 
-use std::collections::BTreeSet;
-
 use dt_acl::{Grantee, ItemId, Rights};
-use dt_dht::{Endpoint, Membership, Node, Resilience};
 use dt_ledger::{CallError, FeedReference, Snapshot, State};
 use dt_model::{ComponentId, DataClass, Digest, Domain, Operation, PartyId, Permission, Timestamp, TwinId};
 
@@ -49,31 +46,4 @@ pub fn feed_keys(feed: &FeedReference) -> ItemId {
 pub(crate) fn feed_keys_name(feed: &Digest) -> Digest {
     const FEED_KEYS: Domain = Domain::new("dt/sync/feed-keys/v1");
     FEED_KEYS.blake3(&[feed.as_bytes()])
-}
-
-/// The DHT's membership as the ledger has it: its registered nodes, and the parties that take part at `now`.
-///
-/// # Errors
-/// [`ClientError::Membership`] if there are too few nodes; [`ClientError::Store`].
-pub fn membership(
-    state: &Snapshot,
-    chain: Digest,
-    resilience: Resilience,
-    now: Timestamp,
-) -> Result<Membership, ClientError> {
-    let registered = state.nodes()?;
-    let mut nodes = Vec::new();
-    for (party, endpoints) in registered.nodes {
-        if state.active_party(&party, now)?.is_some() {
-            let endpoints = endpoints.iter().filter_map(|uri| Endpoint::new(uri.as_str()).ok()).collect();
-            nodes.push(Node { party, endpoints });
-        }
-    }
-    let mut parties = BTreeSet::new();
-    for (party, record) in state.parties()? {
-        if state.is_active(&record, now)? {
-            parties.insert(party);
-        }
-    }
-    Ok(Membership::new(chain, registered.epoch, resilience, nodes, parties)?)
 }

@@ -32,7 +32,8 @@ impl Client {
         }
         let mut failed = None;
         for shared in self.shared(&twin)? {
-            if let Err(error) = self.grant_item(twin, &shared, party, history, now).await {
+            let grant = async || self.grant_item(twin, &shared, party, history, now).await;
+            if let Err(error) = self.following(now, grant).await {
                 failed.get_or_insert(error);
             }
         }
@@ -86,7 +87,8 @@ impl Client {
         }
         let mut rekeyed = Outcomes::default();
         for shared in self.shared(&twin)? {
-            rekeyed.note(shared.item, self.revoke_item(twin, &shared, party, revocation, now).await);
+            let revoke = async || self.revoke_item(twin, &shared, party, revocation, now).await;
+            rekeyed.note(shared.item, self.following(now, revoke).await);
         }
         rekeyed.end()
     }

@@ -25,16 +25,16 @@ impl LockCertificate {
         claim(&self.votes)
     }
 
-    /// Whether the votes are said to be of this epoch or of the one before, with which it shares a group of replicas. What was decided
-    /// earlier is settled before an epoch ends ([`crate::HandOver`]); what was only accepted then binds nobody, and MUST NOT: between replicas
-    /// that have nothing to do with each other, ballots do not order anything.
+    /// Whether the votes are said to be of this epoch, or of one with which it shares a group of replicas ([`Membership::binding_since`]).
+    /// What was decided earlier is settled before a joint epoch ends ([`crate::HandOver`]); what was only accepted then binds nobody, and
+    /// MUST NOT: between replicas that have nothing to do with each other, ballots do not order anything.
     #[must_use]
     pub fn is_current(&self, membership: &Membership) -> bool {
-        self.claim().is_some_and(|vote| vote.epoch.saturating_add(1) >= membership.epoch())
+        self.claim().is_some_and(|vote| vote.epoch >= membership.binding_since())
     }
 
-    /// Checks everything: a quorum of distinct replicas of the address accepted one state under one ballot, in this epoch or the one
-    /// before ([`LockCertificate::is_current`]).
+    /// Checks everything: a quorum of distinct replicas of the address accepted one state under one ballot, in this epoch or one before
+    /// that counts still ([`LockCertificate::is_current`]).
     ///
     /// # Errors
     /// [`CertificateError`].

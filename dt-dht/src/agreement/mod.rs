@@ -38,8 +38,8 @@
 //!
 //! # Epochs
 //! While membership changes, every quorum is one in the old group and in the new one. Promises and votes name their epoch; certificates are
-//! checked against the replicas of theirs. A lock outlives its epoch by one ([`LockCertificate::is_current`]): the argument above needs a group
-//! that its epoch shares with the present one. So a change MUST be completed only when the new replicas have finished and adopted what the
+//! checked against the replicas of theirs. A lock outlives its epoch ([`LockCertificate::is_current`]) as long as the argument above has
+//! a group that its epoch shares with the present one: from one joint epoch through the next. So a change MUST be completed only when the new replicas have finished and adopted what the
 //! old ones were locked on, which is what [`crate::HandOver`] states; what was accepted by an old group and never decided binds nobody then.
 
 mod certificate;

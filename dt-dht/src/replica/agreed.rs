@@ -378,6 +378,17 @@ impl Replica {
         Ok(row)
     }
 
+    /// The record that this node is locked on.
+    pub(crate) fn locked_record(
+        &self,
+        membership: &Membership,
+        address: &Address,
+        now: Timestamp,
+    ) -> Result<Option<Signed<Record>>, Refusal> {
+        let row = self.agreed_row(membership, address, now)?;
+        row.lock.map(|lock| self.proposal(address, lock.place)).transpose()
+    }
+
     /// The proposed record that lies at `place`.
     fn proposal(&self, address: &Address, place: u8) -> Result<Signed<Record>, Refusal> {
         let row: Option<ProposalRow> =

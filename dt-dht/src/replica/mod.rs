@@ -118,7 +118,7 @@ impl Replica {
         self.membership.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Judges further requests under `membership`.
+    /// Judges further requests under `membership`, when those under way are answered: what this node lists in a joint epoch is final.
     pub fn update_membership(&self, membership: Membership) {
         self.gate.retain(|party| membership.is_registered(party));
         *self.membership.write().unwrap_or_else(PoisonError::into_inner) = membership;
@@ -130,10 +130,12 @@ impl Replica {
     /// Bytes that are no request, too, get a signed refusal, which names them by their digest.
     #[must_use]
     pub fn handle(&self, request: &[u8], now: Timestamp) -> Bytes {
-        let membership = self.membership();
+        // Held to the end: no request of a former epoch writes anything after the epoch has changed.
+        let held = self.membership.read().unwrap_or_else(PoisonError::into_inner);
+        let membership = &*held;
         let body = self
-            .admit(&membership, request, now)
-            .and_then(|(sender, request, _pass)| self.answer(&membership, &sender, request, now))
+            .admit(membership, request, now)
+            .and_then(|(sender, request, _pass)| self.answer(membership, &sender, request, now))
             .unwrap_or_else(|refusal| ReplyBody::Refused { refusal });
         let digest = if request.len() > MAX_MESSAGE_BYTES { Digest::ZERO } else { request_digest(request) };
         let reply = Reply { network: membership.network(), epoch: membership.epoch(), request: digest, body };

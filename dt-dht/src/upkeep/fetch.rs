@@ -133,11 +133,38 @@ impl<'a> Fetcher<'a> {
         self.requests += self.membership.replicas(address).len() as u64;
         let settled = match client.state(*address, self.now).await {
             Ok(Some(settled)) => settled,
+            Ok(None) if self.replica.left_over(self.membership, address)?.is_some() => {
+                return self.settle(address).await;
+            }
             Ok(None) => return Ok(Fetched::Refused),
+            // What stands in the way may be gone; a proposer of lower ballot is not waited for.
+            Err(_) if self.replica.left_over(self.membership, address)?.is_some() => {
+                return self.settle(address).await;
+            }
             Err(_) => return Ok(Fetched::Unresolved),
         };
         let records: Vec<_> = settled.records().iter().map(|record| record.envelope().clone()).collect();
         self.bytes += records.iter().map(|record| record.body().len() as u64).sum::<u64>();
+        match self.replica.adopt(self.membership, settled.certificate().clone(), records, self.now) {
+            // The quorum that answered may have been one that knows nothing of it.
+            Ok(_) if self.replica.left_over(self.membership, address)?.is_some() => {
+                self.settle(address).await
+            }
+            Ok(_) => Ok(Fetched::Done),
+            Err(Refusal::Unavailable) => Err(Refusal::Unavailable),
+            Err(_) => Ok(Fetched::Unresolved),
+        }
+    }
+
+    /// Has the record settled on which this node is locked, in the epoch's own groups; whatever comes of it, the lock is over then.
+    async fn settle(&mut self, address: &Address) -> Result<Fetched, Refusal> {
+        let Some(record) = self.replica.locked_record(self.membership, address, self.now)? else {
+            return Ok(Fetched::Done);
+        };
+        let client = self.link.client(self.membership);
+        self.requests += 2 * self.membership.replicas(address).len() as u64;
+        let Ok(settled) = client.settle(&record, self.now).await else { return Ok(Fetched::Unresolved) };
+        let records = settled.records().iter().map(|record| record.envelope().clone()).collect();
         match self.replica.adopt(self.membership, settled.certificate().clone(), records, self.now) {
             Ok(_) => Ok(Fetched::Done),
             Err(Refusal::Unavailable) => Err(Refusal::Unavailable),

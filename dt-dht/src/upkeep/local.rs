@@ -6,7 +6,8 @@ use dt_model::{PartyId, Signed, Timestamp};
 use super::books::{AddressRow, BAD_BLOBS, address_key};
 use super::visit::{CursorRow, cursor_key};
 use super::{FoundShard, HandOver};
-use crate::rows::{RowsError, SHARDS, ShardRow, open_row, shard_key};
+use crate::agreement::AgreedRow;
+use crate::rows::{RowsError, SHARDS, ShardRow, agreed_key, open_row, shard_key};
 use crate::{Address, BlobRef, Equivocation, Key, Membership, Record, Refusal, Replica, Shard};
 
 /// How many rows are read to find one that is no tombstone.
@@ -120,6 +121,23 @@ impl Replica {
 
     pub(crate) fn save_cursor(&self, node: &PartyId, row: CursorRow) -> Result<(), Refusal> {
         self.rows().change(|batch| batch.settle(cursor_key(node), Some(row))).map_err(unavailable)
+    }
+
+    /// The sequence at which this node, in a joint epoch, is still locked by votes of a former one. They may have decided there, and count no
+    /// longer in a later epoch; that all replicas of an address agree on that they are locked shows nobody that it is to be settled.
+    pub(crate) fn left_over(
+        &self,
+        membership: &Membership,
+        address: &Address,
+    ) -> Result<Option<u64>, Refusal> {
+        if !membership.is_changing() || !membership.is_replica(&self.party(), address) {
+            return Ok(None);
+        }
+        let row: Option<AgreedRow> = self.rows().read(&agreed_key(address)).map_err(unavailable)?;
+        let Some(row) = row else { return Ok(None) };
+        let lock = row.lock.as_ref().filter(|lock| lock.certificate.is_current(membership));
+        let claim = lock.and_then(|lock| lock.certificate.claim());
+        Ok(claim.filter(|vote| vote.epoch < membership.epoch()).map(|_| row.sequence().saturating_add(1)))
     }
 
     /// Whether this node has found that it holds everything that is its own in the present epoch.

@@ -54,10 +54,14 @@ impl Upkeep {
         let page = self.replica.addresses(visit.cursor.after, OWN_ADDRESSES)?;
         for (address, row) in page.iter().filter(|(_, row)| !row.expiring && row.rows > 0) {
             let is_own = membership.is_replica(&me, address);
+            let (leased, digest) = (row.leased, dt_model::Digest::ZERO);
+            let want = |place, version| {
+                (Want::Fetch(Holding { address: *address, place, version, digest, leased }), 0)
+            };
             if is_own && self.lacks_shard(membership, address)? {
-                let (leased, digest) = (row.leased, dt_model::Digest::ZERO);
-                let holding = Holding { address: *address, place: Place::Shard, version: 0, digest, leased };
-                visit.wants.push_back((Want::Fetch(holding), 0));
+                visit.wants.push_back(want(Place::Shard, 0));
+            } else if let Some(sequence) = self.replica.left_over(membership, address)? {
+                visit.wants.push_back(want(Place::Locked, sequence));
             } else if membership.is_changing() {
                 // Nothing is dropped before it is handed over.
             } else if is_own {

@@ -48,14 +48,18 @@ impl Snapshot {
         Ok(select(rows, |key| if let StateKey::Proposal(proposal) = key { Some(proposal) } else { None }))
     }
 
-    /// The DHT's nodes.
+    /// The DHT's nodes, and how they have changed.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn nodes(&self) -> Result<Nodes, StoreError> {
         let rows = self.rows(&StateKey::prefix(Sort::Node, None), None, usize::MAX)?;
         let nodes = select(rows, |key| if let StateKey::Node(node) = key { Some(node) } else { None });
-        Ok(Nodes { epoch: self.nodes_head()?.epoch, nodes: nodes.into_iter().collect() })
+        let changes = self.rows(&StateKey::prefix(Sort::NodesChange, None), None, usize::MAX)?;
+        let changes =
+            select(changes, |key| if let StateKey::NodesChange(epoch) = key { epoch } else { None });
+        let (nodes, changes) = (nodes.into_iter().collect(), changes.into_iter().collect());
+        Ok(Nodes { head: self.nodes_head()?, nodes, changes })
     }
 
     /// Every registered party.

@@ -66,6 +66,13 @@ pub enum Proposal {
     SetApproval(Approval),
     /// Changes how many validators an organisation may run. No organisation may run more at that moment.
     SetSeats(u8),
+    /// Founds the DHT, once and for all, with the nodes that are registered then, or with the first that are enough.
+    FoundStorage {
+        /// Replicas of everything: more than three times `max_faulty`.
+        replicas: u16,
+        /// How many of them may be malicious: the paper's *k*.
+        max_faulty: u16,
+    },
 }
 
 /// The rules that the organisations have given themselves, and who they are.

@@ -86,6 +86,8 @@ pub fn proposal() -> impl Strategy<Value = Proposal> {
         party().prop_map(Proposal::RemoveOrganisation),
         approval().prop_map(Proposal::SetApproval),
         any::<u8>().prop_map(Proposal::SetSeats),
+        any::<(u16, u16)>()
+            .prop_map(|(replicas, max_faulty)| Proposal::FoundStorage { replicas, max_faulty }),
     ]
 }
 
@@ -292,6 +294,7 @@ pub fn call() -> impl Strategy<Value = Call> {
         1 => party().prop_map(|party| Call::RevokeCertificate { party }),
         1 => vec(text(), 0..3).prop_map(|endpoints| Call::RegisterNode { endpoints }),
         1 => Just(Call::RetireNode),
+        1 => number().prop_map(|epoch| Call::HandOver { epoch }),
         1 => vec(party(), 0..4).prop_map(|validators| Call::SetValidators { validators }),
         1 => (proposal(), number()).prop_map(|(proposal, millis)| Call::Propose { proposal, millis }),
         1 => digest().prop_map(|proposal| Call::Vote { proposal }),

@@ -256,6 +256,7 @@ impl<'a> Transition<'a> {
             Call::RevokeCertificate { party } => self.revoke_certificate(sender, *party),
             Call::RegisterNode { endpoints } => self.register_node(sender, endpoints),
             Call::RetireNode => self.retire_node(sender),
+            Call::HandOver { epoch } => self.hand_over(sender, *epoch),
             Call::SetValidators { validators } => self.set_validators(sender, validators),
             Call::Propose { proposal, millis } => self.propose(sender, proposal, *millis),
             Call::Vote { proposal } => self.vote(sender, *proposal),

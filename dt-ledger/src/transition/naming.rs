@@ -37,7 +37,7 @@ fn of_call(sender: PartyId, call: &Call) -> Vec<Resource> {
     match call {
         Call::Register { .. } | Call::RotateEncryptionKey { .. } => vec![Resource::Party(sender)],
         Call::RevokeCertificate { party } => vec![Resource::Party(*party)],
-        Call::RegisterNode { .. } | Call::RetireNode => vec![Resource::Nodes],
+        Call::RegisterNode { .. } | Call::RetireNode | Call::HandOver { .. } => vec![Resource::Nodes],
         Call::SetValidators { .. } => vec![Resource::Organisation(sender)],
         Call::Vote { proposal } | Call::Withdraw { proposal } => vec![Resource::Proposal(*proposal)],
         Call::Propose { .. } | Call::CreateTwin(_) => Vec::new(),

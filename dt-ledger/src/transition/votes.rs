@@ -185,6 +185,7 @@ impl Transition<'_> {
                     }
                 }
             }
+            Proposal::FoundStorage { replicas, max_faulty } => self.check_founding(*replicas, *max_faulty)?,
         }
         Ok(())
     }
@@ -210,6 +211,7 @@ impl Transition<'_> {
                 consortium.seats = seats;
                 self.tell_kind(EventKind::SeatsChanged(seats));
             }
+            Proposal::FoundStorage { replicas, max_faulty } => self.found_storage(replicas, max_faulty)?,
         }
         self.put(&StateKey::Consortium, &consortium);
         self.trace(Resource::Consortium)

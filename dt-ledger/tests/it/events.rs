@@ -184,7 +184,7 @@ fn filters_tell_things_apart() {
         ["CallQueued", "CallsClaimed", "AgentChanged"],
         "it is open again"
     );
-    assert_eq!(at(Resource::Nodes), ["MembershipChanged", "MembershipChanged"]);
+    assert_eq!(at(Resource::Nodes), ["NodeRegistered", "NodeRetired"]);
     let party = Resource::Party(plant.owner.party());
     assert_eq!(
         at(party.clone()),

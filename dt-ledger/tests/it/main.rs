@@ -21,6 +21,7 @@ mod interlocks;
 mod membership;
 mod mempool;
 mod model;
+mod nodes;
 mod notes;
 mod pages;
 mod policies;

@@ -7,6 +7,7 @@ mod asset;
 mod attacks;
 mod calls;
 mod crash;
+mod epochs;
 mod fuse;
 mod revocation;
 mod safety;

@@ -8,17 +8,18 @@ use std::time::Duration;
 use dt_acl::{AclValidator, DataValidator};
 use dt_dht::testing::{Fault, Faulty};
 use dt_dht::{
-    InProcess, Membership, MemoryStore, RecordStore as _, Replica as DhtReplica, Resilience, Transport,
-    Validator,
+    InProcess, Membership, MemoryStore, Pace, Rate, RecordStore as _, Replica as DhtReplica, Transport,
+    Upkeep, Validator,
 };
 use dt_feed::BatchPolicy;
 use dt_ledger::{
     Approval, Argument, Call, CallRecord, Certificate, Consensus, CreateTwin, Credential, Genesis,
-    MAINTAINER, Organisation, Policy, ProgramCall, Replica, Snapshot, Solo, State as _, TwinCall, Uri,
+    MAINTAINER, Organisation, Policy, ProgramCall, Proposal, Replica, Snapshot, Solo, State as _, TwinCall,
+    Uri,
 };
 use dt_model::testing::{SeedRng, identity};
 use dt_model::{ComponentId, Identity, Name, PartyId, Signed, Signer, Timestamp, TwinId};
-use dt_sync::{Agent, Client, Draft, Journal, Ledger};
+use dt_sync::{Agent, Client, DhtNode, Draft, Journal, Ledger};
 
 use crate::asset::{Asset, PROGRAM};
 use crate::fuse::{Fuse, FusedConsensus, FusedTransport};
@@ -93,7 +94,7 @@ pub(crate) struct World {
     replica: Arc<Replica>,
     solo: Arc<Solo>,
     membership: Membership,
-    in_process: Arc<InProcess>,
+    pub(crate) in_process: Arc<InProcess>,
     stores: Mutex<Vec<Arc<MemoryStore>>>,
     seed: AtomicU64,
 }
@@ -151,9 +152,8 @@ impl World {
             let calls = vec![Call::Register { certificate }];
             dt_ledger::execute(&*solo, &replica, &*key(who), calls).await.unwrap();
         }
-        let resilience = Resilience::tolerating(1).unwrap();
-        let state = replica.snapshot().unwrap();
-        let membership = dt_sync::membership(&state, replica.chain(), resilience, now()).unwrap();
+        found(&solo, &replica).await;
+        let membership = dt_sync::membership(&replica.snapshot().unwrap(), replica.chain(), now()).unwrap();
         let in_process = Arc::new(InProcess::new([], now));
         let faulty = Arc::new(Faulty::new(Arc::clone(&in_process) as _));
         let (twin, asset) = (TwinId::from([0; 32]), Arc::new(Asset::new()));
@@ -178,8 +178,7 @@ impl World {
 
     /// All nodes go on with what is in these stores, whatever they have stored since.
     pub(crate) fn go_on_with(&self, stores: Vec<Arc<MemoryStore>>) {
-        let mut validators: Vec<Arc<dyn Validator>> = vec![Arc::new(AclValidator), Arc::new(DataValidator)];
-        validators.extend(dt_feed::validators());
+        let validators = validators();
         for (node, store) in self.nodes.iter().zip(&stores) {
             let (membership, validators) = (self.membership.clone(), validators.clone());
             let replica = DhtReplica::new(node.clone(), store.clone(), membership, validators);
@@ -188,8 +187,45 @@ impl World {
         *self.stores.lock().unwrap() = stores;
     }
 
+    /// The party of a further node takes part; its node is not registered yet. Its number.
+    pub(crate) async fn enrol_node(&mut self) -> usize {
+        let number = self.nodes.len();
+        let node = Arc::new(identity(NODES + number as u64));
+        let certificate = certify(&self.replica, &node, number as u64);
+        let calls = vec![Call::Register { certificate }];
+        dt_ledger::execute(&*self.solo, &self.replica, &*node, calls).await.unwrap();
+        self.nodes.push(node);
+        self.stores.lock().unwrap().push(Arc::default());
+        number
+    }
+
+    /// Node number `at` as its party runs it, newly started from its store.
+    pub(crate) fn run(&self, at: usize) -> DhtNode {
+        let (signer, store) = (self.nodes[at].clone(), self.stores.lock().unwrap()[at].clone());
+        let membership = dt_sync::membership(&self.state(), self.replica.chain(), self.now()).unwrap();
+        let replica = Arc::new(DhtReplica::new(signer.clone(), store, membership, validators()));
+        self.in_process.add(replica.clone());
+        let transport = Arc::clone(&self.faulty) as Arc<dyn Transport>;
+        let rng = SeedRng::new(self.seed.fetch_add(1, Ordering::SeqCst));
+        let rate = Rate { per_second: 1 << 30, burst: 1 << 30 };
+        let pace = Pace { requests: rate, bytes: rate, pause: Duration::from_secs(60) };
+        let upkeep = Upkeep::new(replica.clone(), transport, rng, pace);
+        DhtNode::new(self.ledger_of(at), replica, upkeep)
+    }
+
+    /// The ledger as the party of node number `at` uses it.
+    pub(crate) fn ledger_of(&self, at: usize) -> Ledger {
+        Ledger::new(self.consensus(), Arc::clone(&self.replica), self.nodes[at].clone())
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.clock.load(Ordering::SeqCst))
+    }
+
+    /// What tells the time.
+    pub(crate) fn clock(&self) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+        let clock = Arc::clone(&self.clock);
+        Arc::new(move || Timestamp::from_millis(clock.load(Ordering::SeqCst)))
     }
 
     /// Lets time pass; the time then.
@@ -384,6 +420,22 @@ pub(crate) fn press(device_id: &str) -> CreateTwin {
         roles: roles.into_iter().map(|(who, role)| (party(who), vec![name(role)])).collect(),
         agent: Some(party(Who::Agent)),
     }
+}
+
+/// The organisations agree that there is a DHT, of whose nodes one may be malicious.
+async fn found(solo: &Solo, replica: &Replica) {
+    let proposal = Proposal::FoundStorage { replicas: 4, max_faulty: 1 };
+    let call = Call::Propose { proposal, millis: 1000 };
+    let [first, second] = [0, 1].map(|number| identity(AUTHORITIES + number));
+    let proposed = dt_ledger::execute(solo, replica, &first, vec![call]).await.unwrap();
+    let vote = Call::Vote { proposal: dt_ledger::proposal_id(&proposed.transaction, 0) };
+    dt_ledger::execute(solo, replica, &second, vec![vote]).await.unwrap();
+}
+
+fn validators() -> Vec<Arc<dyn Validator>> {
+    let mut validators: Vec<Arc<dyn Validator>> = vec![Arc::new(AclValidator), Arc::new(DataValidator)];
+    validators.extend(dt_feed::validators());
+    validators
 }
 
 fn certify(replica: &Replica, party: &Identity, organisation: u64) -> Credential {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use dt_dht::{InProcess, RecordStore, Resilience, verify_store};
+use dt_dht::{InProcess, RecordStore, verify_store};
 use dt_ledger::{AuditError, LedgerStore, OpenReplicaError, Replica, Solo};
 use dt_model::{Digest, Identity, Protection, Signer, Timestamp};
 use dt_sync::{Client, Ledger};
@@ -174,7 +174,7 @@ async fn twin(
     let clock = std::fs::read_to_string(folder.join("clock"))?;
     let now = Timestamp::from_millis(clock.trim().parse()?);
     let state = replica.snapshot()?;
-    let membership = dt_sync::membership(&state, replica.chain(), Resilience::tolerating(1)?, now)?;
+    let membership = dt_sync::membership(&state, replica.chain(), now)?;
     let mut nodes = Vec::new();
     for (number, store) in (1..).zip(stores) {
         let signer: Arc<dyn Signer> = Arc::new(load(&format!("node-{number}"))?);

@@ -20,9 +20,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dt_aml::{Document, Limits, Package, PackageLimits};
-use dt_dht::{InProcess, Resilience, Transport, Validator};
+use dt_dht::{InProcess, Transport, Validator};
 use dt_feed::BatchPolicy;
-use dt_ledger::{Approval, Genesis, LedgerStore, Organisation, RedbStore, Replica, Solo, twin_id};
+use dt_ledger::{
+    Approval, Genesis, LedgerStore, Organisation, RedbStore, Replica, Solo, State as _, twin_id,
+};
 use dt_model::{Identity, Name, PartyId, Protection, Signer, Timestamp, TwinId, file};
 use dt_sync::{Agent, Client, Journal, Ledger};
 use rand_chacha::ChaCha20Rng;
@@ -111,7 +113,7 @@ struct Done {
 /// Where a seeded run starts: a day of the plant's first season.
 const SEEDED_START: Timestamp = Timestamp::from_millis(1_772_431_200_000);
 /// How many malicious nodes the DHT survives; it has 3k + 1 = 4.
-const MAX_FAULTY: u16 = 1;
+pub(crate) const MAX_FAULTY: u16 = 1;
 /// The owner's name for the plant.
 pub(crate) const DEVICE_ID: &str = "bottling-plant-7";
 
@@ -258,10 +260,9 @@ impl World {
         self.dht.as_ref().ok_or_else(|| "the DHT's nodes are not registered yet".into())
     }
 
-    /// Brings the DHT up, once four nodes are registered, or up to the ledger's membership.
+    /// Brings the DHT up, once it is founded and its nodes are registered, or up to the ledger's membership.
     pub(crate) fn open_dht(&mut self) -> Result<(), Failure> {
-        let registered = self.replica.snapshot()?.nodes()?.nodes.len();
-        if registered < self.nodes.len() {
+        if self.replica.snapshot()?.nodes_head()?.epoch == 0 {
             return Ok(());
         }
         let membership = self.membership()?;
@@ -289,8 +290,7 @@ impl World {
     }
 
     fn membership(&self) -> Result<dt_dht::Membership, Failure> {
-        let resilience = Resilience::tolerating(MAX_FAULTY)?;
-        Ok(dt_sync::membership(&self.replica.snapshot()?, self.replica.chain(), resilience, self.now())?)
+        Ok(dt_sync::membership(&self.replica.snapshot()?, self.replica.chain(), self.now())?)
     }
 
     /// The device agent, started if it is not yet.

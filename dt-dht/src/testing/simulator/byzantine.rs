@@ -110,6 +110,14 @@ impl Villain {
         Self { means, misdeed, dice, past: Past::default(), mask, last_reply: None }
     }
 
+    /// Goes by another membership.
+    pub(super) fn follow(&mut self, membership: &Membership) {
+        self.means.membership = membership.clone();
+        if let Some(mask) = &self.mask {
+            mask.replica.update_membership(membership.clone());
+        }
+    }
+
     /// What it replies, if it does; `honest` is its real replica.
     pub(super) fn serve(&mut self, honest: &Replica, request: &[u8], now: Timestamp) -> Option<Bytes> {
         let misdeed = match self.misdeed {

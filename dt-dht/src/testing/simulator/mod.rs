@@ -47,6 +47,7 @@ mod executor;
 mod history;
 mod network;
 mod node;
+mod roster;
 mod seeds;
 
 use core::future::Future;
@@ -69,6 +70,7 @@ pub use self::dice::Dice;
 pub use self::disk::{Disk, Durability};
 pub use self::history::{History, Operation, OperationId, Recorder, Seen, Violation};
 pub use self::network::Host;
+pub use self::roster::Roster;
 pub use self::seeds::{Tally, for_seeds};
 
 /// What a simulation starts with.
@@ -77,6 +79,8 @@ pub struct Setup {
     pub resilience: Resilience,
     /// How many nodes there are, of which every address has its replicas.
     pub nodes: usize,
+    /// How many machines there are besides, which may become nodes: see [`Simulation::roster`].
+    pub spares: usize,
     /// Who else is registered.
     pub parties: BTreeSet<PartyId>,
     /// What the replicas judge by.
@@ -103,6 +107,7 @@ impl Setup {
         Self {
             resilience,
             nodes: resilience.replicas(),
+            spares: 0,
             parties: parties.into_iter().collect(),
             validators,
             conditions: Conditions::calm(),
@@ -135,7 +140,7 @@ const NODE_SEEDS: u64 = 1 << 32;
 const LONGEST_MILLIS: u64 = 24 * 3_600_000;
 
 impl Simulation {
-    /// The network of `setup`. The first nodes are the malicious ones.
+    /// The network of `setup`. The first nodes are the malicious ones; spare machines mean well.
     ///
     /// # Panics
     /// If there are fewer nodes than replicas.
@@ -143,8 +148,9 @@ impl Simulation {
     pub fn new(seed: u64, setup: Setup) -> Self {
         let mut seeds = Dice::new(seed);
         let nodes: Vec<Arc<Identity>> =
-            (NODE_SEEDS..).take(setup.nodes).map(|seed| Arc::new(identity(seed))).collect();
-        let registered = nodes.iter().map(|node| Node { party: node.party(), endpoints: Vec::new() });
+            (NODE_SEEDS..).take(setup.nodes + setup.spares).map(|seed| Arc::new(identity(seed))).collect();
+        let registered =
+            nodes.iter().take(setup.nodes).map(|node| Node { party: node.party(), endpoints: Vec::new() });
         let membership = Membership::new(
             Digest::from([0x73; 32]),
             1,
@@ -193,6 +199,17 @@ impl Simulation {
         (Client::new(signer, Arc::new(host.clone()), self.membership.clone(), rng), host)
     }
 
+    /// A ledger by which nodes change: machines, numbered from 0, follow it from now on, and each runs its upkeep until it is closed.
+    pub fn roster(&mut self) -> Roster {
+        let machines = self.machines.iter().map(Machine::party).collect();
+        let roster = Roster::new(self.membership.clone(), machines);
+        for machine in &self.machines {
+            let keeper = roster::keep(machine.seat(), machine.host(), roster.clone(), self.seeds.fork());
+            self.executor.spawn(keeper);
+        }
+        roster
+    }
+
     /// A source of choices for a task.
     pub fn dice(&mut self) -> Dice {
         self.seeds.fork()
@@ -211,6 +228,7 @@ impl Simulation {
         let end = self.world().now() + LONGEST_MILLIS;
         loop {
             self.executor.run_ready();
+            self.find_crashed();
             if self.executor.is_idle() {
                 return Ok(());
             }
@@ -237,7 +255,7 @@ impl Simulation {
     }
 
     /// The honest nodes' replicas.
-    pub fn honest(&self) -> impl Iterator<Item = &Replica> {
+    pub fn honest(&self) -> impl Iterator<Item = Arc<Replica>> {
         self.machines.iter().filter(|machine| machine.is_honest()).map(Machine::replica)
     }
 
@@ -251,6 +269,13 @@ impl Simulation {
 
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those whose own upkeep met a power cut are down from then on.
+    fn find_crashed(&mut self) {
+        let crashed = |machine: &&mut Machine| machine.is_up() && machine.disk().is_off();
+        let nodes: Vec<_> = self.machines.iter_mut().filter(crashed).map(|machine| machine.crash()).collect();
+        nodes.into_iter().for_each(|node| self.start_later(node));
     }
 
     fn happen(&mut self, event: Event) {
@@ -292,8 +317,7 @@ impl Simulation {
         let at = self.seeds.below(self.machines.len());
         match self.seeds.below(8) {
             0 | 1 if self.machines[at].is_up() => {
-                self.machines[at].crash();
-                let node = self.machines[at].party();
+                let node = self.machines[at].crash();
                 self.start_later(node);
             }
             2 | 3 => {

@@ -207,6 +207,10 @@ impl Host {
         Self { party, skew, is_behind, world }
     }
 
+    pub(super) const fn party(&self) -> PartyId {
+        self.party
+    }
+
     /// What time it is for him.
     #[must_use]
     pub fn now(&self) -> Timestamp {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use dt_dht::testing::simulator::{
-    Conditions, Dice, Durability, History, Host, Misdeed, OperationId, Recorder, Seen, Setup, Simulation,
-    Tally, for_seeds,
+    Conditions, Dice, Durability, History, Host, Misdeed, OperationId, Recorder, Roster, Seen, Setup,
+    Simulation, Tally, for_seeds,
 };
 use dt_dht::{
     Address, Client, GetError, Key, Kind, Order, PutError, Record, Refusal, Resilience, Settled, Site, Slot,
@@ -173,50 +173,57 @@ fn stores_that_sync_late() {
     assert!(caught, "the check cannot fail");
 }
 
-fn setup(resilience: Resilience) -> Setup {
+pub(super) fn setup(resilience: Resilience) -> Setup {
     let parties =
         [OWNER, WRITERS[0], WRITERS[1], DISMISSED, READER, USURPER].map(|seed| identity(seed).party());
     Setup::new(resilience, parties, vec![Arc::new(Gates), Arc::new(Counts)])
 }
 
-struct Run {
-    simulation: Simulation,
-    recorder: Recorder,
-    wrong: Arc<Mutex<Option<String>>>,
+pub(super) struct Run {
+    pub(super) simulation: Simulation,
+    pub(super) recorder: Recorder,
+    /// By which nodes change, if they do.
+    pub(super) roster: Option<Roster>,
+    pub(super) wrong: Arc<Mutex<Option<String>>>,
 }
 
 impl Run {
-    fn new(seed: u64, setup: Setup) -> Self {
+    pub(super) fn new(seed: u64, setup: Setup) -> Self {
         let simulation = Simulation::new(seed, setup);
-        Self { simulation, recorder: Recorder::default(), wrong: Arc::default() }
+        Self { simulation, recorder: Recorder::default(), roster: None, wrong: Arc::default() }
     }
 
     fn user(&mut self, seed: u64, who: &str) -> User {
         let signer = Arc::new(identity(seed));
         let (client, host) = self.simulation.participant(signer);
         let (dice, recorder) = (self.simulation.dice(), self.recorder.clone());
-        let (who, last, wrong) = (who.to_owned(), None, self.wrong.clone());
-        User { who, seed, client, host, dice, recorder, last, wrong }
+        let (who, last, wrong, roster) = (who.to_owned(), None, self.wrong.clone(), self.roster.clone());
+        User { who, roster, seed, client, host, dice, recorder, last, wrong }
     }
 
-    fn storm(&mut self) -> Result<(), String> {
+    pub(super) fn storm(&mut self) -> Result<(), String> {
+        self.storm_of(1)
+    }
+
+    /// A storm that is so many times as long.
+    pub(super) fn storm_of(&mut self, times: usize) -> Result<(), String> {
         for (seed, who) in [(OWNER, "owner"), (OWNER, "owner's other device")] {
             let user = self.user(seed, who);
-            self.simulation.spawn(user.works(5, 500));
+            self.simulation.spawn(user.works(5 * times, 500));
         }
         for (seed, who) in [(WRITERS[0], "writer 1"), (WRITERS[1], "writer 2"), (DISMISSED, "dismissed")] {
             let user = self.user(seed, who);
-            self.simulation.spawn(user.works(6, 800));
+            self.simulation.spawn(user.works(6 * times, 800));
         }
         let usurper = self.user(USURPER, "usurper");
-        self.simulation.spawn(usurper.usurps(6));
+        self.simulation.spawn(usurper.usurps(6 * times));
         let reader = self.user(READER, "reader");
-        self.simulation.spawn(reader.works(6, 0));
+        self.simulation.spawn(reader.works(6 * times, 0));
         must("storm", self.simulation.run())
     }
 
     /// Afterwards, with all honest nodes up, everything succeeds, and the whole past is there.
-    fn calm(&mut self) -> Result<(), String> {
+    pub(super) fn calm(&mut self) -> Result<(), String> {
         self.simulation.calm();
         for (seed, who) in [(OWNER, "owner, at last"), (WRITERS[0], "writer, at last")] {
             let mut user = self.user(seed, who);
@@ -243,7 +250,7 @@ impl Run {
         self.wrong.lock().unwrap().take().map_or(Ok(()), Err)
     }
 
-    fn check(&self) -> Result<Tally, String> {
+    pub(super) fn check(&self) -> Result<Tally, String> {
         must("history", self.recorder.history().check_steps())?;
         must("stores", self.simulation.verify_stores())?;
         Ok(Tally::from(&*self.recorder.history()))
@@ -252,6 +259,7 @@ impl Run {
 
 struct User {
     who: String,
+    roster: Option<Roster>,
     seed: u64,
     client: Client,
     host: Host,
@@ -307,7 +315,17 @@ impl User {
         }
     }
 
+    /// Looks at the ledger.
+    fn follow(&self) {
+        if let Some(roster) = &self.roster {
+            roster.inform(&self.client);
+        }
+    }
+
     async fn operate(&mut self, writes: u64) {
+        if self.dice.permille(700) {
+            self.follow();
+        }
         // Sometimes he builds on what he read a while ago.
         if self.last.is_none() || self.dice.permille(800) {
             drop(self.reads().await);
@@ -318,6 +336,7 @@ impl User {
     }
 
     async fn finishes(&mut self) -> Result<(), String> {
+        self.follow();
         must("read", self.reads().await)?;
         must("write", self.writes().await)
     }
@@ -381,6 +400,7 @@ impl User {
 
     /// Every number that there ever was is still to be had, down to the first, and every acknowledged one is among them, once.
     async fn walks_back(&mut self) -> Result<(), String> {
+        self.follow();
         must("read", self.reads().await)?;
         let settled = self.last.take().ok_or("nothing is there")?;
         let mut chain = Vec::new();

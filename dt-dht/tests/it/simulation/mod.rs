@@ -14,6 +14,7 @@ mod agreed;
 mod blobs;
 mod checker;
 mod disk;
+mod epochs;
 mod newest;
 mod replay;
 mod usurper;

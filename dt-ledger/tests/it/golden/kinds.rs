@@ -25,28 +25,30 @@ macro_rules! kinds {
 }
 
 kinds!(CALLS, call_name, Call: Register, RotateEncryptionKey, RevokeCertificate, RegisterNode, RetireNode,
-    SetValidators, Propose, Vote, Withdraw, CreateTwin, Twin);
+    HandOver, SetValidators, Propose, Vote, Withdraw, CreateTwin, Twin);
 kinds!(TWIN_CALLS, twin_call_name, TwinCall: TransferOwnership, Decommission, SetAgent, AssignRole, UnassignRole,
     SetPolicy, RemovePolicy, SetSafetyRules, AddDocument, AddDocumentVersion, RemoveDocument, AddExternalSource,
     RemoveExternalSource, AddSensorFeed, RemoveSensorFeed, EditAml, CallProgram, CancelCall, ClaimCalls,
     StartCall, CompleteCall, RejectCall, ReportValues, AnchorAcl, AnchorHead);
 kinds!(EDITS, edit_name, Edit: Insert, Remove, Replace, SetValue, Move, Splice, Retag);
 kinds!(REMOVALS, removal_name, RemovePolicy: Restrict, OpenLinks, Cascade);
-kinds!(PROPOSALS, proposal_name, Proposal: AddOrganisation, RemoveOrganisation, SetApproval, SetSeats);
+kinds!(PROPOSALS, proposal_name, Proposal: AddOrganisation, RemoveOrganisation, SetApproval, SetSeats,
+    FoundStorage);
 kinds!(APPROVALS, approval_name, Approval: Majority, TwoThirds, Unanimous);
 kinds!(CREDENTIALS, credential_name, Credential: Compact, X509);
 kinds!(CONDITIONS, condition_name, Condition: MaxStep, MaxRate, Interlock, RequiredMode);
 kinds!(RESULTS, result_name, CallResult: Succeeded, Failed, Unknown);
 kinds!(REASONS, reason_name, Reason: NotPermitted, NotTheOwner, NotTheAgent, NotYours, BadCertificate,
     AlreadyRegistered, UnknownParty, NotAnAuthority, UnknownOrganisation, OrganisationExists, ValidatorExists,
-    TooManyValidators, LastOne, UnknownProposal, ProposalExpired, AlreadyVoted, UnknownTwin, TwinExists,
+    TooManyValidators, LastOne, UnknownProposal, ProposalExpired, AlreadyVoted, StorageFounded,
+    NothingToHandOver, UnknownTwin, TwinExists,
     Decommissioned, UnknownComponent, UnknownDocument, UnknownSource, SourceExists, NoFeed, FeedExists,
     FeedAttached, RoleNotHeld, NotCanonical, OwnerRole, BadSpecification, BadEdit, SpecificationChanged,
     UnknownProgram, MissingParameter, UnknownParameter, WrongUnit, ParameterViolates, NotCheckable,
     SafetyRulesChanged, BadSafetyRule, Unsafe, NotJudged, UnknownCall, WrongCallState, CallExpired, OutOfOrder,
     Fenced, AnchorGoesBack, Full);
 kinds!(EVENTS, event_name, EventKind: PartyRegistered, CertificateRenewed, EncryptionKeyRotated,
-    CertificateRevoked, MembershipChanged, OrganisationAdded, OrganisationRemoved, ValidatorsChanged,
+    CertificateRevoked, NodeRegistered, NodeRetired, NodeTookOver, MembershipChanged, OrganisationAdded, OrganisationRemoved, ValidatorsChanged,
     ApprovalChanged, SeatsChanged, Proposed, Voted, Enacted, Withdrawn, TwinCreated, Twin);
 kinds!(TWIN_EVENTS, twin_event_name, TwinEvent: OwnershipTransferred, Decommissioned, AgentChanged, RoleAssigned,
     RoleUnassigned, PolicyChanged, SafetyRulesChanged, DocumentAdded, DocumentVersionAdded, DocumentRemoved,

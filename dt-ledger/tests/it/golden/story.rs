@@ -27,6 +27,7 @@ pub(crate) fn story(store: Arc<dyn LedgerStore>) -> Fixture {
     let story = Story { plant: Plant::over(Fixture::new(store, 3, 4)) };
     let mut dice = Dice(2024);
     story.members();
+    story.nodes();
     story.votes();
     story.thrown(&mut dice, 60);
     story.rights();
@@ -114,6 +115,26 @@ impl Story {
         self.no(owner, Call::RegisterNode { endpoints: vec![] }, "form.not-canonical");
         self.yes(owner, Call::RetireNode);
         self.no(owner, Call::RetireNode, "membership.unknown-party");
+    }
+
+    /// The DHT is founded, and one of its nodes is replaced.
+    fn nodes(&self) {
+        let Plant { chain, owner, maintainer, agent, .. } = &self.plant;
+        let [first, second] = [0, 1].map(|number| chain.authority(number));
+        let found = |replicas, max_faulty| Proposal::FoundStorage { replicas, max_faulty };
+        let propose = |proposal| Call::Propose { proposal, millis: 10_000 };
+        let node = |at: &str| Call::RegisterNode { endpoints: vec![uri(at)] };
+        self.no(&first, propose(found(3, 1)), "form.not-canonical");
+        self.yes(owner, node("tcp://owner"));
+        let id = self.proposes(&first, found(1, 0));
+        self.yes(&second, Call::Vote { proposal: id });
+        self.no(&first, propose(found(1, 0)), "nodes.storage-founded");
+        self.yes(agent, node("tcp://agent"));
+        self.yes(owner, Call::RetireNode);
+        self.no(maintainer, Call::HandOver { epoch: 2 }, "nodes.nothing-to-hand-over");
+        self.yes(owner, Call::HandOver { epoch: 2 });
+        self.yes(agent, Call::HandOver { epoch: 2 });
+        self.yes(agent, Call::HandOver { epoch: 4 });
     }
 
     fn proposes(&self, by: &Identity, proposal: Proposal) -> Digest {

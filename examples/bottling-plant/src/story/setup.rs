@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use dt_ledger::{Call, Certificate, CreateTwin, Credential, MAINTAINER, Policy, State as _, TwinCall, Uri};
+use dt_ledger::{
+    Call, Certificate, CreateTwin, Credential, MAINTAINER, MAX_PROPOSAL_MILLIS, Policy, Proposal, State as _,
+    TwinCall, Uri, proposal_id,
+};
 use dt_model::{DataClass, Digest, Name, Operation, Permission, Signed, Signer, Timestamp};
 
 use super::{prove, refused};
 use crate::Failure;
 use crate::narrator::Narrator;
-use crate::world::{DEVICE_ID, Who, World};
+use crate::world::{DEVICE_ID, MAX_FAULTY, Who, World};
 
 /// How long the certificates are good: five years.
 const VALIDITY: core::time::Duration = core::time::Duration::from_secs(5 * 365 * 24 * 60 * 60);
@@ -22,9 +25,10 @@ pub(super) async fn set_up(world: &mut World, narrator: &mut Narrator) -> Result
         world.replica.chain().short()
     ));
     enrol(world, narrator).await?;
+    found(world).await?;
     world.open_dht()?;
     narrator.proven(
-        "four DHT nodes are registered on the ledger, one of each organisation: 3k + 1 for k = 1 liar",
+        "the organisations have agreed on a DHT of four nodes, one of each of them: 3k + 1 for k = 1 liar",
     );
     create(world, narrator).await
 }
@@ -59,6 +63,22 @@ async fn enrol(world: &mut World, narrator: &mut Narrator) -> Result<(), Failure
     let stranger = world.ledger(Who::Outsider).execute(vec![Call::Register { certificate: forged }]).await;
     prove(stranger.is_err(), "a certificate of one's own making is not accepted")?;
     narrator.proven("four parties and the device agent are enrolled by certificates of their organisations; one forged by an outsider is refused");
+    Ok(())
+}
+
+/// Three of the four organisations agree that there is a DHT.
+async fn found(world: &World) -> Result<(), Failure> {
+    if world.replica.snapshot()?.nodes_head()?.is_founded() {
+        return Ok(());
+    }
+    let [first, others @ .., _] = Who::ORGANISATIONS.map(|who| world.authorities[&who].clone());
+    let proposal = Proposal::FoundStorage { replicas: 3 * MAX_FAULTY + 1, max_faulty: MAX_FAULTY };
+    let call = Call::Propose { proposal, millis: MAX_PROPOSAL_MILLIS };
+    let proposed = world.ledger_of(first).execute(vec![call]).await?;
+    let proposal = proposal_id(&proposed.transaction, 0);
+    for authority in others {
+        world.ledger_of(authority).execute(vec![Call::Vote { proposal }]).await?;
+    }
     Ok(())
 }
 
