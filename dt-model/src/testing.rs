@@ -1,5 +1,9 @@
-//! For those who test against these types: the conformance suite of [`Signer`], and proptest strategies.
+//! For those who test against these types: the conformance suite of [`Signer`], golden files, and proptest strategies.
 #![expect(clippy::expect_used, reason = "a suite reports by panicking")]
+
+mod golden;
+
+pub use golden::Golden;
 
 use proptest::prelude::*;
 
