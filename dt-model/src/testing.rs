@@ -1,5 +1,5 @@
 //! For those who test against these types: the conformance suite of [`Signer`], golden files, and proptest strategies.
-#![expect(clippy::expect_used, reason = "a suite reports by panicking")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a suite reports by panicking")]
 
 mod golden;
 

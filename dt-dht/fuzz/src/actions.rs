@@ -1,6 +1,7 @@
 //! What is done to the replica: requests from any bytes to well-made ones, of few keys, versions and ballots, so that they meet.
 
 use core::time::Duration;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use dt_dht::{
@@ -8,7 +9,7 @@ use dt_dht::{
     Promise, Record, Request, RequestBody, Resilience, SettlementCertificate, Slot, UpkeepRequest, Vote,
     encode_stripe,
 };
-use dt_model::{Envelope, Signed, Signer, codec};
+use dt_model::{Envelope, Signed, Signer, Timestamp, codec};
 
 use super::replica::{AnyRequest, FIRST_NODE, Shared, World, membership, party};
 use super::source::Source;
@@ -80,7 +81,7 @@ pub fn next(source: &mut Source<'_>, base: &Base, world: &World) -> Action {
 
 /// A request of somebody, mostly one that is in order.
 fn request(source: &mut Source<'_>, world: &World, body: RequestBody) -> Bytes {
-    let mut request = made(world, body);
+    let mut request = made(world.now, body);
     // A ballot is the sender's, as a rule.
     let proposer = match &request.body {
         RequestBody::Propose { ballot: Some(ballot), .. } | RequestBody::Promise { ballot, .. } => {
@@ -92,16 +93,16 @@ fn request(source: &mut Source<'_>, world: &World, body: RequestBody) -> Bytes {
     match source.below(32) {
         0 => request.epoch = source.number(),
         1 => request.node = party(source.below(7)).party(),
-        2 => request.time = dt_model::Timestamp::from_millis(source.number()),
+        2 => request.time = Timestamp::from_millis(source.number()),
         3 => request.network = dt_model::Digest::ZERO,
         _ => request.nonce[0] = source.byte(),
     }
     Parcel::new(request, &**party(sender)).expect("it signs").encode()
 }
 
-fn made(world: &World, body: RequestBody) -> Request {
+fn made(time: Timestamp, body: RequestBody) -> Request {
     let (network, epoch) = (membership().network(), membership().epoch());
-    Request { network, epoch, node: party(FIRST_NODE).party(), nonce: [0; 16], time: world.now, body }
+    Request { network, epoch, node: party(FIRST_NODE).party(), nonce: [0; 16], time, body }
 }
 
 const NAMES: [&str; 2] = ["a", "b"];
@@ -250,19 +251,19 @@ fn upkeep(source: &mut Source<'_>) -> UpkeepRequest {
     }
 }
 
-/// Requests of another node for all that there may be.
-pub fn questions(world: &World) -> Vec<Bytes> {
-    let mut bodies = vec![
-        RequestBody::GetState { address: address() },
-        RequestBody::Upkeep { request: UpkeepRequest::List { after: None, until: None } },
-        RequestBody::Upkeep { request: UpkeepRequest::Summarise { after: None } },
-    ];
-    for owner in 0..2 {
-        let key = OwnedRecords::key(&party(owner).party(), &"a".parse().expect("a name"));
-        bodies.extend([RequestBody::Get { key }, RequestBody::GetEvidence { key }]);
-    }
-    let key = Key::new(address(), Shared::KIND, 0);
-    bodies.extend((1..3).map(|version| RequestBody::GetPast { key, version }));
-    let sign = |body| Parcel::new(made(world, body), &**party(FIRST_NODE + 1)).expect("it signs").encode();
-    bodies.into_iter().map(sign).collect()
+/// Requests of another node at `now` for all that there may be, of which a listing has the digests.
+pub fn questions(now: Timestamp) -> &'static [Bytes] {
+    static QUESTIONS: OnceLock<Vec<Bytes>> = OnceLock::new();
+    QUESTIONS.get_or_init(|| {
+        let key = OwnedRecords::key(&party(0).party(), &NAMES[0].parse().expect("a name"));
+        let past = Key::new(address(), Shared::KIND, 0);
+        let bodies = [
+            RequestBody::GetState { address: address() },
+            RequestBody::Upkeep { request: UpkeepRequest::List { after: None, until: None } },
+            RequestBody::GetEvidence { key },
+            RequestBody::GetPast { key: past, version: 1 },
+        ];
+        let sign = |body| Parcel::new(made(now, body), &**party(FIRST_NODE + 1)).expect("it signs").encode();
+        bodies.into_iter().map(sign).collect()
+    })
 }

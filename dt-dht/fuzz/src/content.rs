@@ -28,8 +28,8 @@ fn damaged_shards(source: &mut Source<'_>) {
     let plain = source.bytes();
     let (blob, shards) = encode_stripe(plain, resilience).expect("short content");
     let mut given: Vec<(u16, Vec<u8>)> = Vec::new();
-    for at in 0..shards.len() {
-        let (index, mut shard) = (u16::try_from(at).expect("few shards"), shards[at].to_vec());
+    for (index, shard) in (0u16..).zip(&shards) {
+        let mut shard = shard.to_vec();
         match source.below(6) {
             0 | 1 => given.push((index, shard)),
             2 => given.push((index, source.bytes().to_vec())),

@@ -2,10 +2,10 @@
 
 pub mod actions;
 pub mod content;
-pub mod decoders;
+pub mod messages;
 pub mod replica;
 pub mod source;
 
 pub use content::content;
-pub use decoders::decoders;
+pub use messages::messages;
 pub use replica::replica;

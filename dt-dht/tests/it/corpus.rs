@@ -16,7 +16,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn bytes_that_fuzzing_kept_are_read_or_refused() {
-    corpus("decoders").iter().for_each(|input| fuzz::decoders(input));
+    corpus("messages").iter().for_each(|input| fuzz::messages(input));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use dt_model::{Envelope, Message, codec};
 use super::replica::membership;
 
 /// Any bytes are a value in its only form, or an error; and what is asked of a value does not fail either.
-pub fn decoders(data: &[u8]) {
+pub fn messages(data: &[u8]) {
     let Some((kind, bytes)) = data.split_first() else { return };
     match kind % 32 {
         0 => parcel::<Request>(bytes),
