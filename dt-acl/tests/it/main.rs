@@ -1,5 +1,10 @@
 //! The integration tests: what a party sees, what an attacker gets, the naive model, and the bytes.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "the helpers of a test report by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the helpers of a test report by panicking"
+)]
 
 mod api;
 mod attacks;
