@@ -12,7 +12,7 @@ use super::records::{self, Offer, PARTIES, party};
 use super::source::Source;
 
 /// How many records a run offers at most.
-const STEPS: usize = 20;
+const STEPS: usize = 12;
 
 struct World {
     shelf: Shelf,
@@ -42,8 +42,8 @@ pub fn validators(data: &[u8]) {
             world.offer(&offer);
             world.offered.push(offer);
         }
-        world.check_readers();
     }
+    world.check_readers();
 }
 
 impl World {
@@ -96,6 +96,7 @@ impl World {
                 assert!(writer.is_some_and(|writer| records::is_open(&acl, &data, party(writer))));
             }
         }
+        self.check_readers();
         let again = self.shelf.offer(&offer.signed, self.now);
         assert!(again.is_err() && self.holds() == after, "nothing is admitted twice");
         assert!(again != Err(Refusal::Malformed) && again != Err(Refusal::WrongAddress));

@@ -1,16 +1,20 @@
-//! Three proposers, any order of delivery, one replica of four that votes for everything: never two settlements of one sequence.
+//! Three proposers, any order of delivery, restarts in between, one replica of four that votes for everything: never two settlements of one
+//! sequence.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dt_dht::testing::Network;
-use dt_dht::{AddressState, Ballot, Phase, Promise, Record, ReplyBody, RequestBody, Resilience, Vote};
+use dt_dht::{
+    AddressState, Ballot, Phase, Promise, Record, Replica, ReplyBody, RequestBody, Resilience, Vote,
+};
 use dt_model::{Envelope, PartyId, Signed, Signer};
 use proptest::prelude::*;
 
-use crate::agreement::{ballot, commit, first, lock, promise, propose, settlement, shared};
+use crate::agreement::{Shared, ballot, commit, first, lock, promise, propose, settlement, shared};
 use crate::support::*;
 
-/// One request of one proposer to the nodes of a mask.
+/// One request of one proposer to the nodes of a mask, or their restart.
 #[derive(Debug, Clone)]
 struct Step {
     verb: u8,
@@ -21,7 +25,7 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..3, 0_usize..3, 0_u64..3, 1_u8..16);
+    let step = (0_u8..4, 0_usize..3, 0_u64..3, 1_u8..16);
     let step = step.prop_map(|(verb, proposer, round, nodes)| Step { verb, proposer, round, nodes });
     prop::collection::vec(step, 10..60)
 }
@@ -37,6 +41,7 @@ struct Attempt {
 
 struct World {
     network: Network,
+    replicas: Vec<Replica>,
     attempts: BTreeMap<(usize, u64), Attempt>,
     decided: Option<AddressState>,
 }
@@ -46,7 +51,19 @@ const LIAR: usize = 3;
 const SEEDS: [(u64, u8); 3] = [(WRITER, 1), (READER, 2), (WRITER, 1)];
 const BODIES: [&str; 3] = ["a", "b", "c"];
 
+/// The replica of a node, which has nothing but its store.
+fn open(network: &Network, node: usize) -> Replica {
+    let identity = network.nodes()[node].clone();
+    let store = network.replica(&identity.party()).store().clone();
+    Replica::new(identity, store, network.membership().clone(), vec![Arc::new(Shared)])
+}
+
 impl World {
+    fn new(network: Network) -> Self {
+        let replicas = (0..4).map(|node| open(&network, node)).collect();
+        Self { network, replicas, attempts: BTreeMap::new(), decided: None }
+    }
+
     fn vote(&self, state: &AddressState, ballot: Option<Ballot>, phase: Phase) -> Envelope<Vote> {
         let membership = self.network.membership();
         let vote = Vote {
@@ -70,7 +87,8 @@ impl World {
     }
 
     fn ask(&self, seed: u64, node: usize, body: RequestBody) -> ReplyBody {
-        ask(&self.network, seed, &self.network.nodes()[node], body)
+        let call = call(&self.network, seed, &self.network.nodes()[node], body);
+        call.read(&self.replicas[node].handle(call.bytes(), self.network.now())).unwrap()
     }
 
     fn take(&mut self, step: &Step) {
@@ -82,6 +100,7 @@ impl World {
             match step.verb {
                 0 => self.gather_promise(&mut attempt, seed, node, &own, ballot),
                 1 => self.gather_accept(&mut attempt, seed, node, &own, ballot),
+                3 => self.replicas[node] = open(&self.network, node),
                 _ => self.gather_commit(&mut attempt, seed, node, ballot),
             }
         }
@@ -161,7 +180,7 @@ proptest! {
     #[test]
     fn one_state_per_sequence(steps in steps()) {
         let network = shared(Resilience::tolerating(1).unwrap(), 4);
-        let mut world = World { network, attempts: BTreeMap::new(), decided: None };
+        let mut world = World::new(network);
         for step in &steps {
             world.take(step);
         }
