@@ -25,10 +25,20 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..4, 0_usize..3, 0_u64..3, 1_u8..16);
+    // Quorums as a rule, or nothing is ever decided and then contradicted.
+    let nodes = prop_oneof![3 => prop::sample::select(vec![7_u8, 11, 13, 14, 15]), 1 => 1_u8..16];
+    let verb = prop_oneof![1 => Just(PROMISE), 1 => Just(ACCEPT), 1 => Just(COMMIT), 1 => Just(RESTART), 2 => Just(ALL)];
+    let step = (verb, 0_usize..3, 0_u64..3, nodes);
     let step = step.prop_map(|(verb, proposer, round, nodes)| Step { verb, proposer, round, nodes });
-    prop::collection::vec(step, 10..60)
+    prop::collection::vec(step, 20..60)
 }
+
+const PROMISE: u8 = 0;
+const ACCEPT: u8 = 1;
+const COMMIT: u8 = 2;
+const RESTART: u8 = 3;
+/// The three of them, one after the other.
+const ALL: u8 = 4;
 
 /// What a proposer has gathered for one ballot.
 #[derive(Default)]
@@ -92,15 +102,21 @@ impl World {
     }
 
     fn take(&mut self, step: &Step) {
+        if step.verb == ALL {
+            return [PROMISE, ACCEPT, COMMIT]
+                .map(|verb| self.take(&Step { verb, ..step.clone() }))
+                .into_iter()
+                .collect();
+        }
         let (seed, rank) = SEEDS[step.proposer];
         let own = crate::agreement::step(seed, 1, BODIES[step.proposer]);
         let ballot = (step.round > 0).then(|| ballot(seed, rank, step.round * 3 + step.proposer as u64));
         let mut attempt = self.attempts.remove(&(step.proposer, step.round)).unwrap_or_default();
         for node in (0..4).filter(|node| step.nodes >> node & 1 == 1) {
             match step.verb {
-                0 => self.gather_promise(&mut attempt, seed, node, &own, ballot),
-                1 => self.gather_accept(&mut attempt, seed, node, &own, ballot),
-                3 => self.replicas[node] = open(&self.network, node),
+                PROMISE => self.gather_promise(&mut attempt, seed, node, &own, ballot),
+                ACCEPT => self.gather_accept(&mut attempt, seed, node, &own, ballot),
+                RESTART => self.replicas[node] = open(&self.network, node),
                 _ => self.gather_commit(&mut attempt, seed, node, ballot),
             }
         }
