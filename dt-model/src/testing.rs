@@ -1,5 +1,10 @@
-//! For those who test against these types: the conformance suite of [`Signer`], proptest strategies, and a count of signatures.
-#![expect(clippy::expect_used, reason = "a suite reports by panicking")]
+//! For those who test against these types: the conformance suite of [`Signer`], golden files, proptest strategies, and a count of
+//! signatures.
+#![expect(clippy::expect_used, clippy::panic, reason = "a suite reports by panicking")]
+
+mod golden;
+
+pub use golden::Golden;
 
 use core::cell::Cell;
 

@@ -1,30 +1,24 @@
-//! Golden bytes: what other implementations have to produce and read.
+//! Golden bytes: what other implementations have to produce and read. They are kept in `tests/golden/wire.txt`; each value is read back
+//! from its bytes, and from none near them ([`Golden::value`]).
+
+use std::path::Path;
 
 use dt_acl::testing::{member, role, sign_acl, write};
 use dt_acl::{
-    Acl, AclRecord, Change, Data, Grantee, Group, History, ItemId, ItemName, Keyring, MAX_ENTRIES, Mandate,
-    Rights,
+    Acl, AclRecord, Change, Data, Grant, Grantee, Group, History, ItemId, ItemName, Keyring, MAX_ACL_BYTES,
+    MAX_DATA_BYTES, MAX_ENTRIES, Mandate, Rights,
 };
-use dt_model::testing::{SeedRng, identity};
+use dt_model::testing::{Golden, SeedRng, identity};
 use dt_model::{ContentHash, Digest, Domain, EncryptionKey, Secret, Signer, Timestamp, codec};
 
 use crate::common::{at, grantee};
 
-const GOLDEN: &str = include_str!("golden.txt");
-
-/// The hex of the golden value called `name`.
-fn golden(name: &str) -> &'static str {
-    let line = GOLDEN.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    line.unwrap_or_else(|| panic!("golden.txt has no {name}"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn check(name: &str, bytes: &[u8]) {
-    assert_eq!(hex(bytes), golden(name), "{name}");
-}
+const HEAD: &str = "\
+# Golden bytes of dt-acl. Made by tests/it/vectors.rs; do not edit.
+#
+# One line is one value: its canonical (borsh) bytes in hex. Parties, keys and signatures come from the seeds of
+# dt_model::testing::identity, the owner's is 0; what is random comes from dt_model::testing::SeedRng.
+";
 
 /// The second version of a list with a manager, a reader for a time, and a reader who is not given the past.
 fn lists() -> [Acl; 2] {
@@ -61,41 +55,67 @@ fn fourth(third: &Acl) -> Acl {
 }
 
 #[test]
-fn lists_have_these_bytes() {
-    let [first, second] = lists();
-    check("item", first.item().as_bytes());
-    check("name", first.name().digest().as_bytes());
-    check("first list", &codec::encode(first.record()));
-    check("first list's digest", first.reference().digest.as_bytes());
-    check("second list", &codec::encode(second.record()));
-    let third = third(&second);
-    check("third list", &codec::encode(third.record()));
-    check("list with a group", &codec::encode(fourth(&third).record()));
-    let mandate = Mandate { item: first.item(), manager: identity(1).party(), not_after: Timestamp::MAX };
-    check("mandate", &mandate.message());
-}
-
-#[test]
-fn data_has_these_bytes() {
-    let [_, second] = lists();
-    let (signed, ciphertext) =
-        write(&second, &identity(3), None, b"golden content", at(1_700_000_000_000), &mut SeedRng::new(4));
-    let data = Data::open(&signed).unwrap();
-    check("data", &codec::encode(data.record()));
-    check("ciphertext", &ciphertext);
-    check("data's digest", data.reference().digest.as_bytes());
-}
-
-#[test]
-fn keys_have_these_bytes() {
+fn formats_are_what_they_were() {
+    let mut golden = Golden::new(HEAD);
     let [first, second] = lists();
     let third = third(&second);
+    let fourth = fourth(&third);
+    add_lists(&mut golden, [&first, &second, &third, &fourth]);
+    add_parts(&mut golden, &third, &fourth);
+    add_data(&mut golden, &second);
+    golden.section("Keys");
     let keys = Keyring::open(&third, &identity(0)).unwrap();
     for epoch in 1..=3 {
-        check(&format!("key {epoch}"), keys.key(epoch).unwrap().expose());
+        golden.add(&format!("key {epoch}"), keys.key(epoch).unwrap().expose());
     }
-    check("wrap", &first.entry(&identity(2).party()).unwrap().wrap);
-    check("link", third.epoch_at(3).unwrap().link.unwrap().as_bytes());
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire.txt");
+    golden.check(Path::new(file), "DT_ACL_WRITE_GOLDEN");
+}
+
+fn add_lists(golden: &mut Golden, lists: [&Acl; 4]) {
+    golden.section("Lists");
+    golden.add("item", lists[0].item().as_bytes());
+    golden.add("name", lists[0].name().digest().as_bytes());
+    let names = ["first list", "second list: a fence", "third list: a link", "fourth list: a group"];
+    for (acl, name) in lists.into_iter().zip(names) {
+        golden.value(name, acl.record(), MAX_ACL_BYTES);
+        golden.add(&format!("digest of the {name}"), acl.reference().digest.as_bytes());
+    }
+    golden.add("first list as a signed record", &codec::encode(lists[0].signed().envelope()));
+}
+
+/// What a list is made of.
+fn add_parts(golden: &mut Golden, third: &Acl, fourth: &Acl) {
+    golden.section("Parts of a list");
+    let manager = identity(1).party();
+    golden.value("entry by name, of a manager", third.entry(&manager).unwrap(), 1024);
+    golden.value("entry by name and group", fourth.entry(&manager).unwrap(), 1024);
+    golden.value("entry by group", fourth.entry(&identity(4).party()).unwrap(), 1024);
+    golden.value("grant", &Grant { rights: Rights::WRITE, not_after: at(7) }, 16);
+    for rights in [Rights::READ, Rights::WRITE, Rights::MANAGE, Rights::ALL] {
+        golden.value(&format!("rights: {rights}"), &rights, 2);
+    }
+    golden.value("group", &fourth.groups()[0], 1024);
+    golden.value("role", &fourth.groups()[0].role, 1024);
+    golden.value("first epoch", third.epoch_at(1).unwrap(), 256);
+    golden.value("epoch with a link", third.epoch_at(3).unwrap(), 256);
+    golden.value("reference to a list", &third.reference(), 64);
+    let mandate = Mandate { item: third.item(), manager, not_after: Timestamp::MAX };
+    golden.add("mandate", &mandate.message());
+}
+
+fn add_data(golden: &mut Golden, acl: &Acl) {
+    golden.section("Data");
+    let (time, mut rng) = (at(1_700_000_000_000), SeedRng::new(4));
+    let (signed, ciphertext) = write(acl, &identity(3), None, b"golden content", time, &mut rng);
+    let data = Data::open(&signed).unwrap();
+    golden.value("data", data.record(), MAX_DATA_BYTES);
+    golden.add("data's digest", data.reference().digest.as_bytes());
+    golden.value("reference to data", &data.reference(), 64);
+    golden.add("data as a signed record", &codec::encode(signed.envelope()));
+    golden.add("ciphertext", &ciphertext);
+    let (signed, _) = write(acl, &identity(3), Some(data.reference()), b"", time, &mut rng);
+    golden.value("data after it, of nothing", Data::open(&signed).unwrap().record(), MAX_DATA_BYTES);
 }
 
 /// The layout and the derivations once more, written down independently of the crate's own code.
@@ -119,7 +139,7 @@ fn the_golden_values_follow_from_the_specification() {
     place.extend_from_slice(reader.encryption_key().as_bytes());
     place.extend_from_slice(first.ephemeral().as_bytes());
     let key = shared.derive(Domain::new("dt/acl/wrap/v1"), &place).open_once(&[], &entry.wrap).unwrap();
-    assert_eq!(hex(&key), golden("key 1"));
+    assert_eq!(key[..], Keyring::open(&first, &owner).unwrap().key(1).unwrap().expose()[..]);
 
     // The commitment binds item, epoch and key.
     let key = Secret::from_bytes(key.as_slice().try_into().unwrap());

@@ -210,6 +210,39 @@ fn a_replica_refuses() {
     refuses(WRITER, propose(&his, 1, None, vec![]), outbid);
 }
 
+/// A node that has voted for nothing, and is locked on what the others accepted.
+#[test]
+fn a_lock_is_shown_and_not_voted_against() {
+    let network = four();
+    let node: &Identity = &network.nodes()[0];
+    let (his, hers) = (step(WRITER, 1, "his"), step(READER, 1, "hers"));
+    let vote = |node| voted(ask(&network, WRITER, node, propose(&his, 1, None, vec![])));
+    let votes: Vec<_> = network.nodes()[1..].iter().map(|node| vote(node)).collect();
+    voted(ask(&network, WRITER, node, commit(&his, &votes)));
+    let outbid = refused(Refusal::Outbid { rank: 0, round: 0 });
+    assert_eq!(ask(&network, READER, node, propose(&hers, 1, None, vec![])), outbid);
+    let shown = ask(&network, READER, node, promise(&hers, ballot(READER, 2, 1)));
+    let ReplyBody::Promised { promise, record } = shown else { panic!("{shown:?}") };
+    assert_eq!(promise.open().unwrap().lock, Some(lock(&votes)));
+    assert_eq!(record.as_ref(), Some(his.envelope()));
+}
+
+/// A node that votes under a ballot which it has not promised is bound by it as if it had.
+#[test]
+fn a_vote_is_a_promise() {
+    let network = four();
+    let node: &Identity = &network.nodes()[0];
+    let (his, hers) = (step(WRITER, 1, "his"), step(READER, 1, "hers"));
+    let attempt = ballot(READER, 2, 1);
+    let promised = |node| promised(ask(&network, READER, node, promise(&hers, attempt)));
+    let mut promises: Vec<_> = network.nodes()[1..].iter().map(|node| promised(node)).collect();
+    promises.sort_by_key(Envelope::signer);
+    voted(ask(&network, READER, node, propose(&hers, 1, Some(attempt), promises)));
+    let outbid = refused(Refusal::Outbid { rank: 2, round: 1 });
+    assert_eq!(ask(&network, WRITER, node, propose(&his, 1, None, vec![])), outbid);
+    assert_eq!(ask(&network, WRITER, node, promise(&his, ballot(WRITER, 1, 9))), outbid);
+}
+
 #[test]
 fn rank_zero_waits_ten_seconds() {
     let network = four();

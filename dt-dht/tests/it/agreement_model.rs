@@ -1,16 +1,20 @@
-//! Three proposers, any order of delivery, one replica of four that votes for everything: never two settlements of one sequence.
+//! Three proposers, any order of delivery, restarts in between, one replica of four that votes for everything: never two settlements of one
+//! sequence.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dt_dht::testing::Network;
-use dt_dht::{AddressState, Ballot, Phase, Promise, Record, ReplyBody, RequestBody, Resilience, Vote};
+use dt_dht::{
+    AddressState, Ballot, Phase, Promise, Record, Replica, ReplyBody, RequestBody, Resilience, Vote,
+};
 use dt_model::{Envelope, PartyId, Signed, Signer};
 use proptest::prelude::*;
 
-use crate::agreement::{ballot, commit, first, lock, promise, propose, settlement, shared};
+use crate::agreement::{Shared, ballot, commit, first, lock, promise, propose, settlement, shared};
 use crate::support::*;
 
-/// One request of one proposer to the nodes of a mask.
+/// One request of one proposer to the nodes of a mask, or their restart.
 #[derive(Debug, Clone)]
 struct Step {
     verb: u8,
@@ -21,10 +25,20 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..3, 0_usize..3, 0_u64..3, 1_u8..16);
+    // Quorums as a rule, or nothing is ever decided and then contradicted.
+    let nodes = prop_oneof![3 => prop::sample::select(vec![7_u8, 11, 13, 14, 15]), 1 => 1_u8..16];
+    let verb = prop_oneof![1 => Just(PROMISE), 1 => Just(ACCEPT), 1 => Just(COMMIT), 1 => Just(RESTART), 2 => Just(ALL)];
+    let step = (verb, 0_usize..3, 0_u64..3, nodes);
     let step = step.prop_map(|(verb, proposer, round, nodes)| Step { verb, proposer, round, nodes });
-    prop::collection::vec(step, 10..60)
+    prop::collection::vec(step, 20..60)
 }
+
+const PROMISE: u8 = 0;
+const ACCEPT: u8 = 1;
+const COMMIT: u8 = 2;
+const RESTART: u8 = 3;
+/// The three of them, one after the other.
+const ALL: u8 = 4;
 
 /// What a proposer has gathered for one ballot.
 #[derive(Default)]
@@ -37,6 +51,7 @@ struct Attempt {
 
 struct World {
     network: Network,
+    replicas: Vec<Replica>,
     attempts: BTreeMap<(usize, u64), Attempt>,
     decided: Option<AddressState>,
 }
@@ -46,7 +61,19 @@ const LIAR: usize = 3;
 const SEEDS: [(u64, u8); 3] = [(WRITER, 1), (READER, 2), (WRITER, 1)];
 const BODIES: [&str; 3] = ["a", "b", "c"];
 
+/// The replica of a node, which has nothing but its store.
+fn open(network: &Network, node: usize) -> Replica {
+    let identity = network.nodes()[node].clone();
+    let store = network.replica(&identity.party()).store().clone();
+    Replica::new(identity, store, network.membership().clone(), vec![Arc::new(Shared)])
+}
+
 impl World {
+    fn new(network: Network) -> Self {
+        let replicas = (0..4).map(|node| open(&network, node)).collect();
+        Self { network, replicas, attempts: BTreeMap::new(), decided: None }
+    }
+
     fn vote(&self, state: &AddressState, ballot: Option<Ballot>, phase: Phase) -> Envelope<Vote> {
         let membership = self.network.membership();
         let vote = Vote {
@@ -70,18 +97,26 @@ impl World {
     }
 
     fn ask(&self, seed: u64, node: usize, body: RequestBody) -> ReplyBody {
-        ask(&self.network, seed, &self.network.nodes()[node], body)
+        let call = call(&self.network, seed, &self.network.nodes()[node], body);
+        call.read(&self.replicas[node].handle(call.bytes(), self.network.now())).unwrap()
     }
 
     fn take(&mut self, step: &Step) {
+        if step.verb == ALL {
+            return [PROMISE, ACCEPT, COMMIT]
+                .map(|verb| self.take(&Step { verb, ..step.clone() }))
+                .into_iter()
+                .collect();
+        }
         let (seed, rank) = SEEDS[step.proposer];
         let own = crate::agreement::step(seed, 1, BODIES[step.proposer]);
         let ballot = (step.round > 0).then(|| ballot(seed, rank, step.round * 3 + step.proposer as u64));
         let mut attempt = self.attempts.remove(&(step.proposer, step.round)).unwrap_or_default();
         for node in (0..4).filter(|node| step.nodes >> node & 1 == 1) {
             match step.verb {
-                0 => self.gather_promise(&mut attempt, seed, node, &own, ballot),
-                1 => self.gather_accept(&mut attempt, seed, node, &own, ballot),
+                PROMISE => self.gather_promise(&mut attempt, seed, node, &own, ballot),
+                ACCEPT => self.gather_accept(&mut attempt, seed, node, &own, ballot),
+                RESTART => self.replicas[node] = open(&self.network, node),
                 _ => self.gather_commit(&mut attempt, seed, node, ballot),
             }
         }
@@ -161,7 +196,7 @@ proptest! {
     #[test]
     fn one_state_per_sequence(steps in steps()) {
         let network = shared(Resilience::tolerating(1).unwrap(), 4);
-        let mut world = World { network, attempts: BTreeMap::new(), decided: None };
+        let mut world = World::new(network);
         for step in &steps {
             world.take(step);
         }

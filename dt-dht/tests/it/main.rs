@@ -8,7 +8,11 @@ mod api;
 mod attacks;
 mod blobs;
 mod conformance;
+mod corpus;
 mod disk;
+#[path = "../../fuzz/src/lib.rs"]
+#[allow(unreachable_pub, reason = "for the fuzzer it is a crate of its own")]
+mod fuzz;
 mod hedging;
 mod memory;
 mod model;

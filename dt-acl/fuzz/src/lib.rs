@@ -1,0 +1,9 @@
+//! What must hold for any bytes: asked by the fuzz targets, and of the kept corpus by the tests.
+
+pub mod decoders;
+pub mod records;
+pub mod source;
+pub mod validators;
+
+pub use decoders::decoders;
+pub use validators::validators;

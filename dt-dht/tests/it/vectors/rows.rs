@@ -1,0 +1,73 @@
+//! What a replica keeps in its store.
+
+use std::sync::Arc;
+
+use dt_dht::{
+    Call, MemoryStore, OwnedRecords, Phase, RecordStore, Replica, ReplyBody, RequestBody, Validator,
+    encode_stripe,
+};
+use dt_model::testing::{Golden, identity};
+use dt_model::{Signed, Signer};
+
+use super::agreement::{locked, settled, state, votes};
+use super::{NOW, membership, record};
+use crate::agreement::{Shared, propose, settlement, step};
+use crate::support::{WRITER, owned};
+
+fn replica(seed: u64) -> (Replica, Arc<MemoryStore>) {
+    let store = Arc::new(MemoryStore::new());
+    let node = Arc::new(identity(seed));
+    let validators: Vec<Arc<dyn Validator>> = vec![Arc::new(OwnedRecords), Arc::new(Shared)];
+    (Replica::new(node, store.clone(), membership(4), validators), store)
+}
+
+fn ask(replica: &Replica, body: RequestBody) -> ReplyBody {
+    let call = Call::new(&identity(WRITER), &membership(4), replica.party(), [0; 16], NOW, body).unwrap();
+    call.read(&replica.handle(call.bytes(), NOW)).unwrap()
+}
+
+fn add_rows(golden: &mut Golden, store: &MemoryStore) {
+    for (key, value) in store.scan(&[], None, usize::MAX).unwrap() {
+        golden.add(&format!("key, '{}'", key[0].escape_ascii()), &key);
+        golden.add(&format!("value, '{}'", key[0].escape_ascii()), &value);
+    }
+}
+
+/// Evidence, two addresses, a record, a shard, the totals, and what is stored for the writer.
+pub(super) fn add(golden: &mut Golden) {
+    golden.section("Rows after a record, evidence and a shard");
+    let membership = membership(4);
+    let (blob, shards) = encode_stripe(b"content", membership.resilience()).unwrap();
+    let first = membership.replicas(&blob.address())[0];
+    let (replica, store) = replica((100..104).find(|seed| identity(*seed).party() == first).unwrap());
+    ask(&replica, RequestBody::Put { record: record().into_envelope() });
+    ask(&replica, RequestBody::Put { record: owned("a", 3, "other").into_envelope() });
+    ask(&replica, RequestBody::PutShard { blob, index: 0, shard: shards[0].clone().into() });
+    add_rows(golden, &store);
+}
+
+/// A vote, a lock, two settled steps.
+pub(super) fn add_agreed(golden: &mut Golden) {
+    let (replica, store) = replica(100);
+    let (first, second) = (step(WRITER, 1, "a"), step(WRITER, 2, "b"));
+    golden.section("Rows after a vote");
+    assert!(matches!(ask(&replica, propose(&first, 1, None, Vec::new())), ReplyBody::Voted { .. }));
+    add_rows(golden, &store);
+    golden.section("Rows after a lock");
+    let commit = RequestBody::Commit { record: first.envelope().clone(), certificate: locked() };
+    assert!(matches!(ask(&replica, commit), ReplyBody::Voted { .. }));
+    add_rows(golden, &store);
+    golden.section("Rows after two settled steps");
+    let adopt = RequestBody::Adopt { certificate: settled(), records: Vec::new() };
+    assert_eq!(ask(&replica, adopt), ReplyBody::Adopted { sequence: 1 });
+    let next = state().after(&second).unwrap();
+    let vote = |seed| {
+        let vote = votes(Phase::Commit)[0].clone().open().unwrap().into_value();
+        let vote = dt_dht::Vote { sequence: 2, state: next.digest(), ..vote };
+        Signed::new(vote, &identity(seed)).unwrap().into_envelope()
+    };
+    let certificate = settlement(&next, &[100, 101, 102].map(vote));
+    let adopt = RequestBody::Adopt { certificate, records: vec![second.into_envelope()] };
+    assert_eq!(ask(&replica, adopt), ReplyBody::Adopted { sequence: 2 });
+    add_rows(golden, &store);
+}
