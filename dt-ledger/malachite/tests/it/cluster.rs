@@ -206,9 +206,6 @@ pub(crate) fn harmless(party: &Identity) -> Vec<Call> {
 
 /// Runs a test with as many threads as there are cores, in good time.
 pub(crate) fn run<T>(seconds: u64, test: impl Future<Output = T>) -> T {
-    // What the nodes say, if RUST_LOG asks for it.
-    let filter = tracing_subscriber::EnvFilter::from_default_env();
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime
         .block_on(async { tokio::time::timeout(Duration::from_secs(seconds), test).await.expect("in time") })
