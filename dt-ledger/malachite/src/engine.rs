@@ -1,6 +1,8 @@
 //! The engine: how it is set up for a node, started and stopped.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dt_model::{Digest, Signer};
@@ -14,7 +16,7 @@ use malachite::{
     Channels, ConsensusContext, EngineHandle, NetworkContext, NetworkIdentity, RequestContext, Signer as _,
     SyncContext, WalContext, start_engine,
 };
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant, sleep};
 
 use crate::bodies::MAX_PIECE_BYTES;
 use crate::config::{Config, Start};
@@ -31,6 +33,7 @@ pub(crate) async fn start(
     journal: PathBuf,
     first_votes: Option<FirstVotes>,
 ) -> Result<(Channels<Chain>, EngineHandle), StartError> {
+    wait_for(&journal).await?;
     let seal = Seal::new(chain, Arc::clone(keys), first_votes);
     let identity = identity(config, keys, &seal).await?;
     let (address, signatures) = (Address(keys.party()), Box::new(Signatures::of(chain)));
@@ -49,6 +52,26 @@ pub(crate) async fn start(
     )
     .await
     .map_err(|error| StartError::Engine(format!("{error:#}")))
+}
+
+/// How long a journal that a former engine of this process holds is waited for: its parts end one by one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until nobody holds the journal.
+async fn wait_for(journal: &Path) -> Result<(), StartError> {
+    let error = |error| StartError::Folder { path: journal.to_owned(), error };
+    let begun = Instant::now();
+    loop {
+        let file = match File::open(journal) {
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened.map_err(error)?,
+        };
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(_) if begun.elapsed() < PATIENCE => sleep(Duration::from_millis(20)).await,
+            Err(locked) => return Err(error(locked.into())),
+        }
+    }
 }
 
 /// Lets all parts of the engine end.
