@@ -130,7 +130,9 @@ impl Engine {
             max_response_size: mib(MAX_ANSWER_BYTES),
             ..ValueSyncConfig::default()
         };
-        let consensus = ConsensusConfig { p2p, ..ConsensusConfig::default() };
+        // Whoever watches does not vote, also where the ledger names its key.
+        let enabled = config.start != Start::Watch;
+        let consensus = ConsensusConfig { enabled, p2p, ..ConsensusConfig::default() };
         Self { name: config.name.clone(), consensus, sync }
     }
 }

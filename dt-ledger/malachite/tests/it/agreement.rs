@@ -130,6 +130,7 @@ fn a_validator_does_not_start_without_its_journal() {
         let again = cluster.plan.start(3, Start::First).await.unwrap();
         let halt = again.halted().await;
         assert!(matches!(*halt, Halt::VotedBefore { .. }), "{halt}");
+        again.shutdown().await;
         drop(again);
         // It may watch.
         std::fs::remove_dir_all(cluster.plan.folder(3)).unwrap();
