@@ -1,7 +1,7 @@
 //! How much four validators commit, all in this process, and how fast: real sockets, real disks, real contract execution.
 //!
 //! ```sh
-//! cargo run --release -p dt-ledger-malachite --example load -- 10
+//! cargo run --release -p dt-ledger-malachite --features bare --example load -- 10
 //! ```
 //!
 //! Prints, for so many seconds each: transactions per second with as many under way as there is room for; the time from handing in to the
@@ -26,7 +26,7 @@ use dt_ledger::{
     Call, Consensus as _, CreateTwin, LedgerStore, MemoryStore, MempoolLimits, Policy, RedbStore, Replica,
     State as _, Transaction, TwinCall, Uri, twin_id,
 };
-use dt_ledger_malachite::{Config, Keypair, Malachite, Multiaddr, Pace, Peer, Start};
+use dt_ledger_malachite::{Bare, Config, Keypair, Malachite, Multiaddr, Pace, Peer, Start};
 use dt_model::testing::identity;
 use dt_model::{Digest, Envelope, Identity, Name, Signed, Signer as _, Timestamp, TwinId};
 use tokio::sync::Semaphore;
@@ -43,43 +43,69 @@ fn now() -> Timestamp {
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap())
 }
 
-async fn start(folder: &Path, pace: Pace) -> Vec<Arc<Malachite>> {
-    let keys = Fixture::new(Arc::new(MemoryStore::default()), 2, u64::from(VALIDATORS));
+/// How each of the validators is set up.
+fn configs(folder: &Path) -> Vec<Config> {
     let sockets: Vec<_> = (0..2 * VALIDATORS).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let ports: Vec<u16> = sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
-    drop(sockets);
     let key = |member: u8| Keypair::ed25519_from_bytes([member + 1; 32]).unwrap();
     let listen = |port: u16| -> Multiaddr { format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap() };
     let port = |member: u8, which: u8| ports[usize::from(2 * member + which)];
-    let mut nodes = Vec::new();
-    for member in 0..VALIDATORS {
-        let others = (0..VALIDATORS).filter(|other| *other != member);
-        let peers = others.map(|other| {
-            let at = |which: u8| -> Multiaddr {
-                let peer = key(other).public().to_peer_id();
-                format!("/ip4/127.0.0.1/tcp/{}/p2p/{peer}", port(other, which)).parse().unwrap()
-            };
-            Peer { consensus: at(0), exchange: at(1) }
-        });
-        let folder = folder.join(member.to_string());
-        std::fs::create_dir_all(&folder).unwrap();
-        let store: Arc<dyn LedgerStore> = Arc::new(RedbStore::open(&folder.join("ledger")).unwrap());
-        let replica = Arc::new(Replica::open(store, keys.replica().genesis()).unwrap());
-        let config = Config {
-            name: format!("load-{member}-{}", ports[0]),
-            folder,
-            node_key: key(member),
-            consensus: listen(port(member, 0)),
-            exchange: listen(port(member, 1)),
-            peers: peers.collect(),
-            start: Start::First,
-            mempool: MempoolLimits::default(),
-            pace,
+    let peer = |other: u8| {
+        let at = |which: u8| -> Multiaddr {
+            let peer = key(other).public().to_peer_id();
+            format!("/ip4/127.0.0.1/tcp/{}/p2p/{peer}", port(other, which)).parse().unwrap()
         };
-        let keys = Arc::new(keys.validator(u64::from(member)));
+        Peer { consensus: at(0), exchange: at(1) }
+    };
+    let config = |member: u8| Config {
+        name: format!("load-{member}-{}", ports[0]),
+        folder: folder.join(member.to_string()),
+        node_key: key(member),
+        consensus: listen(port(member, 0)),
+        exchange: listen(port(member, 1)),
+        peers: (0..VALIDATORS).filter(|other| *other != member).map(peer).collect(),
+        start: Start::First,
+        mempool: MempoolLimits::default(),
+        pace: Pace::default(),
+    };
+    (0..VALIDATORS).map(config).collect()
+}
+
+fn chain() -> Fixture {
+    Fixture::new(Arc::new(MemoryStore::default()), 2, u64::from(VALIDATORS))
+}
+
+async fn start(folder: &Path) -> Vec<Arc<Malachite>> {
+    let chain = chain();
+    let mut nodes = Vec::new();
+    for (member, config) in (0..).zip(configs(folder)) {
+        std::fs::create_dir_all(&config.folder).unwrap();
+        let store: Arc<dyn LedgerStore> = Arc::new(RedbStore::open(&config.folder.join("ledger")).unwrap());
+        let replica = Arc::new(Replica::open(store, chain.replica().genesis()).unwrap());
+        let keys = Arc::new(chain.validator(member));
         nodes.push(Arc::new(Malachite::start(replica, keys, Arc::new(now), config).await.unwrap()));
     }
     nodes
+}
+
+/// How many blocks of so many bytes the engine alone agrees on in a second.
+async fn engine_alone(folder: &Path, bytes: usize, seconds: u64) -> f64 {
+    let chain = chain();
+    let mut nodes = Vec::new();
+    for (member, config) in (0..).zip(configs(folder)) {
+        let keys = Arc::new(chain.validator(member));
+        nodes.push(Bare::start(chain.replica().genesis(), keys, &config, bytes).await.unwrap());
+    }
+    while nodes[0].height() < 5 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (begun, before) = (Instant::now(), nodes[0].height());
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let rate = (nodes[0].height() - before) as f64 / begun.elapsed().as_secs_f64();
+    for node in nodes {
+        node.shutdown().await;
+    }
+    rate
 }
 
 /// Waits until a node has committed the transaction.
@@ -99,7 +125,7 @@ fn sign(replica: &Replica, party: &Identity, nonce: u64, calls: Vec<Call>) -> En
 
 /// Parties, each with a twin of its own.
 async fn enrol(node: &Malachite) -> Vec<(Identity, TwinId)> {
-    let keys = Fixture::new(Arc::new(MemoryStore::default()), 2, u64::from(VALIDATORS));
+    let keys = chain();
     let mut parties = Vec::new();
     let mut last = Vec::new();
     for seed in 0..SENDERS {
@@ -144,7 +170,7 @@ fn filled(replica: &Replica, party: &Identity, twin: TwinId, nonce: u64) -> Enve
             replica,
             party,
             nonce,
-            vec![Call::Twin { twin, call: TwinCall::AddSource { uri, component: None } }],
+            vec![Call::Twin { twin, call: TwinCall::AddExternalSource { uri, component: None } }],
         )
     };
     let short = dt_model::codec::encode(&make(0)).len();
@@ -259,14 +285,15 @@ fn millis(times: &[Duration], per_mille: usize) -> f64 {
 async fn main() {
     let seconds = std::env::args().nth(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(10);
     let folder = tempfile::tempdir().unwrap();
-    let nodes = start(&folder.path().join("full"), Pace::default()).await;
+    let nodes = start(&folder.path().join("full")).await;
     let parties = enrol(&nodes[0]).await;
     let before = nodes[0].status().height;
     let (times, most) = load(&nodes, &parties, seconds, None).await;
     let blocks = nodes[0].status().height - before;
+    let each = times.len() / usize::try_from(blocks.max(1)).unwrap();
     println!("four validators, {TRANSACTION_BYTES} bytes a transaction, {seconds} s each");
     println!(
-        "  most:      {most:7.0} transactions/s in {blocks} blocks, p50 {:.0} ms, p99 {:.0} ms",
+        "  most:      {most:7.0} transactions/s in {blocks} blocks of {each}, p50 {:.0} ms, p99 {:.0} ms",
         millis(&times, 500),
         millis(&times, 990)
     );
@@ -279,14 +306,13 @@ async fn main() {
     for node in &nodes {
         node.shutdown().await;
     }
-    let pace = Pace { block: Duration::ZERO, idle: Duration::ZERO, ..Pace::default() };
-    let nodes = start(&folder.path().join("empty"), pace).await;
-    nodes[0].committed(5).await.unwrap();
-    let (begun, before) = (Instant::now(), nodes[0].status().height);
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let blocks = (nodes[0].status().height - before) as f64;
-    println!("  engine:    {:7.1} blocks/s without transactions", blocks / begun.elapsed().as_secs_f64());
-    for node in &nodes {
-        node.shutdown().await;
-    }
+    let rate = engine_alone(&folder.path().join("bare"), each * TRANSACTION_BYTES, seconds).await;
+    println!(
+        "  engine:    {:7.0} transactions/s if blocks of {each} meant nothing: {rate:.0} blocks/s",
+        rate * each as f64
+    );
+    println!(
+        "  engine:    {:7.0} blocks/s without anything in them",
+        engine_alone(&folder.path().join("empty"), 0, seconds).await
+    );
 }

@@ -223,7 +223,7 @@ impl Application {
 
     /// Proposes a block of what waits here.
     async fn propose(
-        &self,
+        &mut self,
         height: Height,
         round: Round,
         reply: Reply<LocallyProposedValue<Chain>>,
@@ -238,6 +238,8 @@ impl Application {
             debug!(%reason, "a transaction is not in our block");
             self.shared.mempool().refused(transaction, reason);
         }
+        let block = Arc::new(block);
+        self.blocks.insert(block.header.digest(), Arc::clone(&block));
         send(reply, LocallyProposedValue::new(height, round, BlockId(block.header.digest())));
         self.stream(height.0, number, None, &block).await
     }

@@ -18,9 +18,12 @@
 //! ([`Halt::VotedBefore`]). It comes back as a watcher ([`Start::Watch`]), and votes again under a key that its organisation names on the ledger.
 
 mod application;
+#[cfg(feature = "bare")]
+mod bare;
 mod bodies;
 mod config;
 mod context;
+mod engine;
 mod exchange;
 mod images;
 mod node;
@@ -28,6 +31,8 @@ mod signing;
 mod wire;
 
 pub use application::Halt;
+#[cfg(feature = "bare")]
+pub use bare::Bare;
 pub use config::{Config, Pace, Peer, Start};
 pub use images::{RestoreError, Restored, restore};
 pub use libp2p::Multiaddr;

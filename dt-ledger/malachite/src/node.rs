@@ -11,26 +11,15 @@ use dt_ledger::{
     Transaction,
 };
 use dt_model::{Digest, Envelope, PartyId, Signer, codec};
-use malachite::app::config::{
-    ConsensusConfig, DiscoveryConfig, NodeConfig, P2pConfig, PubSubProtocol, ValueSyncConfig,
-};
-use malachite::app::types::Keypair;
-use malachite::app::types::codec::Codec;
-use malachite::{
-    ConsensusContext, EngineHandle, NetworkContext, NetworkIdentity, RequestContext, Signer as _,
-    SyncContext, WalContext, start_engine,
-};
+use malachite::EngineHandle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Duration;
 
 use crate::application::{Application, Halt, Shared};
-use crate::bodies::MAX_PIECE_BYTES;
 use crate::config::{Config, Start};
-use crate::context::{Address, Chain};
+use crate::engine;
 use crate::exchange::{Exchange, Outbox};
-use crate::signing::{FirstVotes, Seal, Signatures};
-use crate::wire::{MAX_ANSWER_BYTES, Wire};
+use crate::signing::FirstVotes;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -92,30 +81,8 @@ impl Malachite {
     ) -> Result<Self, StartError> {
         let journal = open_journal(&config, &replica, keys.party())?;
         let first_votes = (journal.is_new && config.start == Start::First).then(FirstVotes::default);
-        let chain = replica.chain();
-        let seal = Seal::new(chain, Arc::clone(&keys), first_votes.clone());
-        let identity = identity(&config, &keys, &seal).await?;
-        let consensus = match config.start {
-            Start::Watch => {
-                ConsensusContext::new_full_node(Address(keys.party()), Box::new(Signatures::of(chain)))
-            }
-            Start::First | Start::Resume => ConsensusContext::new_validator(
-                Address(keys.party()),
-                Box::new(Signatures::of(chain)),
-                Box::new(seal),
-            ),
-        };
-        let (channels, engine) = start_engine(
-            Chain,
-            Engine::new(&config),
-            WalContext::new(journal.path, Wire),
-            NetworkContext::new(identity, Wire),
-            consensus,
-            SyncContext::new(Wire),
-            RequestContext::new(16),
-        )
-        .await
-        .map_err(|error| StartError::Engine(format!("{error:#}")))?;
+        let started = engine::start(&config, replica.chain(), &keys, journal.path, first_votes.clone());
+        let (channels, engine) = started.await?;
 
         let height = watch::Sender::new(replica.tip().height);
         let (mempool, halted, stirred) =
@@ -125,7 +92,7 @@ impl Malachite {
         let (exchange, outbox) = match exchange {
             Ok(exchange) => exchange,
             Err(error) => {
-                stop(&engine);
+                engine::stop(&engine.actor);
                 return Err(StartError::Exchange(error.to_string()));
             }
         };
@@ -133,6 +100,12 @@ impl Malachite {
         let driver =
             Application::new(Arc::clone(&shared), keys, config.pace, channels.network.clone(), first_votes);
         let driver = tokio::spawn(driver.run(channels.consensus));
+        // A node that has halted is silent: nobody counts on it.
+        let (mut halted, actor) = (shared.halted.subscribe(), engine.actor.clone());
+        tokio::spawn(async move {
+            let _ = halted.wait_for(Option::is_some).await;
+            engine::stop(&actor);
+        });
         let running = Mutex::new(Some(Running { engine, driver, exchange }));
         Ok(Self { shared, outbox, running })
     }
@@ -154,7 +127,7 @@ impl Malachite {
     pub async fn shutdown(&self) {
         let running = self.running().take();
         if let Some(Running { engine, driver, exchange }) = running {
-            stop(&engine);
+            engine::stop(&engine.actor);
             // The engine's parts go one by one; the journal is free for another when all have gone.
             let _ = engine.handle.await;
             driver.abort();
@@ -177,7 +150,7 @@ impl Malachite {
 impl Drop for Malachite {
     fn drop(&mut self) {
         if let Some(Running { engine, driver, exchange }) = self.running().take() {
-            stop(&engine);
+            engine::stop(&engine.actor);
             driver.abort();
             exchange.abort();
         }
@@ -269,86 +242,4 @@ fn voted_lately(replica: &Replica, party: &PartyId) -> Result<bool, StoreError> 
         }
     }
     Ok(false)
-}
-
-/// What the node is known by; a validator signs that it is its own.
-async fn identity(
-    config: &Config,
-    keys: &Arc<dyn Signer>,
-    seal: &Seal,
-) -> Result<NetworkIdentity, StartError> {
-    let (name, key): (_, Keypair) = (config.name.clone(), config.node_key.clone());
-    if config.start == Start::Watch {
-        return Ok(NetworkIdentity::new(name, key, None));
-    }
-    let signer = |error: malachite_signing::Error| StartError::Signer(error.to_string());
-    let peer = key.public().to_peer_id().to_bytes();
-    let proof = seal.sign_validator_proof(keys.party().as_bytes().to_vec(), peer).await.map_err(signer)?;
-    let proof = Wire.encode(&proof).map_err(|error| StartError::Signer(error.to_string()))?;
-    Ok(NetworkIdentity::new_validator(name, key, keys.party().to_string(), proof))
-}
-
-fn stop(engine: &EngineHandle) {
-    engine.actor.get_cell().stop_children(None);
-    engine.actor.stop(None);
-}
-
-/// The engine's configuration.
-struct Engine {
-    name: String,
-    consensus: ConsensusConfig,
-    sync: ValueSyncConfig,
-}
-
-/// Several nodes may sit behind one address: a plant's firewall, a test's loopback.
-const MAX_CONNECTIONS_PER_ADDRESS: usize = 1024;
-
-impl Engine {
-    fn new(config: &Config) -> Self {
-        let mib = |bytes: usize| format!("{}MiB", bytes.div_ceil(1024 * 1024)).parse().unwrap_or_default();
-        let p2p = P2pConfig {
-            listen_addr: config.consensus.clone(),
-            persistent_peers: config.peers.iter().map(|peer| peer.consensus.clone()).collect(),
-            persistent_peers_only: false,
-            discovery: DiscoveryConfig {
-                enabled: false,
-                max_connections_per_ip: MAX_CONNECTIONS_PER_ADDRESS,
-                ip_throttle_duration: Duration::ZERO,
-                ..DiscoveryConfig::default()
-            },
-            protocol: PubSubProtocol::default(),
-            pubsub_max_size: mib(4 * MAX_PIECE_BYTES),
-            rpc_max_size: mib(MAX_ANSWER_BYTES),
-            ..P2pConfig::default()
-        };
-        let sync = ValueSyncConfig {
-            status_update_interval: Duration::from_secs(1),
-            max_response_size: mib(MAX_ANSWER_BYTES),
-            ..ValueSyncConfig::default()
-        };
-        let consensus = ConsensusConfig { p2p, ..ConsensusConfig::default() };
-        Self { name: config.name.clone(), consensus, sync }
-    }
-}
-
-impl NodeConfig for Engine {
-    fn moniker(&self) -> &str {
-        &self.name
-    }
-
-    fn consensus(&self) -> &ConsensusConfig {
-        &self.consensus
-    }
-
-    fn consensus_mut(&mut self) -> &mut ConsensusConfig {
-        &mut self.consensus
-    }
-
-    fn value_sync(&self) -> &ValueSyncConfig {
-        &self.sync
-    }
-
-    fn value_sync_mut(&mut self) -> &mut ValueSyncConfig {
-        &mut self.sync
-    }
 }

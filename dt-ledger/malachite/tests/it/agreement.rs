@@ -1,7 +1,15 @@
 //! Validators in one process agree.
 
-use dt_ledger::{Consensus as _, Verifier};
-use dt_ledger_malachite::Start;
+use std::sync::Arc;
+
+use dt_ledger::store::{Batch, Table};
+use dt_ledger::{
+    Consensus as _, ConsensusError, LedgerStore, MemoryStore, Replica, StateKey, StoreError, StoreView,
+    Verifier,
+};
+use dt_ledger_malachite::{Halt, Malachite, Start, StartError};
+use dt_model::testing::identity;
+use dt_model::{Signer as _, codec};
 
 use crate::cluster::*;
 
@@ -49,5 +57,87 @@ fn a_validator_that_was_away_catches_up_by_blocks() {
         }
         cluster.members[3] = Some(cluster.plan.start(3, Start::Resume).await.unwrap());
         cluster.agree(last).await;
+    });
+}
+
+/// A store that forgets that a party has sent more than three transactions: with it, a replica's transition is another than everybody else's.
+struct Twisted {
+    store: MemoryStore,
+    nonce: Vec<u8>,
+}
+
+impl LedgerStore for Twisted {
+    fn view(&self) -> Result<Box<dyn StoreView>, StoreError> {
+        self.store.view()
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        let mut kept = Batch::default();
+        for (table, mut writes) in batch.into_tables() {
+            if table == Table::State {
+                writes.retain(|key, value| {
+                    let count = value.as_deref().and_then(|bytes| codec::decode::<u64>(bytes, 8).ok());
+                    *key != self.nonce || count.is_none_or(|count| count <= 3)
+                });
+            }
+            kept.extend(table, writes);
+        }
+        self.store.commit(kept)
+    }
+}
+
+#[test]
+fn whoever_computes_something_else_stops_and_says_so() {
+    run(60, async {
+        let mut cluster = Cluster::start(4).await;
+        let party = identity(10);
+        cluster.members[3].take().unwrap().shutdown().await;
+        let nonce = codec::encode(&StateKey::Nonce(party.party()));
+        let twisted = Arc::new(Twisted { store: MemoryStore::default(), nonce });
+        let replica = Arc::new(Replica::open(twisted, &cluster.plan.genesis()).unwrap());
+        let keys = Arc::new(cluster.plan.keys().validator(3));
+        let config = cluster.plan.config(3, Start::Resume);
+        let other = Malachite::start(replica, keys, clock(), config).await.unwrap();
+
+        let party = cluster.enrol(0, 10).await;
+        let mut last = 1;
+        for number in 1..10 {
+            let transaction = sign(cluster.member(0).replica(), &party, number, harmless(&party));
+            let digest = cluster.member(0).submit(transaction).await.unwrap();
+            last = cluster.find(0, &digest, last).await;
+        }
+        let halt = other.halted().await;
+        assert!(matches!(*halt, Halt::Diverged { .. }), "{halt}");
+        assert!(matches!(other.committed(last).await, Err(ConsensusError::Stopped)));
+        cluster.agree(last).await;
+    });
+}
+
+#[test]
+fn a_validator_does_not_start_without_its_journal() {
+    run(60, async {
+        let mut cluster = Cluster::start(4).await;
+        let party = cluster.enrol(0, 10).await;
+        cluster.member(3).committed(8).await.unwrap();
+        cluster.members[3].take().unwrap().shutdown().await;
+        std::fs::remove_dir_all(cluster.plan.folder(3).join("journal")).unwrap();
+        for start in [Start::Resume, Start::First] {
+            let refused = cluster.plan.start(3, start).await;
+            assert!(matches!(refused, Err(StartError::JournalLost(_))), "{start:?}");
+        }
+        // With its ledger lost too, nothing here tells that the key is not new: but the chain does.
+        std::fs::remove_dir_all(cluster.plan.folder(3)).unwrap();
+        let again = cluster.plan.start(3, Start::First).await.unwrap();
+        let halt = again.halted().await;
+        assert!(matches!(*halt, Halt::VotedBefore { .. }), "{halt}");
+        again.shutdown().await;
+        drop(again);
+        // It may watch.
+        std::fs::remove_dir_all(cluster.plan.folder(3)).unwrap();
+        cluster.members[3] = Some(cluster.plan.start(3, Start::Watch).await.unwrap());
+        let transaction = sign(cluster.member(0).replica(), &party, 1, harmless(&party));
+        let digest = cluster.member(3).submit(transaction).await.unwrap();
+        let height = cluster.find(3, &digest, 1).await;
+        cluster.agree(height).await;
     });
 }

@@ -380,3 +380,35 @@ fn a_proposer_of_invalid_blocks_is_passed_over_and_rests() {
         fleet.finish().await;
     });
 }
+
+/// Faults at random for as long as `DT_MALACHITE_SOAK` says, in seconds; a short while without it.
+#[test]
+fn soak() {
+    let seconds = std::env::var("DT_MALACHITE_SOAK").ok().and_then(|word| word.parse().ok()).unwrap_or(15);
+    run(seconds + 300, async {
+        let mut fleet = Fleet::start(4, 0).await;
+        let party = fleet.enrol(10).await;
+        let load = Load::start(&fleet.watcher, party);
+        let (begun, mut dice) = (Instant::now(), 88_172_645_463_325_252_u64);
+        while begun.elapsed() < Duration::from_secs(seconds) {
+            // Xorshift: the order of faults is the same each time, their moments are not.
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            let victims = [1, 1, 2, 4][usize::try_from(dice >> 8 & 3).unwrap()];
+            let first = usize::try_from(dice & 3).unwrap();
+            let victims: Vec<usize> = (0..victims).map(|next| (first + next) % 4).collect();
+            println!("{:4} s, block {}: {victims:?} are killed", begun.elapsed().as_secs(), fleet.height());
+            for member in &victims {
+                fleet.kill(*member);
+            }
+            sleep(Duration::from_millis(dice >> 16 & 0xFFF)).await;
+            for member in &victims {
+                fleet.spawn(*member, Task::default());
+            }
+            load.progress().await;
+        }
+        load.finish(&fleet.watcher).await;
+        fleet.finish().await;
+    });
+}
