@@ -276,6 +276,14 @@ pub trait State: Sized {
         self.read(&StateKey::Trace(*resource))
     }
 
+    /// The policy that decides at `component` (`None` is the root): the nearest one above or at it.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownTwin`] or [`StoreError`].
+    fn deciding_policy(&self, twin: &TwinId, component: Option<&ComponentId>) -> Result<Policy, CallError> {
+        deciding_policy(self, twin, component)
+    }
+
     /// The paper's *authorize* (sections 3.2 and 4.4): whether `party` may do `operation` to data of `class` at `component` (`None`
     /// is the root of the specification) of `twin` at `now`.
     ///
@@ -300,7 +308,7 @@ pub trait State: Sized {
         if administers && self.twin(twin)?.owner == *party {
             return Ok(());
         }
-        if deciding_policy(self, twin, component)?.permits(&self.roles(twin, party)?, permission) {
+        if self.deciding_policy(twin, component)?.permits(&self.roles(twin, party)?, permission) {
             return Ok(());
         }
         let Permission { operation, class } = permission;

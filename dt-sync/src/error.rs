@@ -3,7 +3,7 @@
 use dt_acl::AclError;
 use dt_dht::{GetError, MembershipError, PutError, TooFewReplicas};
 use dt_ledger::{CallError, DocumentId, ExecuteError, Reason, StoreError};
-use dt_model::{ComponentId, PartyId, TextError, TwinId};
+use dt_model::{ComponentId, TextError, TwinId};
 use thiserror::Error;
 
 /// Why an operation of [`crate::Client`] failed.
@@ -34,9 +34,6 @@ pub enum ClientError {
     /// The twin is not on the ledger.
     #[error("there is no twin {}", .0.short())]
     UnknownTwin(TwinId),
-    /// The party has not registered on the ledger.
-    #[error("{} is not registered", .0.short())]
-    UnknownParty(PartyId),
     /// The ledger has no such document, or no such version of it.
     #[error("there is no document {}, or not in this version", .0.short())]
     UnknownDocument(DocumentId),

@@ -1,7 +1,7 @@
 //! From the ledger's policies to the access control lists of items: who may read what, under which key.
 
-use dt_acl::{Grantee, ItemId, Rights};
-use dt_ledger::{CallError, FeedReference, Snapshot, State};
+use dt_acl::{Grantee, Group, ItemId, Member, Rights, Role};
+use dt_ledger::{CallError, FeedReference, Snapshot, State, Subject};
 use dt_model::{ComponentId, DataClass, Digest, Domain, Operation, PartyId, Permission, Timestamp, TwinId};
 
 use crate::ClientError;
@@ -35,6 +35,38 @@ pub fn readers(
         readers.push(Grantee::new(party, record.encryption_key, rights).until(last));
     }
     Ok(readers)
+}
+
+/// The roles that may read data of `class` at `component` of `twin` by their names, and who of `readers` holds each. Who reads because
+/// everyone does, or manages, is in none of them.
+///
+/// # Errors
+/// [`ClientError::UnknownTwin`] or [`ClientError::Store`].
+pub(crate) fn role_readers(
+    state: &Snapshot,
+    twin: &TwinId,
+    class: DataClass,
+    component: Option<&ComponentId>,
+    readers: &[Grantee],
+) -> Result<Vec<(Group, Vec<Member>)>, ClientError> {
+    let policy = state.deciding_policy(twin, component)?;
+    let read = Permission::new(Operation::Read, class);
+    let mut groups = Vec::new();
+    for (subject, permissions) in policy.grants() {
+        let Subject::Role(name) = subject else { continue };
+        if !permissions.contains(&read) {
+            continue;
+        }
+        let mut members = Vec::new();
+        for reader in readers.iter().filter(|reader| !reader.rights.manage) {
+            if state.roles(twin, &reader.party)?.contains(name) {
+                members.push(Member::from(reader));
+            }
+        }
+        let role = Role { twin: *twin, name: name.clone() };
+        groups.push((Group { role, rights: Rights::READ }, members));
+    }
+    Ok(groups)
 }
 
 /// The item whose access control list holds the keys of a feed: its publisher owns it, its name follows from the feed.

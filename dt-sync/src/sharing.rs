@@ -7,7 +7,7 @@
 
 use dt_acl::{Acl, AclError, History, ItemId, Revocation};
 use dt_ledger::{State as _, TwinCall};
-use dt_model::{ComponentId, DataClass, EncryptionKey, Name, PartyId, Timestamp, TwinId};
+use dt_model::{ComponentId, DataClass, Name, PartyId, Timestamp, TwinId};
 
 use crate::rights::{feed_keys, readers};
 use crate::{Client, ClientError};
@@ -120,52 +120,6 @@ impl Client {
             self.items().reencrypt(shared.item, now, &mut rng).await?;
         }
         Ok(was_on_list)
-    }
-
-    /// Wraps the keys of all items that this party may manage, and on whose lists `party` stands, for the encryption key that `party` has
-    /// on the ledger now. Whoever got hold of its former secret opens nothing that is written afterwards. Each new list is anchored.
-    ///
-    /// # Errors
-    /// [`ClientError`]: the first of them; the other items are dealt with nevertheless. Made again, it finishes what it began.
-    pub async fn rewrap(
-        &self,
-        twin: TwinId,
-        party: PartyId,
-        now: Timestamp,
-    ) -> Result<Vec<ItemId>, ClientError> {
-        let registered = self.ledger().state()?.party(&party)?;
-        let key = registered.ok_or(ClientError::UnknownParty(party))?.encryption_key;
-        let mut rewrapped = Outcomes::default();
-        for shared in self.shared(&twin)? {
-            rewrapped.note(shared.item, self.rewrap_item(twin, &shared, party, key, now).await);
-        }
-        rewrapped.end()
-    }
-
-    /// Wraps the keys of one item for the new `key` of `party`; whether its list had the former one.
-    async fn rewrap_item(
-        &self,
-        twin: TwinId,
-        shared: &Shared,
-        party: PartyId,
-        key: EncryptionKey,
-        now: Timestamp,
-    ) -> Result<bool, ClientError> {
-        let Some(acl) = self.managed(shared, now).await? else { return Ok(false) };
-        let had_former = match acl.entry(&party) {
-            Some(entry) => entry.encryption_key != key,
-            None => return Ok(false),
-        };
-        let list = if had_former {
-            let mut rng = self.rng();
-            self.items().rotate(shared.item, party, key, now, &mut rng).await?.acl
-        } else if acl.signer() == self.party() {
-            acl
-        } else {
-            return Ok(false);
-        };
-        self.anchor(twin, shared.item, list.reference()).await?;
-        Ok(had_former)
     }
 
     /// The lists of the twin's items, as the ledger names them.

@@ -7,6 +7,12 @@
 //!
 //! The statements of all nodes but *k* make a [`HandOverCertificate`]. At most *k* of those lie and *k* are missing, so at every address
 //! n − 2k ≥ k + 1 honest replicas hold everything, which every quorum of the new group meets. Then the joint epoch may end.
+//!
+//! # Limits
+//! - Former versions of agreed records ([`crate::Client::past`]) are not handed over: an address whose replicas are all replaced, one change
+//!   after the other, keeps what is settled, and loses its past.
+//! - A lock of a former epoch may still be committed in a joint one. Who does so has the decision adopted by a quorum before he relies on it;
+//!   a malicious client that keeps such a decision to himself until the epoch has ended could show two decisions of one sequence.
 
 use std::collections::BTreeSet;
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use dt_acl::{AclError, History, Revocation, Rights};
-use dt_ledger::{Call, TwinCall};
+use dt_ledger::{Call, Policy, Subject, TwinCall};
 use dt_model::testing::{SeedRng, identity};
-use dt_model::{Identity, Signer as _};
+use dt_model::{DataClass, Identity, Operation, Permission, Signer as _};
 use dt_sync::{ClientError, DeviceError};
 
 use crate::world::Who::*;
@@ -104,6 +104,68 @@ async fn roles_that_somebody_else_gave_and_took_reach_the_lists() {
     assert!(matches!(world.read(Stranger, document).await, Err(ClientError::Item(AclError::NotAReader(_)))));
     // A party that manages nothing changes nothing.
     assert_eq!(world.client(Auditor).align(world.twin, History::Full, world.now()).await.unwrap(), []);
+}
+
+/// Where a policy names roles, the lists hold them as groups: who gets a role, or loses it, comes and goes in one version with the others.
+#[tokio::test]
+async fn roles_that_a_policy_names_are_groups_of_the_list() {
+    let (world, document) = shared().await;
+    let (manual, owner) = (world.item(document), world.client(Owner));
+    let read = Permission::new(Operation::Read, DataClass::Document);
+    let policy = ["inspector", dt_ledger::OWNER, dt_ledger::MAINTAINER]
+        .into_iter()
+        .fold(Policy::none(), |policy, role| policy.allow(Subject::Role(name(role)), [read]));
+    let component = Some(component("press"));
+    world.call(Owner, TwinCall::SetPolicy { component, policy }).await.unwrap();
+    let inspector = name("inspector");
+    for who in [Stranger, Auditor] {
+        let (party, role) = (party(who), inspector.clone());
+        world.call(Owner, TwinCall::AssignRole { party, role }).await.unwrap();
+    }
+    owner.align(world.twin, History::Full, world.now()).await.unwrap();
+    let list = world.list(Owner, manual).await;
+    let group = list.groups().iter().find(|group| group.role.name == inspector).expect("the role is a group");
+    assert_eq!((group.role.twin, group.rights), (world.twin, Rights::READ));
+    assert!(list.entry(&party(Stranger)).unwrap().grant.is_none(), "it is there by its role alone");
+    assert!(list.entry(&party(Manufacturer)).is_none(), "its role is not named");
+    for who in [Stranger, Auditor] {
+        assert_eq!(world.read(who, document).await.unwrap(), "text");
+    }
+    assert_eq!(
+        owner.align(world.twin, History::Full, world.now()).await.unwrap(),
+        [],
+        "nothing is left to do"
+    );
+    // A key that is rotated is wrapped for, in the group as well.
+    let stranger = rotated(&world, Stranger).await;
+    assert_eq!(owner.align(world.twin, History::Full, world.now()).await.unwrap(), [manual]);
+    let key = world.list(Owner, manual).await.entry(&party(Stranger)).unwrap().encryption_key;
+    assert_eq!(key, stranger.encryption_key());
+    // The role ends for one of them.
+    let before = world.list(Owner, manual).await;
+    let call = TwinCall::UnassignRole { party: party(Stranger), role: inspector };
+    world.call(Owner, call).await.unwrap();
+    assert_eq!(owner.align(world.twin, History::Full, world.now()).await.unwrap(), [manual]);
+    let after = world.list(Owner, manual).await;
+    assert_eq!((after.version(), after.epoch()), (before.version() + 1, before.epoch() + 1));
+    let refused = world.client_of(stranger).items().read(manual, None, world.now()).await;
+    assert!(matches!(refused, Err(AclError::NotAReader(_))), "{refused:?}");
+    assert_eq!(world.read(Auditor, document).await.unwrap(), "text");
+}
+
+/// Two managers align at once, and a third party's change comes between: each tries again, and the lists end as the ledger says.
+#[tokio::test]
+async fn two_that_align_at_once_both_succeed() {
+    let (world, document) = shared().await;
+    let role = name(dt_ledger::MAINTAINER);
+    world.call(Owner, TwinCall::AssignRole { party: party(Stranger), role }).await.unwrap();
+    let (owner, maintainer, now) = (world.client(Owner), world.client(Maintainer), world.now());
+    let both = tokio::join!(
+        owner.align(world.twin, History::Full, now),
+        maintainer.align(world.twin, History::Full, now)
+    );
+    assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
+    assert_eq!(world.read(Stranger, document).await.unwrap(), "text");
 }
 
 #[tokio::test]

@@ -224,6 +224,18 @@ impl Run {
 
     /// Afterwards, with all honest nodes up, everything succeeds, and the whole past is there.
     pub(super) fn calm(&mut self) -> Result<(), String> {
+        self.calm_for_the_present()?;
+        let mut user = self.user(READER, "auditor");
+        self.simulation.spawn(async move {
+            let outcome = user.walks_back().await;
+            outcome.unwrap_or_else(|error| user.complain(format!("the past: {error}")));
+        });
+        must("calm", self.simulation.run())?;
+        self.outcome()
+    }
+
+    /// Afterwards, with all honest nodes up, everything succeeds.
+    pub(super) fn calm_for_the_present(&mut self) -> Result<(), String> {
         self.simulation.calm();
         for (seed, who) in [(OWNER, "owner, at last"), (WRITERS[0], "writer, at last")] {
             let mut user = self.user(seed, who);
@@ -241,12 +253,10 @@ impl Run {
             });
         }
         must("calm", self.simulation.run())?;
-        let mut user = self.user(READER, "auditor");
-        self.simulation.spawn(async move {
-            let outcome = user.walks_back().await;
-            outcome.unwrap_or_else(|error| user.complain(format!("the past: {error}")));
-        });
-        must("calm", self.simulation.run())?;
+        self.outcome()
+    }
+
+    fn outcome(&self) -> Result<(), String> {
         self.wrong.lock().unwrap().take().map_or(Ok(()), Err)
     }
 
