@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use dt_dht::{
-    Answer, Client, Membership, MemoryStore, Node, OwnedRecords, Record, Replica, Resilience, Transport,
+    Answer, Client, Membership, MemoryStore, Node, OwnedRecords, Rate, Record, Replica, Resilience, Transport,
 };
-use dt_dht_libp2p::{Config, Libp2pTransport};
+use dt_dht_libp2p::{Config, Libp2pTransport, Limits};
 use dt_model::testing::{SeedRng, identity};
 use dt_model::{Digest, Identity, PartyId, Signed, Signer, Timestamp};
 use tokio::runtime::Runtime;
@@ -47,7 +47,10 @@ async fn network(listen: &str) -> Network {
         BTreeSet::from([identity(WRITER).party(), echo]),
     )
     .unwrap();
-    let config = Config { listen: vec![listen.parse().unwrap()], ..Config::default() };
+    // As fast as it goes: one client sends more than a party should.
+    let unlimited = Rate { per_second: u32::MAX, burst: u32::MAX };
+    let limits = Limits { requests: unlimited, bytes: unlimited, ..Limits::default() };
+    let config = Config { listen: vec![listen.parse().unwrap()], limits, ..Config::default() };
     let (mut nodes, mut known) = (Vec::new(), Vec::new());
     for identity in &identities {
         let answer: Answer = if identity.party() == echo {
@@ -119,7 +122,9 @@ fn requests(criterion: &mut Criterion) {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let network = runtime.block_on(network(listen));
         let group = format!("dht-libp2p/{wire}");
-        let bytes = Bytes::from(vec![7; RECORD_BYTES]);
+        // It begins as a request of the writer does, or it would not be heard.
+        let party = identity(WRITER).party();
+        let bytes = Bytes::from([party.as_bytes(), &[7; RECORD_BYTES - 32][..]].concat());
         measure(criterion, &runtime, (&group, "peer: bare round trip, 1 KiB"), async || {
             let reply = network.transport.request(&network.echo, bytes.clone()).await;
             assert_eq!(reply.expect("it answers").len(), RECORD_BYTES);
