@@ -44,6 +44,8 @@
 //! - **one vote** on who the organisations are and by what rules they decide ([`Proposal`], [`Call::Propose`], [`Call::Vote`]). A change is
 //!   made by the transaction in which the organisations *of that moment* that agree are as many as [`Approval`] says. No organisation and
 //!   no number of parties changes any of this alone, unless the organisations have agreed that so few may.
+//! - **the DHT** that its parties' nodes make. The organisations found it by a vote ([`Proposal::FoundStorage`]); from then on nodes come
+//!   and go by joint epochs ([`Nodes`]): nobody is asked no more before others have taken over ([`Call::HandOver`]).
 //!
 //! | | a party | an authority |
 //! |---|---|---|

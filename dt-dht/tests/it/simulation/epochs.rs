@@ -44,7 +44,7 @@ fn as_a_whole(nodes: usize) -> Vec<Vec<usize>> {
 
 #[test]
 fn epochs() {
-    for_seeds("-p dt-dht --test it -- simulation::epochs", 8, |seed| {
+    for_seeds("-p dt-dht --test it -- simulation::epochs", 6, |seed| {
         let setup = Setup::draw(&mut Dice::new(seed), setup);
         let plan = by_steps(setup.nodes);
         let mut changing = Changing::new(seed, Setup { spares: 3, ..setup }, plan, Discipline::HandOver);
@@ -56,7 +56,7 @@ fn epochs() {
 
 #[test]
 fn all_nodes_replaced() {
-    for_seeds("-p dt-dht --test it -- simulation::epochs::all_nodes_replaced", 12, |seed| {
+    for_seeds("-p dt-dht --test it -- simulation::epochs::all_nodes_replaced", 6, |seed| {
         let conditions = Conditions::draw(&mut Dice::new(seed));
         let setup = setup(Resilience::tolerating(1).unwrap());
         let (spares, plan) = (setup.nodes, as_a_whole(setup.nodes));
