@@ -9,7 +9,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::float_arithmetic,
     clippy::disallowed_methods,
     reason = "a program that measures: it has a clock, and may end with a panic"
