@@ -384,9 +384,11 @@ impl Application {
             sleep_until(last + pace.block).await;
             let mut stirred = shared.stirred.subscribe();
             let reason = stirred.wait_for(|height| *height >= next || !shared.mempool().is_empty());
+            let mut halted = shared.halted.subscribe();
             tokio::select! {
                 _ = reason => {}
                 () = sleep_until(last + pace.idle) => {}
+                _ = halted.wait_for(Option::is_some) => return,
             }
             send(reply, Next::Start(Height(next), parameters));
         });

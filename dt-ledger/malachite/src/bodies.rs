@@ -3,7 +3,7 @@
 //! Sans-IO, and bounded whoever sends: a stream is taken only behind an announcement of a validator for this height or the next, of a
 //! length that a block may have; each publisher has few streams, and pieces out of their order wait only as far as the length goes.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -105,30 +105,29 @@ impl Streams {
     ) -> Option<Offered> {
         let StreamMessage { stream_id, sequence, content } = message;
         let part = content.into_data()?;
-        let others =
-            self.streams.keys().filter(|(peer, stream)| *peer == publisher && *stream != stream_id).count();
-        let mut entry = match self.streams.entry((publisher, stream_id)) {
-            btree_map::Entry::Occupied(entry) => entry,
-            btree_map::Entry::Vacant(_) if others >= MAX_STREAMS => return None,
-            btree_map::Entry::Vacant(entry) => entry.insert_entry(Stream::default()),
-        };
+        let key = (publisher, stream_id);
+        let under_way = self.streams.keys().filter(|(peer, _)| *peer == publisher).count();
+        if under_way >= MAX_STREAMS && !self.streams.contains_key(&key) {
+            return None;
+        }
+        let stream = self.streams.entry(key.clone()).or_default();
         let taken = match part {
-            Part::Announcement(envelope) => entry.get_mut().announce(envelope, self.chain, next, votes),
-            Part::Bytes(piece) => entry.get_mut().add(sequence, piece),
+            Part::Announcement(envelope) => stream.announce(envelope, self.chain, next, votes),
+            Part::Bytes(piece) => stream.add(sequence, piece),
         };
         if taken.is_none() {
-            entry.remove();
+            self.streams.remove(&key);
             return None;
         }
-        let (announcement, proposer) = entry.get().announced.clone()?;
+        let (announcement, proposer) = stream.announced.clone()?;
         if let Some(block) = known(&announcement.block) {
-            entry.remove();
+            self.streams.remove(&key);
             return Some(Offered { announcement, proposer, block });
         }
-        if entry.get().bytes < announcement.length as usize {
+        if stream.bytes < announcement.length as usize {
             return None;
         }
-        let block = entry.remove().put_together(&announcement)?;
+        let block = self.streams.remove(&key)?.put_together(&announcement)?;
         Some(Offered { announcement, proposer, block: Arc::new(block) })
     }
 

@@ -61,7 +61,8 @@ pub struct Pace {
     pub block: Duration,
     /// The time from one block to the next where nothing waits.
     pub idle: Duration,
-    /// How long a proposer is waited for in the first round. What a dead one costs.
+    /// How long a proposer is waited for in the first round: longer than the largest block takes to be made, sent and verified. It is what
+    /// a dead one costs.
     pub propose: Duration,
     /// How long votes are waited for in the first round, once two thirds have voted and disagree.
     pub vote: Duration,
@@ -78,11 +79,11 @@ impl Default for Pace {
         Self {
             block: Duration::from_millis(20),
             idle: Duration::from_secs(5),
-            propose: Duration::from_secs(1),
+            propose: Duration::from_secs(3),
             vote: Duration::from_millis(500),
             step: Duration::from_millis(500),
             drift: Duration::from_secs(2),
-            block_bytes: 4 * 1024 * 1024,
+            block_bytes: 1024 * 1024,
         }
     }
 }

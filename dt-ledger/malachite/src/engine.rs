@@ -127,6 +127,8 @@ impl Engine {
         };
         let sync = ValueSyncConfig {
             status_update_interval: Duration::from_secs(1),
+            // A peer that died meanwhile costs no more than this.
+            request_timeout: Duration::from_secs(3),
             max_response_size: mib(MAX_ANSWER_BYTES),
             ..ValueSyncConfig::default()
         };

@@ -102,7 +102,15 @@ impl Plan {
 
     pub(crate) fn store(&self, member: usize) -> RedbStore {
         std::fs::create_dir_all(self.folder(member)).unwrap();
-        RedbStore::open(&self.folder(member).join("ledger")).unwrap()
+        let path = self.folder(member).join("ledger");
+        // A node that was stopped in this process lets go of its store when its last task has ended.
+        for _ in 0..100 {
+            match RedbStore::open(&path) {
+                Ok(store) => return store,
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+        RedbStore::open(&path).unwrap()
     }
 
     /// Starts a member over its store.

@@ -1,4 +1,5 @@
 //! Validators on loopback, with real sockets and real disks.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test reports by panicking")]
 
 mod agreement;
 mod cluster;

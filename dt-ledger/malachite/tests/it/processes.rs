@@ -176,11 +176,11 @@ impl Fleet {
         party
     }
 
-    /// Waits until the ledger of a member holds what ours does now: it is asked for its height, by restarting as it was.
+    /// Lets everybody come to where we are, stops them all, and compares what is on their disks.
     async fn finish(mut self) {
         let height = self.height();
         // All have what was committed, or get it from the others: some seconds without faults.
-        sleep(Duration::from_secs(6)).await;
+        sleep(Duration::from_secs(15)).await;
         let members: Vec<usize> =
             (0..self.children.len()).filter(|member| self.children[*member].is_some()).collect();
         for member in &members {
