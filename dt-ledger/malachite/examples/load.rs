@@ -178,15 +178,16 @@ fn filled(replica: &Replica, party: &Identity, twin: TwinId, nonce: u64) -> Enve
 
 /// What each node follows: when what was handed in there was committed there.
 struct Watch {
-    begun: Mutex<BTreeMap<Digest, Instant>>,
+    /// Of each node.
+    begun: Vec<Mutex<BTreeMap<Digest, Instant>>>,
     room: Semaphore,
     times: Mutex<Vec<Duration>>,
 }
 
-async fn follow(node: Arc<Malachite>, watch: Arc<Watch>, from: u64) {
+async fn follow(node: Arc<Malachite>, number: usize, watch: Arc<Watch>, from: u64) {
     for height in from.. {
         let Ok(block) = node.committed(height).await else { return };
-        let mut begun = watch.begun.lock().unwrap();
+        let mut begun = watch.begun[number].lock().unwrap();
         let mut times = watch.times.lock().unwrap();
         for receipt in &block.receipts {
             if let Some(begun) = begun.remove(&receipt.transaction) {
@@ -205,11 +206,19 @@ async fn load(
     seconds: u64,
     rate: Option<f64>,
 ) -> (Vec<Duration>, f64) {
-    let watch =
-        Arc::new(Watch { begun: Mutex::default(), room: Semaphore::new(UNDER_WAY), times: Mutex::default() });
-    let from = nodes[0].status().height + 1;
-    let followers: Vec<_> =
-        nodes.iter().map(|node| tokio::spawn(follow(Arc::clone(node), Arc::clone(&watch), from))).collect();
+    let watch = Arc::new(Watch {
+        begun: nodes.iter().map(|_| Mutex::default()).collect(),
+        room: Semaphore::new(UNDER_WAY),
+        times: Mutex::default(),
+    });
+    let followers: Vec<_> = nodes
+        .iter()
+        .enumerate()
+        .map(|(number, node)| {
+            let from = node.status().height + 1;
+            tokio::spawn(follow(Arc::clone(node), number, Arc::clone(&watch), from))
+        })
+        .collect();
     // Each as the node knows it at which the party hands in: another one may be behind.
     let nonce = |(sender, (party, _)): (usize, &(Identity, TwinId))| {
         nodes[sender % nodes.len()].replica().snapshot().unwrap().nonce(&party.party()).unwrap()
@@ -251,7 +260,7 @@ async fn load(
                     return;
                 }
                 let digest = transaction.digest();
-                watch.begun.lock().unwrap().insert(digest, Instant::now());
+                watch.begun[sender % watch.begun.len()].lock().unwrap().insert(digest, Instant::now());
                 node.submit(transaction).await.expect("it is taken");
             }
         }));
@@ -265,7 +274,7 @@ async fn load(
     let mut left = usize::MAX;
     while left > 0 {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        left = watch.begun.lock().unwrap().len();
+        left = watch.begun.iter().map(|begun| begun.lock().unwrap().len()).sum();
         assert!(
             begun.elapsed() < Duration::from_secs(seconds + 60),
             "{left} transactions were not committed"
