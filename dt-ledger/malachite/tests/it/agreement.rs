@@ -15,7 +15,7 @@ use crate::cluster::*;
 
 #[test]
 fn four_validators_commit_what_any_of_them_is_given() {
-    run(60, async {
+    run(180, async {
         let cluster = Cluster::start(4).await;
         let mut digests = Vec::new();
         for member in 0..4 {
@@ -43,7 +43,7 @@ fn four_validators_commit_what_any_of_them_is_given() {
 
 #[test]
 fn a_validator_that_was_away_catches_up_by_blocks() {
-    run(60, async {
+    run(180, async {
         let mut cluster = Cluster::start(4).await;
         let party = cluster.enrol(0, 10).await;
         let gone = cluster.members[3].take().unwrap();
@@ -88,7 +88,7 @@ impl LedgerStore for Twisted {
 
 #[test]
 fn whoever_computes_something_else_stops_and_says_so() {
-    run(60, async {
+    run(180, async {
         let mut cluster = Cluster::start(4).await;
         let party = identity(10);
         cluster.members[3].take().unwrap().shutdown().await;
@@ -115,7 +115,7 @@ fn whoever_computes_something_else_stops_and_says_so() {
 
 #[test]
 fn a_validator_does_not_start_without_its_journal() {
-    run(60, async {
+    run(180, async {
         let mut cluster = Cluster::start(4).await;
         let party = cluster.enrol(0, 10).await;
         cluster.member(3).committed(8).await.unwrap();
@@ -135,6 +135,7 @@ fn a_validator_does_not_start_without_its_journal() {
         // It may watch.
         std::fs::remove_dir_all(cluster.plan.folder(3)).unwrap();
         cluster.members[3] = Some(cluster.plan.start(3, Start::Watch).await.unwrap());
+        cluster.member(3).committed(8).await.unwrap();
         let transaction = sign(cluster.member(0).replica(), &party, 1, harmless(&party));
         let digest = cluster.member(3).submit(transaction).await.unwrap();
         let height = cluster.find(3, &digest, 1).await;

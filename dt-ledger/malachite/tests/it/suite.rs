@@ -46,5 +46,5 @@ fn the_conformance_suite_passes() {
         *former.lock().unwrap() = Some(Arc::clone(&node));
         Arc::new(Shared(node)) as Arc<dyn Consensus>
     };
-    run(60, consensus_suite(make));
+    run(180, consensus_suite(make));
 }
