@@ -12,7 +12,7 @@ use libp2p::identity::Keypair;
 pub struct Peer {
     /// Its engine: votes, proposals, blocks.
     pub consensus: Multiaddr,
-    /// Its [exchange](crate::exchange): transactions, images.
+    /// For the exchange of transactions and images.
     pub exchange: Multiaddr,
 }
 
