@@ -215,7 +215,7 @@ pub use membership::consortium::{
 pub use membership::genesis::{Genesis, GenesisError};
 pub use mempool::{Candidate, Mempool, MempoolError, MempoolLimits};
 pub use policy::{AGENT, MAINTAINER, OWNER, Policy, Subject};
-pub use proposers::{REST_HEIGHTS, Rest};
+pub use proposers::{REST_HEIGHTS, Rest, turn};
 pub use receipt::{Event, EventKind, Outcome, Reason, Receipt, TwinEvent};
 pub use record::{
     AclAnchor, CallRecord, CallStatus, DocumentRecord, Feed, HeadAnchor, NodeRecord, Nodes, NodesChange,

@@ -25,13 +25,18 @@ pub struct Rest {
     pub until: u64,
 }
 
+/// Which of those who take turns ([`Tip::turns`]) proposes at `height` in `round`; `None` if there are none.
+#[must_use]
+pub fn turn<T>(turns: &[T], height: u64, round: u32) -> Option<&T> {
+    let turn = height.wrapping_add(u64::from(round)).checked_rem(turns.len() as u64)?;
+    turns.get(usize::try_from(turn).ok()?)
+}
+
 impl Tip {
     /// Whose turn it is to propose the next block in `round`; `None` if nobody votes.
     #[must_use]
     pub fn proposer(&self, round: u32) -> Option<PartyId> {
-        let turns = self.turns();
-        let turn = (self.height + 1).wrapping_add(u64::from(round)).checked_rem(turns.len() as u64)?;
-        turns.get(usize::try_from(turn).ok()?).copied()
+        turn(&self.turns(), self.height + 1, round).copied()
     }
 
     /// The validators that take turns in proposing the next block.
@@ -47,9 +52,11 @@ impl Tip {
     pub fn resting_after(&self, round: u32) -> Vec<Rest> {
         let mut resting = self.still_resting();
         let most = self.validators.len() - vote_quorum(self.validators.len());
-        let maker = self.proposer(round);
+        let turns = self.turns();
+        let proposer = |round| turn(&turns, self.height + 1, round).copied();
+        let maker = proposer(round);
         // After as many rounds as there are validators, the turns begin anew.
-        for failed in (0..round).take(self.validators.len()).filter_map(|round| self.proposer(round)) {
+        for failed in (0..round).take(self.validators.len()).filter_map(proposer) {
             let is_new = Some(failed) != maker && !resting.iter().any(|rest| rest.validator == failed);
             if is_new && resting.len() < most {
                 resting

@@ -1,9 +1,11 @@
-//! For those who test against these types: the conformance suite of [`Signer`], golden files, proptest strategies, and a count of
-//! signatures.
+//! For those who test against these types: the conformance suite of [`Signer`], golden files, proptest strategies, what fuzz targets have in
+//! common, and a count of signatures.
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite reports by panicking")]
 
+mod fuzzing;
 mod golden;
 
+pub use fuzzing::{Choices, corpus};
 pub use golden::Golden;
 
 use core::cell::Cell;

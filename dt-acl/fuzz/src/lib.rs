@@ -2,7 +2,6 @@
 
 pub mod decoders;
 pub mod records;
-pub mod source;
 pub mod validators;
 
 pub use decoders::decoders;

@@ -8,10 +8,8 @@ use dt_acl::{
     Keyring, Rights, SealedContent,
 };
 use dt_dht::{BlobRef, Record, Resilience};
-use dt_model::testing::{SeedRng, identity};
+use dt_model::testing::{Choices, SeedRng, identity};
 use dt_model::{Digest, EncryptionKey, Identity, PartyId, Secret, Signed, Signer, Timestamp, codec};
-
-use super::source::Source;
 
 /// How many parties there are. The first one owns the item.
 pub const PARTIES: usize = 6;
@@ -37,47 +35,47 @@ impl Offer {
     }
 }
 
-fn end(source: &mut Source<'_>, now: Timestamp) -> Timestamp {
-    match source.below(4) {
-        0 => Timestamp::from_millis(now.as_millis().saturating_add(source.number())),
-        1 => Timestamp::from_millis(source.number()),
+fn end(choices: &mut Choices<'_>, now: Timestamp) -> Timestamp {
+    match choices.below(4) {
+        0 => Timestamp::from_millis(now.as_millis().saturating_add(choices.number())),
+        1 => Timestamp::from_millis(choices.number()),
         _ => Timestamp::MAX,
     }
 }
 
-fn rights(source: &mut Source<'_>) -> Rights {
-    Rights { write: source.is(), manage: source.below(3) == 0 }
+fn rights(choices: &mut Choices<'_>) -> Rights {
+    Rights { write: choices.is(), manage: choices.below(3) == 0 }
 }
 
-fn grantee(source: &mut Source<'_>, now: Timestamp) -> Grantee {
-    let party = party(source.below(PARTIES));
-    Grantee::new(party.party(), party.encryption_key(), rights(source)).until(end(source, now))
+fn grantee(choices: &mut Choices<'_>, now: Timestamp) -> Grantee {
+    let party = party(choices.below(PARTIES));
+    Grantee::new(party.party(), party.encryption_key(), rights(choices)).until(end(choices, now))
 }
 
 /// A first list, for which anybody may sign.
-pub fn first(source: &mut Source<'_>, now: Timestamp, rng: &mut SeedRng) -> Option<Offer> {
-    let grantees: Vec<_> = (0..source.below(4)).map(|_| grantee(source, now)).collect();
-    let owner = party(if source.below(8) == 0 { source.below(PARTIES) } else { 0 });
+pub fn first(choices: &mut Choices<'_>, now: Timestamp, rng: &mut SeedRng) -> Option<Offer> {
+    let grantees: Vec<_> = (0..choices.below(4)).map(|_| grantee(choices, now)).collect();
+    let owner = party(if choices.below(8) == 0 { choices.below(PARTIES) } else { 0 });
     let record = AclRecord::first(owner, ItemName::from("fuzzed"), &grantees, now, rng).ok()?;
     Some(Offer::honest(sign_acl(&record, owner)))
 }
 
 /// The list after `acl`, by anybody who has its keys.
-pub fn next(source: &mut Source<'_>, acl: &Acl, now: Timestamp, rng: &mut SeedRng) -> Option<Offer> {
-    let author = party(source.below(PARTIES));
+pub fn next(choices: &mut Choices<'_>, acl: &Acl, now: Timestamp, rng: &mut SeedRng) -> Option<Offer> {
+    let author = party(choices.below(PARTIES));
     let keys = Keyring::open(acl, author).ok()?;
-    let whom = party(source.below(PARTIES)).party();
-    let history = if source.is() { History::Full } else { History::Omitted };
-    let grantees: Vec<_> = (0..=source.below(2)).map(|_| grantee(source, now)).collect();
+    let whom = party(choices.below(PARTIES)).party();
+    let history = if choices.is() { History::Full } else { History::Omitted };
+    let grantees: Vec<_> = (0..=choices.below(2)).map(|_| grantee(choices, now)).collect();
     let group =
-        Group { role: role(source.below(3) as u64), rights: Rights { manage: false, ..rights(source) } };
-    let members: Vec<_> = (0..source.below(4)).map(|_| member(party(source.below(PARTIES)))).collect();
-    let change = match source.below(5) {
+        Group { role: role(choices.below(3) as u64), rights: Rights { manage: false, ..rights(choices) } };
+    let members: Vec<_> = (0..choices.below(4)).map(|_| member(party(choices.below(PARTIES)))).collect();
+    let change = match choices.below(5) {
         0 | 1 => Change::Grant { grantees: &grantees, history },
         2 => Change::Revoke { party: whom },
         3 => Change::SyncGroup { group: &group, members: &members, history },
         _ => {
-            let own = party(source.below(PARTIES)).encryption_key();
+            let own = party(choices.below(PARTIES)).encryption_key();
             Change::Rotate { party: whom, encryption_key: own }
         }
     };
@@ -87,13 +85,13 @@ pub fn next(source: &mut Source<'_>, acl: &Acl, now: Timestamp, rng: &mut SeedRn
 
 /// Data after `previous`, by anybody who has the list's keys.
 pub fn data(
-    source: &mut Source<'_>,
+    choices: &mut Choices<'_>,
     acl: &Acl,
     previous: Option<DataRef>,
     now: Timestamp,
     rng: &mut SeedRng,
 ) -> Option<Offer> {
-    let writer = party(source.below(PARTIES));
+    let writer = party(choices.below(PARTIES));
     let key = Keyring::open(acl, writer).ok()?.key(acl.epoch()).ok()?;
     let sealed = SealedContent::seal(acl, &key, writer.party(), previous, CONTENT, rng).ok()?;
     let resilience = Resilience::tolerating(1).expect("four replicas");
@@ -110,59 +108,59 @@ type RawAcl =
 type RawDataHead = (Digest, u64, Digest, AclRef, u64);
 
 /// What a record would be with something else in it, signed by anybody.
-pub fn forged(source: &mut Source<'_>, offer: &Offer, now: Timestamp) -> Option<Offer> {
+pub fn forged(choices: &mut Choices<'_>, offer: &Offer, now: Timestamp) -> Option<Offer> {
     let mut record = offer.signed.value().clone();
-    let body = match source.below(3) {
-        0 => flipped(source, &record.body),
-        _ if record.key.slot.kind == ACL_KIND => altered_list(source, &record.body, now)?,
-        _ => altered_data(source, &record.body)?,
+    let body = match choices.below(3) {
+        0 => flipped(choices, &record.body),
+        _ if record.key.slot.kind == ACL_KIND => altered_list(choices, &record.body, now)?,
+        _ => altered_data(choices, &record.body)?,
     };
     record.body = body.into();
-    match source.below(16) {
-        0 => record.version = source.number(),
-        1 => record.key.slot.index = source.number(),
-        2 => record.key.address = [source.byte(); 32].into(),
-        3 => record.key.slot.kind = dt_dht::Kind::new([source.byte(); 4]),
+    match choices.below(16) {
+        0 => record.version = choices.number(),
+        1 => record.key.slot.index = choices.number(),
+        2 => record.key.address = [choices.byte(); 32].into(),
+        3 => record.key.slot.kind = dt_dht::Kind::new([choices.byte(); 4]),
         _ => {
             let version = codec::decode::<AclRecord>(&record.body, usize::MAX).map(|acl| acl.version());
             record.version = version.unwrap_or(record.version);
         }
     }
-    let number = source.below(PARTIES + 4);
+    let number = choices.below(PARTIES + 4);
     let same = (0..PARTIES).find(|number| party(*number).party() == offer.signed.signer());
     let signer = party(if number < PARTIES { number } else { same? });
     Some(Offer::forged(Signed::new(record, signer).ok()?))
 }
 
-fn flipped(source: &mut Source<'_>, body: &[u8]) -> Vec<u8> {
+fn flipped(choices: &mut Choices<'_>, body: &[u8]) -> Vec<u8> {
     let mut body = body.to_vec();
-    for _ in 0..=source.below(3) {
-        let place = (source.below(256) * 256 + source.below(256)) % body.len();
-        body[place] ^= source.byte();
+    for _ in 0..=choices.below(3) {
+        let place = (choices.below(256) * 256 + choices.below(256)) % body.len();
+        body[place] ^= choices.byte();
     }
     body
 }
 
-fn altered_list(source: &mut Source<'_>, body: &[u8], now: Timestamp) -> Option<Vec<u8>> {
+fn altered_list(choices: &mut Choices<'_>, body: &[u8], now: Timestamp) -> Option<Vec<u8>> {
     let mut raw: RawAcl = borsh::from_slice(body).ok()?;
-    for _ in 0..=source.below(2) {
-        match source.below(12) {
-            0 => raw.0 = party(source.below(PARTIES)).party(),
-            1 => raw.2 = source.number(),
-            2 => raw.3 = Digest::from([source.byte(); 32]),
-            3 => raw.4 = end(source, now),
+    for _ in 0..=choices.below(2) {
+        match choices.below(12) {
+            0 => raw.0 = party(choices.below(PARTIES)).party(),
+            1 => raw.2 = choices.number(),
+            2 => raw.3 = Digest::from([choices.byte(); 32]),
+            3 => raw.4 = end(choices, now),
             4 => drop(raw.5.pop()),
-            5 => raw.6 = source.number(),
-            6 => alter_epochs(source, &mut raw.7),
-            7 => raw.8 = EncryptionKey::from([source.byte(); 32]),
-            8 => drop(raw.9.remove(source.below(raw.9.len()))),
+            5 => raw.6 = choices.number(),
+            6 => alter_epochs(choices, &mut raw.7),
+            7 => raw.8 = EncryptionKey::from([choices.byte(); 32]),
+            8 => drop(raw.9.remove(choices.below(raw.9.len()))),
             9 => {
-                let at = source.below(raw.9.len());
+                let at = choices.below(raw.9.len());
                 raw.9.swap(0, at);
             }
             _ => {
-                let at = source.below(raw.9.len());
-                alter_entry(source, &mut raw.9[at], now);
+                let at = choices.below(raw.9.len());
+                alter_entry(choices, &mut raw.9[at], now);
             }
         }
         if raw.9.is_empty() || raw.7.is_empty() {
@@ -172,43 +170,43 @@ fn altered_list(source: &mut Source<'_>, body: &[u8], now: Timestamp) -> Option<
     Some(codec::encode(&raw))
 }
 
-fn alter_epochs(source: &mut Source<'_>, epochs: &mut Vec<Epoch>) {
-    let at = source.below(epochs.len());
-    match source.below(5) {
-        0 => epochs[at].first_version = source.number(),
-        1 => epochs[at].commitment = Digest::from([source.byte(); 32]),
+fn alter_epochs(choices: &mut Choices<'_>, epochs: &mut Vec<Epoch>) {
+    let at = choices.below(epochs.len());
+    match choices.below(5) {
+        0 => epochs[at].first_version = choices.number(),
+        1 => epochs[at].commitment = Digest::from([choices.byte(); 32]),
         2 => epochs[at].link = None,
         3 => drop(epochs.remove(at)),
         _ => epochs.push(epochs[at].clone()),
     }
 }
 
-fn alter_entry(source: &mut Source<'_>, entry: &mut Entry, now: Timestamp) {
-    match source.below(8) {
-        0 => entry.party = party(source.below(PARTIES)).party(),
-        1 => entry.encryption_key = EncryptionKey::from([source.byte(); 32]),
+fn alter_entry(choices: &mut Choices<'_>, entry: &mut Entry, now: Timestamp) {
+    match choices.below(8) {
+        0 => entry.party = party(choices.below(PARTIES)).party(),
+        1 => entry.encryption_key = EncryptionKey::from([choices.byte(); 32]),
         2 => entry.grant = None,
-        3 => entry.since = source.number(),
+        3 => entry.since = choices.number(),
         4 => entry.mandate = None,
-        5 => entry.wrap = vec![source.byte(); entry.wrap.len()],
+        5 => entry.wrap = vec![choices.byte(); entry.wrap.len()],
         6 => entry.groups.clear(),
         _ => {
-            let (rights, not_after) = (rights(source), end(source, now));
+            let (rights, not_after) = (rights(choices), end(choices, now));
             entry.grant = Some(dt_acl::Grant { rights, not_after });
         }
     }
 }
 
-fn altered_data(source: &mut Source<'_>, body: &[u8]) -> Option<Vec<u8>> {
+fn altered_data(choices: &mut Choices<'_>, body: &[u8]) -> Option<Vec<u8>> {
     let mut rest = body;
     let mut head = <RawDataHead as borsh::BorshDeserialize>::deserialize(&mut rest).ok()?;
-    match source.below(6) {
-        0 => head.0 = Digest::from([source.byte(); 32]),
-        1 => head.1 = source.number(),
-        2 => head.2 = Digest::from([source.byte(); 32]),
-        3 => head.3.version = source.number(),
-        4 => head.3.digest = Digest::from([source.byte(); 32]),
-        _ => head.4 = source.number(),
+    match choices.below(6) {
+        0 => head.0 = Digest::from([choices.byte(); 32]),
+        1 => head.1 = choices.number(),
+        2 => head.2 = Digest::from([choices.byte(); 32]),
+        3 => head.3.version = choices.number(),
+        4 => head.3.digest = Digest::from([choices.byte(); 32]),
+        _ => head.4 = choices.number(),
     }
     Some([&codec::encode(&head)[..], rest].concat())
 }

@@ -5,11 +5,10 @@ use core::time::Duration;
 use dt_acl::testing::Shelf;
 use dt_acl::{ACL_KIND, Acl, AclRef, Data, DataRef, KeyError, Keyring};
 use dt_dht::{MAX_REQUEST_AGE, Refusal};
-use dt_model::testing::SeedRng;
+use dt_model::testing::{Choices, SeedRng};
 use dt_model::{Digest, Signer, Timestamp};
 
 use super::records::{self, Offer, PARTIES, party};
-use super::source::Source;
 
 /// How many records a run offers at most.
 const STEPS: usize = 12;
@@ -26,19 +25,19 @@ struct World {
 /// Whatever is offered, both validators judge it the same again, change nothing when they refuse it, and admit nothing but the next list or
 /// data of somebody who has the right to it.
 pub fn validators(data: &[u8]) {
-    let mut source = Source::new(data);
-    let mut rng = SeedRng::new(u64::from(source.byte()));
+    let mut choices = Choices::new(data);
+    let mut rng = SeedRng::new(u64::from(choices.byte()));
     let (shelf, now) = (Shelf::default(), Timestamp::from_millis(1_700_000_000_000));
     let mut world = World { shelf, now, lists: Vec::new(), is_honest: true, offered: Vec::new() };
     for _ in 0..STEPS {
-        if source.is_empty() {
+        if choices.is_empty() {
             break;
         }
-        if source.below(8) == 0 {
-            let wait = [Duration::from_millis(source.number()), Duration::from_secs(600)][source.below(2)];
+        if choices.below(8) == 0 {
+            let wait = [Duration::from_millis(choices.number()), Duration::from_secs(600)][choices.below(2)];
             world.now = world.now.saturating_add(wait);
         }
-        if let Some(offer) = world.make(&mut source, &mut rng) {
+        if let Some(offer) = world.make(&mut choices, &mut rng) {
             world.offer(&offer);
             world.offered.push(offer);
         }
@@ -47,21 +46,21 @@ pub fn validators(data: &[u8]) {
 }
 
 impl World {
-    fn make(&self, source: &mut Source<'_>, rng: &mut SeedRng) -> Option<Offer> {
-        if source.below(8) == 0 && !self.offered.is_empty() {
-            let Offer { signed, is_honest } = &self.offered[source.below(self.offered.len())];
+    fn make(&self, choices: &mut Choices<'_>, rng: &mut SeedRng) -> Option<Offer> {
+        if choices.below(8) == 0 && !self.offered.is_empty() {
+            let Offer { signed, is_honest } = &self.offered[choices.below(self.offered.len())];
             return Some(Offer { signed: signed.clone(), is_honest: *is_honest });
         }
         // Mostly on the newest list, sometimes on an older one, as somebody does who is late.
         let newest = self.lists.len().checked_sub(1);
-        let acl = newest.map(|newest| &self.lists[newest - source.below(8).saturating_sub(5).min(newest)]);
-        let previous = self.shelf.data().map(|data| data.reference()).filter(|_| source.below(8) > 0);
-        let offer = match (acl, source.below(16)) {
-            (None, _) | (_, 0) => records::first(source, self.now, rng),
-            (Some(acl), 1..=8) => records::next(source, acl, self.now, rng),
-            (Some(acl), _) => records::data(source, acl, previous, self.now, rng),
+        let acl = newest.map(|newest| &self.lists[newest - choices.below(8).saturating_sub(5).min(newest)]);
+        let previous = self.shelf.data().map(|data| data.reference()).filter(|_| choices.below(8) > 0);
+        let offer = match (acl, choices.below(16)) {
+            (None, _) | (_, 0) => records::first(choices, self.now, rng),
+            (Some(acl), 1..=8) => records::next(choices, acl, self.now, rng),
+            (Some(acl), _) => records::data(choices, acl, previous, self.now, rng),
         }?;
-        if source.below(4) == 0 { records::forged(source, &offer, self.now) } else { Some(offer) }
+        if choices.below(4) == 0 { records::forged(choices, &offer, self.now) } else { Some(offer) }
     }
 
     fn holds(&self) -> (Option<AclRef>, Option<DataRef>) {

@@ -9,10 +9,10 @@ use dt_dht::{
     Promise, Record, Request, RequestBody, Resilience, SettlementCertificate, Slot, UpkeepRequest, Vote,
     encode_stripe,
 };
+use dt_model::testing::Choices;
 use dt_model::{Envelope, Signed, Signer, Timestamp, codec};
 
 use super::replica::{AnyRequest, FIRST_NODE, Shared, World, membership, party};
-use super::source::Source;
 
 /// What happens next.
 pub enum Action {
@@ -38,49 +38,49 @@ fn address() -> Address {
     Address::from([9; 32])
 }
 
-pub fn next(source: &mut Source<'_>, base: &Base, world: &World) -> Action {
-    let body = match source.below(20) {
-        0 => return Action::Send(Bytes::copy_from_slice(source.bytes())),
+pub fn next(choices: &mut Choices<'_>, base: &Base, world: &World) -> Action {
+    let body = match choices.below(20) {
+        0 => return Action::Send(Bytes::copy_from_slice(choices.bytes())),
         1 => {
-            let request = Signed::new(AnyRequest(source.bytes().to_vec()), &**party(source.below(7)));
+            let request = Signed::new(AnyRequest(choices.bytes().to_vec()), &**party(choices.below(7)));
             let envelope = request.expect("it signs").into_envelope();
-            return Action::Send(codec::encode(&(envelope, Bytes::copy_from_slice(source.bytes()))).into());
+            return Action::Send(codec::encode(&(envelope, Bytes::copy_from_slice(choices.bytes()))).into());
         }
-        2 => match borsh::from_slice::<RequestBody>(source.bytes()) {
+        2 => match borsh::from_slice::<RequestBody>(choices.bytes()) {
             Ok(body) => body,
             Err(_) => return Action::Restart,
         },
-        3 | 4 => RequestBody::Put { record: owned(source).into_envelope() },
-        5 => RequestBody::Get { key: key(source) },
-        6 => RequestBody::GetEvidence { key: key(source) },
-        7 => put_shard(source),
-        8 => RequestBody::GetShard { blob: blob(source).0.address(), index: source.number() as u16 },
-        9 => RequestBody::RenewShard { blob: blob(source).0.address(), index: source.number() as u16 },
-        10 | 11 => propose(source, base),
+        3 | 4 => RequestBody::Put { record: owned(choices).into_envelope() },
+        5 => RequestBody::Get { key: key(choices) },
+        6 => RequestBody::GetEvidence { key: key(choices) },
+        7 => put_shard(choices),
+        8 => RequestBody::GetShard { blob: blob(choices).0.address(), index: choices.number() as u16 },
+        9 => RequestBody::RenewShard { blob: blob(choices).0.address(), index: choices.number() as u16 },
+        10 | 11 => propose(choices, base),
         12 => RequestBody::Promise {
             address: address(),
-            sequence: sequence(source, base),
-            ballot: ballot(source),
+            sequence: sequence(choices, base),
+            ballot: ballot(choices),
         },
-        13 => commit(source, base),
-        14 | 15 => return settle(source, base, world),
+        13 => commit(choices, base),
+        14 | 15 => return settle(choices, base, world),
         16 => RequestBody::GetState { address: address() },
-        17 => RequestBody::GetPast { key: key(source), version: source.number() },
-        18 => RequestBody::Upkeep { request: upkeep(source) },
+        17 => RequestBody::GetPast { key: key(choices), version: choices.number() },
+        18 => RequestBody::Upkeep { request: upkeep(choices) },
         _ => {
-            return match source.below(4) {
+            return match choices.below(4) {
                 0 => Action::Restart,
-                1 => Action::Wait(Duration::from_millis(source.number())),
+                1 => Action::Wait(Duration::from_millis(choices.number())),
                 2 => Action::Wait(Duration::from_secs(11)),
                 _ => Action::Wait(Duration::from_secs(401 * 24 * 60 * 60)),
             };
         }
     };
-    Action::Send(request(source, world, body))
+    Action::Send(request(choices, world, body))
 }
 
 /// A request of somebody, mostly one that is in order.
-fn request(source: &mut Source<'_>, world: &World, body: RequestBody) -> Bytes {
+fn request(choices: &mut Choices<'_>, world: &World, body: RequestBody) -> Bytes {
     let mut request = made(world.now, body);
     // A ballot is the sender's, as a rule.
     let proposer = match &request.body {
@@ -89,13 +89,13 @@ fn request(source: &mut Source<'_>, world: &World, body: RequestBody) -> Bytes {
         }
         _ => None,
     };
-    let sender = proposer.filter(|_| source.below(16) > 0).unwrap_or_else(|| source.below(7));
-    match source.below(32) {
-        0 => request.epoch = source.number(),
-        1 => request.node = party(source.below(7)).party(),
-        2 => request.time = Timestamp::from_millis(source.number()),
+    let sender = proposer.filter(|_| choices.below(16) > 0).unwrap_or_else(|| choices.below(7));
+    match choices.below(32) {
+        0 => request.epoch = choices.number(),
+        1 => request.node = party(choices.below(7)).party(),
+        2 => request.time = Timestamp::from_millis(choices.number()),
         3 => request.network = dt_model::Digest::ZERO,
-        _ => request.nonce[0] = source.byte(),
+        _ => request.nonce[0] = choices.byte(),
     }
     Parcel::new(request, &**party(sender)).expect("it signs").encode()
 }
@@ -108,69 +108,69 @@ fn made(time: Timestamp, body: RequestBody) -> Request {
 const NAMES: [&str; 2] = ["a", "b"];
 const VALUES: [&[u8]; 3] = [b"", b"one", b"another, which is longer"];
 
-fn owned(source: &mut Source<'_>) -> Signed<Record> {
-    let (owner, name) = (party(source.below(3)), NAMES[source.below(2)].parse().expect("a name"));
-    let signer = if source.below(8) == 0 { party(source.below(7)) } else { owner };
-    let record = OwnedRecords::record(owner.party(), name, source.number(), VALUES[source.below(3)]);
+fn owned(choices: &mut Choices<'_>) -> Signed<Record> {
+    let (owner, name) = (party(choices.below(3)), NAMES[choices.below(2)].parse().expect("a name"));
+    let signer = if choices.below(8) == 0 { party(choices.below(7)) } else { owner };
+    let record = OwnedRecords::record(owner.party(), name, choices.number(), VALUES[choices.below(3)]);
     Signed::new(record, &**signer).expect("it signs")
 }
 
-fn key(source: &mut Source<'_>) -> Key {
-    match source.below(4) {
-        0 => Key { address: address(), slot: slot(source) },
+fn key(choices: &mut Choices<'_>) -> Key {
+    match choices.below(4) {
+        0 => Key { address: address(), slot: slot(choices) },
         1 => Key::new(
-            Address::from([source.byte(); 32]),
-            dt_dht::Kind::new([source.byte(); 4]),
-            source.number(),
+            Address::from([choices.byte(); 32]),
+            dt_dht::Kind::new([choices.byte(); 4]),
+            choices.number(),
         ),
         _ => OwnedRecords::key(
-            &party(source.below(3)).party(),
-            &NAMES[source.below(2)].parse().expect("a name"),
+            &party(choices.below(3)).party(),
+            &NAMES[choices.below(2)].parse().expect("a name"),
         ),
     }
 }
 
-fn blob(source: &mut Source<'_>) -> (BlobRef, Vec<Bytes>) {
-    let content = VALUES[source.below(3)];
+fn blob(choices: &mut Choices<'_>) -> (BlobRef, Vec<Bytes>) {
+    let content = VALUES[choices.below(3)];
     encode_stripe(content, Resilience::tolerating(1).expect("four replicas")).expect("short content")
 }
 
-fn put_shard(source: &mut Source<'_>) -> RequestBody {
-    let (blob, shards) = blob(source);
-    let index = source.below(6);
+fn put_shard(choices: &mut Choices<'_>) -> RequestBody {
+    let (blob, shards) = blob(choices);
+    let index = choices.below(6);
     let shard = match shards.get(index) {
-        Some(shard) if source.below(8) > 0 => shard.clone(),
-        _ => Bytes::copy_from_slice(source.bytes()),
+        Some(shard) if choices.below(8) > 0 => shard.clone(),
+        _ => Bytes::copy_from_slice(choices.bytes()),
     };
     RequestBody::PutShard { blob, index: index as u16, shard: shard.into() }
 }
 
-fn slot(source: &mut Source<'_>) -> Slot {
-    Slot { kind: Shared::KIND, index: source.below(3) as u64 }
+fn slot(choices: &mut Choices<'_>) -> Slot {
+    Slot { kind: Shared::KIND, index: choices.below(3) as u64 }
 }
 
 /// A record for the agreed address: mostly one that may come next in its slot.
-fn step(source: &mut Source<'_>, base: &Base) -> Signed<Record> {
-    let slot = slot(source);
+fn step(choices: &mut Choices<'_>, base: &Base) -> Signed<Record> {
+    let slot = slot(choices);
     let stored = base.state().entry(slot).map_or(0, |entry| entry.version);
-    let version = if source.below(8) == 0 { source.number() } else { stored.saturating_add(1) };
-    let body = VALUES[source.below(3)].into();
-    let signer = party(if source.below(8) == 0 { source.below(7) } else { source.below(2) });
+    let version = if choices.below(8) == 0 { choices.number() } else { stored.saturating_add(1) };
+    let body = VALUES[choices.below(3)].into();
+    let signer = party(if choices.below(8) == 0 { choices.below(7) } else { choices.below(2) });
     Signed::new(Record { key: Key { address: address(), slot }, version, body }, &**signer).expect("it signs")
 }
 
-fn sequence(source: &mut Source<'_>, base: &Base) -> u64 {
+fn sequence(choices: &mut Choices<'_>, base: &Base) -> u64 {
     let next = base.state().sequence().saturating_add(1);
-    if source.below(8) == 0 { source.number() } else { next }
+    if choices.below(8) == 0 { choices.number() } else { next }
 }
 
-fn ballot(source: &mut Source<'_>) -> Ballot {
-    let proposer = party(if source.below(8) == 0 { source.below(7) } else { source.below(2) }).party();
-    Ballot { rank: source.below(4) as u8, round: source.number(), proposer }
+fn ballot(choices: &mut Choices<'_>) -> Ballot {
+    let proposer = party(if choices.below(8) == 0 { choices.below(7) } else { choices.below(2) }).party();
+    Ballot { rank: choices.below(4) as u8, round: choices.number(), proposer }
 }
 
-fn any_ballot(source: &mut Source<'_>) -> Option<Ballot> {
-    source.is().then(|| ballot(source))
+fn any_ballot(choices: &mut Choices<'_>) -> Option<Ballot> {
+    choices.is().then(|| ballot(choices))
 }
 
 /// What the other three nodes sign, sorted by node.
@@ -192,22 +192,22 @@ fn after(base: &Base, record: &Signed<Record>) -> AddressState {
     base.state().after(record).unwrap_or_else(|| base.state())
 }
 
-fn lock(source: &mut Source<'_>, base: &Base, record: &Signed<Record>) -> LockCertificate {
-    let ballot = any_ballot(source);
+fn lock(choices: &mut Choices<'_>, base: &Base, record: &Signed<Record>) -> LockCertificate {
+    let ballot = any_ballot(choices);
     let mut votes = votes(&after(base, record), ballot, Phase::Accept);
-    if source.below(16) == 0 {
-        votes.truncate(source.below(3));
+    if choices.below(16) == 0 {
+        votes.truncate(choices.below(3));
     }
     borsh::from_slice(&codec::encode(&votes)).expect("the same bytes")
 }
 
-fn propose(source: &mut Source<'_>, base: &Base) -> RequestBody {
-    let (record, sequence, ballot) = (step(source, base), sequence(source, base), any_ballot(source));
+fn propose(choices: &mut Choices<'_>, base: &Base) -> RequestBody {
+    let (record, sequence, ballot) = (step(choices, base), sequence(choices, base), any_ballot(choices));
     let mut promises = Vec::new();
     if let Some(ballot) = ballot {
-        let shown = source.is().then(|| {
-            let locked = if source.is() { record.clone() } else { step(source, base) };
-            lock(source, base, &locked)
+        let shown = choices.is().then(|| {
+            let locked = if choices.is() { record.clone() } else { step(choices, base) };
+            lock(choices, base, &locked)
         });
         let (network, epoch) = (membership().network(), membership().epoch());
         promises = by_others(&Promise { network, epoch, address: address(), sequence, ballot, lock: shown });
@@ -215,38 +215,38 @@ fn propose(source: &mut Source<'_>, base: &Base) -> RequestBody {
     RequestBody::Propose { sequence, ballot, record: record.into_envelope(), promises }
 }
 
-fn commit(source: &mut Source<'_>, base: &Base) -> RequestBody {
-    let record = step(source, base);
-    let certificate = lock(source, base, &record);
+fn commit(choices: &mut Choices<'_>, base: &Base) -> RequestBody {
+    let record = step(choices, base);
+    let certificate = lock(choices, base, &record);
     RequestBody::Commit { record: record.into_envelope(), certificate }
 }
 
 /// The next state, or one some steps further.
-fn settle(source: &mut Source<'_>, base: &Base, world: &World) -> Action {
+fn settle(choices: &mut Choices<'_>, base: &Base, world: &World) -> Action {
     let mut state = base.state();
     let mut records = Vec::new();
-    for _ in 0..=source.below(3) {
-        let record = step(source, &Base(Some(state.clone())));
+    for _ in 0..=choices.below(3) {
+        let record = step(choices, &Base(Some(state.clone())));
         state = state.after(&record).unwrap_or(state);
         records.push(record.into_envelope());
     }
-    if source.below(8) == 0 {
-        records.truncate(source.below(2));
+    if choices.below(8) == 0 {
+        records.truncate(choices.below(2));
     }
-    let ballot = any_ballot(source);
+    let ballot = any_ballot(choices);
     let votes = votes(&state, ballot, Phase::Commit);
     let certificate: SettlementCertificate =
         borsh::from_slice(&codec::encode(&(&state, votes))).expect("the same bytes");
     let body = RequestBody::Adopt { certificate, records };
-    Action::Settle(request(source, world, body), state)
+    Action::Settle(request(choices, world, body), state)
 }
 
-fn upkeep(source: &mut Source<'_>) -> UpkeepRequest {
-    let any = |source: &mut Source<'_>| source.is().then(|| Address::from([source.byte(); 32]));
-    match source.below(4) {
-        0 => UpkeepRequest::Summarise { after: any(source) },
-        1 => UpkeepRequest::List { after: any(source).map(|at| (at, Place::Agreed)), until: any(source) },
-        2 => UpkeepRequest::FetchShard { blob: blob(source).0.address(), index: source.below(5) as u16 },
+fn upkeep(choices: &mut Choices<'_>) -> UpkeepRequest {
+    let any = |choices: &mut Choices<'_>| choices.is().then(|| Address::from([choices.byte(); 32]));
+    match choices.below(4) {
+        0 => UpkeepRequest::Summarise { after: any(choices) },
+        1 => UpkeepRequest::List { after: any(choices).map(|at| (at, Place::Agreed)), until: any(choices) },
+        2 => UpkeepRequest::FetchShard { blob: blob(choices).0.address(), index: choices.below(5) as u16 },
         _ => UpkeepRequest::HandOver,
     }
 }

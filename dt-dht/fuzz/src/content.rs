@@ -3,40 +3,39 @@
 use bytes::Bytes;
 use dt_dht::seal::{self, Opener};
 use dt_dht::{BlobError, BlobRef, Resilience, Shard, decode_stripe, encode_stripe};
+use dt_model::testing::Choices;
 use dt_model::{Digest, Secret, codec};
 
-use super::source::Source;
-
 pub fn content(data: &[u8]) {
-    let mut source = Source::new(data);
-    match source.below(4) {
-        0 => damaged_shards(&mut source),
-        1 => inconsistent_shards(&mut source),
-        2 => damaged_ciphertext(&mut source),
-        _ => any_ciphertext(&mut source),
+    let mut choices = Choices::new(data);
+    match choices.below(4) {
+        0 => damaged_shards(&mut choices),
+        1 => inconsistent_shards(&mut choices),
+        2 => damaged_ciphertext(&mut choices),
+        _ => any_ciphertext(&mut choices),
     }
 }
 
-fn resilience(source: &mut Source<'_>) -> Resilience {
-    let faulty = [0, 1, 2, 3][source.below(4)];
-    Resilience::new(3 * faulty + 1 + [0, 1, 2, 5][source.below(4)], faulty).expect("enough replicas")
+fn resilience(choices: &mut Choices<'_>) -> Resilience {
+    let faulty = [0, 1, 2, 3][choices.below(4)];
+    Resilience::new(3 * faulty + 1 + [0, 1, 2, 5][choices.below(4)], faulty).expect("enough replicas")
 }
 
 /// Whatever comes instead of shards: with enough sound ones among it the content is restored, and else nothing.
-fn damaged_shards(source: &mut Source<'_>) {
-    let resilience = resilience(source);
-    let plain = source.bytes();
+fn damaged_shards(choices: &mut Choices<'_>) {
+    let resilience = resilience(choices);
+    let plain = choices.bytes();
     let (blob, shards) = encode_stripe(plain, resilience).expect("short content");
     let mut given: Vec<(u16, Vec<u8>)> = Vec::new();
     for (index, shard) in (0u16..).zip(&shards) {
         let mut shard = shard.to_vec();
-        match source.below(6) {
+        match choices.below(6) {
             0 | 1 => given.push((index, shard)),
-            2 => given.push((index, source.bytes().to_vec())),
-            3 => given.push((u16::from(source.byte()), shard)),
+            2 => given.push((index, choices.bytes().to_vec())),
+            3 => given.push((u16::from(choices.byte()), shard)),
             4 => {
-                let place = source.below(shard.len());
-                shard[place] ^= source.byte();
+                let place = choices.below(shard.len());
+                shard[place] ^= choices.byte();
                 given.push((index, shard));
             }
             _ => {}
@@ -60,19 +59,19 @@ fn damaged_shards(source: &mut Source<'_>) {
 }
 
 /// A writer who names any shards: whichever of them a reader gets, all readers come to one verdict.
-fn inconsistent_shards(source: &mut Source<'_>) {
-    let resilience = resilience(source);
-    let plain = source.bytes();
+fn inconsistent_shards(choices: &mut Choices<'_>) {
+    let resilience = resilience(choices);
+    let plain = choices.bytes();
     let (honest, shards) = encode_stripe(plain, resilience).expect("short content");
     let mut shards: Vec<Vec<u8>> = shards.iter().map(|shard| shard.to_vec()).collect();
-    for _ in 0..source.below(4) {
-        let (which, place) = (source.below(shards.len()), source.below(honest.shard_bytes()));
-        shards[which][place] ^= source.byte();
+    for _ in 0..choices.below(4) {
+        let (which, place) = (choices.below(shards.len()), choices.below(honest.shard_bytes()));
+        shards[which][place] ^= choices.byte();
     }
     let digests: Vec<Digest> =
         shards.iter().map(|shard| Shard::from(Bytes::copy_from_slice(shard)).digest()).collect();
     // The length may be another one, too, as long as the shards have room for it.
-    let length = (plain.len() as u64).saturating_sub(source.number() % 3);
+    let length = (plain.len() as u64).saturating_sub(choices.number() % 3);
     let data = u16::try_from(honest.data_shards()).expect("few shards");
     let Ok(blob) = codec::decode::<BlobRef>(&codec::encode(&(length, data, digests)), 1 << 16) else {
         return;
@@ -80,7 +79,7 @@ fn inconsistent_shards(source: &mut Source<'_>) {
     let numbered: Vec<(u16, &[u8])> = (0u16..).zip(shards.iter().map(Vec::as_slice)).collect();
     let verdict = decode_stripe(&blob, numbered.iter().copied());
     for first in 0..numbered.len() {
-        let some = numbered.iter().cycle().skip(first).step_by(1 + source.below(2)).take(blob.data_shards());
+        let some = numbered.iter().cycle().skip(first).step_by(1 + choices.below(2)).take(blob.data_shards());
         let other = decode_stripe(&blob, some.copied());
         // One shard twice is too few.
         if !matches!(other, Err(BlobError::TooFewShards { .. })) {
@@ -93,41 +92,41 @@ fn inconsistent_shards(source: &mut Source<'_>) {
 }
 
 /// Content of some chunks.
-fn long(source: &mut Source<'_>) -> Vec<u8> {
+fn long(choices: &mut Choices<'_>) -> Vec<u8> {
     let length =
-        [0, 1, 1000, seal::CHUNK_BYTES - 1, seal::CHUNK_BYTES, seal::CHUNK_BYTES + 1][source.below(6)];
-    let length = length + source.below(3) * seal::CHUNK_BYTES;
-    let seed = source.byte();
+        [0, 1, 1000, seal::CHUNK_BYTES - 1, seal::CHUNK_BYTES, seal::CHUNK_BYTES + 1][choices.below(6)];
+    let length = length + choices.below(3) * seal::CHUNK_BYTES;
+    let seed = choices.byte();
     (0..length).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1] ^ seed).collect()
 }
 
 /// Altered, cut off, or extended, it does not open; in pieces and in ranges it opens to the same.
-fn damaged_ciphertext(source: &mut Source<'_>) {
-    let (key, plain) = (Secret::from_bytes([source.byte(); 32]), long(source));
-    let context = source.bytes();
+fn damaged_ciphertext(choices: &mut Choices<'_>) {
+    let (key, plain) = (Secret::from_bytes([choices.byte(); 32]), long(choices));
+    let context = choices.bytes();
     let sealed = seal::seal(&key, context, &plain);
     let mut damaged = sealed.clone();
-    let place = source.below(256) * 256 + source.below(256);
-    match source.below(4) {
+    let place = choices.below(256) * 256 + choices.below(256);
+    match choices.below(4) {
         0 => damaged.truncate(place),
-        1 => damaged.extend_from_slice(source.bytes()),
+        1 => damaged.extend_from_slice(choices.bytes()),
         2 => damaged.rotate_left(place % sealed.len()),
-        _ => damaged[place % sealed.len()] ^= source.byte(),
+        _ => damaged[place % sealed.len()] ^= choices.byte(),
     }
     let opened = seal::open(&key, context, &damaged);
     assert_eq!(opened.is_ok(), damaged == sealed);
     let mut opener = Opener::new(&key, context, sealed.len() as u64).expect("a length that there is");
     let (mut rest, mut pieces) = (&sealed[..], Vec::new());
     while !rest.is_empty() {
-        let (piece, after) = rest.split_at((1 + 400 * source.below(256)).min(rest.len()));
+        let (piece, after) = rest.split_at((1 + 400 * choices.below(256)).min(rest.len()));
         opener.push(piece, &mut pieces).expect("it is sound");
         rest = after;
     }
     opener.finish().expect("it is whole");
     assert_eq!(pieces, plain);
     let opener = Opener::new(&key, context, sealed.len() as u64).expect("a length that there is");
-    let edge = |source: &mut Source<'_>| (source.below(256) * 1024 + source.below(256)) as u64;
-    let (start, end) = (edge(source), edge(source));
+    let edge = |choices: &mut Choices<'_>| (choices.below(256) * 1024 + choices.below(256)) as u64;
+    let (start, end) = (edge(choices), edge(choices));
     let needed = opener.sealed_range(start..end);
     let inside = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(sealed.len());
     let piece = &sealed[inside(needed.start)..inside(needed.end).max(inside(needed.start))];
@@ -138,9 +137,9 @@ fn damaged_ciphertext(source: &mut Source<'_>) {
 }
 
 /// Bytes open only if somebody sealed them.
-fn any_ciphertext(source: &mut Source<'_>) {
-    let (key, context) = (Secret::from_bytes([source.byte(); 32]), [source.byte()]);
-    let sealed = source.bytes();
+fn any_ciphertext(choices: &mut Choices<'_>) {
+    let (key, context) = (Secret::from_bytes([choices.byte(); 32]), [choices.byte()]);
+    let sealed = choices.bytes();
     if let Ok(plain) = seal::open(&key, &context, sealed) {
         assert_eq!(seal::seal(&key, &context, &plain), sealed);
     }

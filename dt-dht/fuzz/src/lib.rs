@@ -4,7 +4,6 @@ pub mod actions;
 pub mod content;
 pub mod messages;
 pub mod replica;
-pub mod source;
 
 pub use content::content;
 pub use messages::messages;

@@ -9,11 +9,10 @@ use dt_dht::{
     Ballot, Kind, Membership, MemoryStore, Node, Order, OwnedRecords, Phase, Record, RecordStore, Refusal,
     Replica, Reply, ReplyBody, Request, Resilience, Site, Validator, request_digest, verify_store,
 };
-use dt_model::testing::identity;
+use dt_model::testing::{Choices, identity};
 use dt_model::{Digest, Domain, Envelope, Identity, Message, PartyId, Signed, Signer, Timestamp, codec};
 
 use super::actions::{self, Action};
-use super::source::Source;
 
 /// When a run begins.
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -171,15 +170,15 @@ impl World {
 
 /// Whatever is sent, the replica answers, keeps its word, holds a bounded store that is sound, and a restart changes nothing.
 pub fn replica(data: &[u8]) {
-    let mut source = Source::new(data);
+    let mut choices = Choices::new(data);
     let store = Arc::new(MemoryStore::new());
     let (replica, word) = (open(&store), Word::default());
     let mut world = World { now: START, store, replica, word, received: 0 };
     let mut base = actions::Base::default();
     let mut steps = 0;
-    while steps < STEPS && !source.is_empty() {
+    while steps < STEPS && !choices.is_empty() {
         steps += 1;
-        match actions::next(&mut source, &base, &world) {
+        match actions::next(&mut choices, &base, &world) {
             Action::Send(request) => {
                 world.send(&request);
             }

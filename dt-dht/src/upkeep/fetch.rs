@@ -10,7 +10,7 @@ use super::local::own_indexes;
 use super::{Holding, Place, UpkeepReply, UpkeepRequest};
 use crate::{
     Address, BlobError, BlobRef, Key, Membership, Record, Refusal, Replica, ReplyBody, RequestBody,
-    Resilience, Slot, decode_stripe, encode_stripe,
+    Resilience, Settled, Slot, decode_stripe, encode_stripe,
 };
 
 /// What came of fetching something.
@@ -131,28 +131,23 @@ impl<'a> Fetcher<'a> {
     async fn take_over(&mut self, address: &Address) -> Result<Fetched, Refusal> {
         let client = self.link.client(self.membership);
         self.requests += self.membership.replicas(address).len() as u64;
-        let settled = match client.state(*address, self.now).await {
-            Ok(Some(settled)) => settled,
-            Ok(None) if self.replica.left_over(self.membership, address)?.is_some() => {
-                return self.settle(address).await;
+        let fetched = match client.state(*address, self.now).await {
+            Ok(Some(settled)) => {
+                let lengths = settled.records().iter().map(|record| record.envelope().body().len() as u64);
+                self.bytes += lengths.sum::<u64>();
+                let adopted = self.adopt(&settled)?;
+                if matches!(adopted, Fetched::Unresolved) {
+                    return Ok(adopted);
+                }
+                adopted
             }
-            Ok(None) => return Ok(Fetched::Refused),
-            // What stands in the way may be gone; a proposer of lower ballot is not waited for.
-            Err(_) if self.replica.left_over(self.membership, address)?.is_some() => {
-                return self.settle(address).await;
-            }
-            Err(_) => return Ok(Fetched::Unresolved),
+            Ok(None) => Fetched::Refused,
+            Err(_) => Fetched::Unresolved,
         };
-        let records: Vec<_> = settled.records().iter().map(|record| record.envelope().clone()).collect();
-        self.bytes += records.iter().map(|record| record.body().len() as u64).sum::<u64>();
-        match self.replica.adopt(self.membership, settled.certificate().clone(), records, self.now) {
-            // The quorum that answered may have been one that knows nothing of it.
-            Ok(_) if self.replica.left_over(self.membership, address)?.is_some() => {
-                self.settle(address).await
-            }
-            Ok(_) => Ok(Fetched::Done),
-            Err(Refusal::Unavailable) => Err(Refusal::Unavailable),
-            Err(_) => Ok(Fetched::Unresolved),
+        // The quorum that answered may have been one that knows nothing of it; where none did, what stood in the way may be gone.
+        match self.replica.left_over(self.membership, address)? {
+            Some(_) => self.settle(address).await,
+            None => Ok(fetched),
         }
     }
 
@@ -164,6 +159,11 @@ impl<'a> Fetcher<'a> {
         let client = self.link.client(self.membership);
         self.requests += 2 * self.membership.replicas(address).len() as u64;
         let Ok(settled) = client.settle(&record, self.now).await else { return Ok(Fetched::Unresolved) };
+        self.adopt(&settled)
+    }
+
+    /// Has the own replica take over what is settled.
+    fn adopt(&self, settled: &Settled) -> Result<Fetched, Refusal> {
         let records = settled.records().iter().map(|record| record.envelope().clone()).collect();
         match self.replica.adopt(self.membership, settled.certificate().clone(), records, self.now) {
             Ok(_) => Ok(Fetched::Done),

@@ -1,17 +1,14 @@
 //! What fuzzing found and kept still holds.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use dt_model::testing;
 
 use crate::fuzz;
 
 /// The kept inputs of a fuzz target.
 fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(folder).expect("a corpus").map(|entry| entry.expect("an entry").path()).collect();
-    paths.sort();
-    assert!(paths.len() > 20, "{} inputs for {target}", paths.len());
-    paths.iter().map(|path| std::fs::read(path).expect("an input")).collect()
+    testing::corpus(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target))
 }
 
 #[test]

@@ -7,7 +7,7 @@ use core::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
-use dt_ledger::Tip;
+use dt_ledger::{Tip, turn};
 use dt_model::{Digest, PartyId, Signature};
 use malachite::app::types::core::{
     self as engine, Context, LinearTimeouts, NilOrVal, Round, SignedExtension, SigningScheme, VoteType,
@@ -97,12 +97,6 @@ impl Validators {
         };
         Self { validators: all(&tip.validators), turns: all(&tip.turns()) }
     }
-
-    /// Who proposes at `height` in `round`, as [`Tip::proposer`] says; `None` if nobody votes.
-    fn proposer(&self, height: u64, round: u32) -> Option<&Validator> {
-        let turn = height.wrapping_add(u64::from(round)).checked_rem(self.turns.len() as u64)?;
-        self.turns.get(usize::try_from(turn).ok()?)
-    }
 }
 
 impl Context for Chain {
@@ -120,7 +114,7 @@ impl Context for Chain {
 
     #[expect(clippy::expect_used, reason = "the engine refuses to start a height without validators")]
     fn select_proposer<'a>(&self, validators: &'a Validators, height: Height, round: Round) -> &'a Validator {
-        validators.proposer(height.0, round.as_u32().unwrap_or(0)).expect("there are validators")
+        turn(&validators.turns, height.0, round.as_u32().unwrap_or(0)).expect("there are validators")
     }
 
     fn new_proposal(

@@ -5,8 +5,8 @@
 //! link once, nobody can be made to shout for others, and a sender's nonces arrive in order. What was lost on the way is said again as long as it waits.
 //!
 //! # Invariant
-//! A peer has one request of transactions under way with us at a time; the next is read when that is dealt with. That is all the pressure
-//! that it can make.
+//! A node has one request of transactions under way with each peer; the next goes when that is answered. Whoever asks more has eight at a
+//! time, and that is all the pressure that it can make.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -163,12 +163,12 @@ pub(crate) fn peers(config: &Config) -> BTreeMap<PeerId, Multiaddr> {
 
 /// Transactions to be told to the peers.
 #[derive(Debug, Clone)]
-pub(crate) struct Outbox(mpsc::Sender<Bytes>);
+pub(crate) struct Outbox(mpsc::Sender<(Digest, Bytes)>);
 
 impl Outbox {
     /// Where there is no room, it is sent when it is said again.
-    pub(crate) fn push(&self, transaction: Bytes) {
-        let _ = self.0.try_send(transaction);
+    pub(crate) fn push(&self, digest: Digest, transaction: Bytes) {
+        let _ = self.0.try_send((digest, transaction));
     }
 }
 
@@ -186,7 +186,7 @@ pub(crate) struct Exchange {
     swarm: Swarm<Behaviour>,
     addresses: BTreeMap<PeerId, Multiaddr>,
     links: BTreeMap<PeerId, Link>,
-    outbox: mpsc::Receiver<Bytes>,
+    outbox: mpsc::Receiver<(Digest, Bytes)>,
     /// What was handed in here and may wait still, and since when.
     own: VecDeque<(Instant, Digest, Bytes)>,
 }
@@ -216,7 +216,7 @@ impl Exchange {
                     // Whoever asked may have gone.
                     let _ = self.swarm.behaviour_mut().send_response(channel, answer);
                 }
-                Some(transaction) = self.outbox.recv() => self.queue(transaction),
+                Some((digest, transaction)) = self.outbox.recv() => self.queue(digest, transaction),
                 _ = redial.tick() => self.dial(),
                 _ = resend.tick() => self.say_again(),
             }
@@ -296,13 +296,9 @@ impl Exchange {
         link.under_way = Some(self.swarm.behaviour_mut().send_request(&peer, Ask::Transactions(batch)));
     }
 
-    fn queue(&mut self, transaction: Bytes) {
-        let envelope =
-            codec::decode::<dt_model::Envelope<dt_ledger::Transaction>>(&transaction, transaction.len());
-        if let Ok(envelope) = envelope
-            && self.own.len() < MAX_OUTBOX
-        {
-            self.own.push_back((Instant::now(), envelope.digest(), transaction.clone()));
+    fn queue(&mut self, digest: Digest, transaction: Bytes) {
+        if self.own.len() < MAX_OUTBOX {
+            self.own.push_back((Instant::now(), digest, transaction.clone()));
         }
         for link in self.links.values_mut().filter(|link| link.is_connected && link.queue.len() < MAX_OUTBOX)
         {

@@ -165,7 +165,7 @@ impl Consensus for Malachite {
         }
         let bytes = Bytes::from(codec::encode(&transaction));
         let digest = self.shared.admit(&bytes)?;
-        self.outbox.push(bytes);
+        self.outbox.push(digest, bytes);
         Ok(digest)
     }
 

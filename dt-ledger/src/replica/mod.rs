@@ -5,6 +5,7 @@ pub(crate) mod application;
 pub(crate) mod authentic;
 pub(crate) mod image;
 pub(crate) mod opening;
+pub(crate) mod proposals;
 pub(crate) mod pruning;
 pub(crate) mod specification;
 pub(crate) mod successor;
@@ -29,8 +30,8 @@ use crate::mempool::Candidate;
 use crate::parallel::Threads;
 use crate::receipt::Receipt;
 use crate::replica::admission::AdmissionError;
-use crate::replica::application::{Applied, Making, Refused};
-use crate::replica::authentic::Verified;
+use crate::replica::application::Applied;
+use crate::replica::authentic::{Authentic, Verified};
 use crate::replica::image::require_finished;
 use crate::replica::opening::{
     GENESIS, MAX_META_BYTES, OpenReplicaError, TIP, begin, read_meta, validators_key,
@@ -38,7 +39,7 @@ use crate::replica::opening::{
 use crate::replica::specification::{Specifications, rebuild};
 use crate::replica::successor::{BlockError, check_votes};
 use crate::state::Snapshot;
-use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, scan_prefix};
+use crate::store::{LedgerStore, StoreError, StoreView, Table};
 use crate::{Rest, Transaction};
 
 /// Where the chain stands.
@@ -178,12 +179,7 @@ impl Replica {
     /// # Errors
     /// [`AdmissionError`].
     pub fn admit(&self, transaction: &Bytes, now: Timestamp) -> Result<Digest, AdmissionError> {
-        let authentic = self.verified.look(transaction)?;
-        let tip = self.tip();
-        let time = now.max(tip.time);
-        admission::admit(&self.snapshot()?, &self.chain, tip.height + 1, time, &authentic)?;
-        // Strangers sign as well as parties do: only what somebody answers for is remembered.
-        self.verified.remember(&authentic);
+        let (authentic, ()) = self.judge(transaction, now, admission::admit)?;
         Ok(authentic.digest)
     }
 
@@ -193,14 +189,25 @@ impl Replica {
     /// # Errors
     /// [`AdmissionError`].
     pub fn screen(&self, transaction: &Bytes, now: Timestamp) -> Result<Candidate, AdmissionError> {
-        let authentic = self.verified.look(transaction)?;
-        let tip = self.tip();
-        let time = now.max(tip.time);
-        let expected = admission::screen(&self.snapshot()?, &self.chain, tip.height + 1, time, &authentic)?;
-        self.verified.remember(&authentic);
+        let (authentic, expected) = self.judge(transaction, now, admission::screen)?;
         let Transaction { nonce, valid_until, .. } = *authentic.transaction();
         let (bytes, digest, sender) = (transaction.clone(), authentic.digest, authentic.sender());
         Ok(Candidate { bytes, digest, sender, nonce, valid_until, expected })
+    }
+
+    /// What `rule` says of a transaction for the next block, at `now`.
+    fn judge<T>(
+        &self,
+        transaction: &Bytes,
+        now: Timestamp,
+        rule: impl FnOnce(&Snapshot, &Digest, u64, Timestamp, &Authentic) -> Result<T, AdmissionError>,
+    ) -> Result<(Arc<Authentic>, T), AdmissionError> {
+        let authentic = self.verified.look(transaction)?;
+        let tip = self.tip();
+        let judged = rule(&self.snapshot()?, &self.chain, tip.height + 1, now.max(tip.time), &authentic)?;
+        // Strangers sign as well as parties do: only what somebody answers for is remembered.
+        self.verified.remember(&authentic);
+        Ok((authentic, judged))
     }
 
     /// Verifies a transaction's signature and form alone; its digest. What it may do is judged when a block holds it.
@@ -209,105 +216,6 @@ impl Replica {
     /// [`AdmissionError::Decode`], [`AdmissionError::Open`].
     pub fn authenticate(&self, transaction: &Bytes) -> Result<Digest, AdmissionError> {
         Ok(self.verified.one(transaction)?.digest)
-    }
-
-    /// The block to propose in `round` of the next height: made of as many of `transactions` as are admissible, and durably kept before it
-    /// is returned; the others with why they are not.
-    ///
-    /// Asked again for the same height and round, also after a crash, it gives the same block, whatever is offered: a proposer that gave
-    /// two would be taken for a traitor.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn prepare(
-        &self,
-        round: u32,
-        transactions: Vec<Bytes>,
-        time: Timestamp,
-    ) -> Result<(Block, Vec<Refused>), StoreError> {
-        let key = pending_key(self.tip().height + 1, round);
-        let damaged = |_| StoreError::Damaged { table: Table::Pending, key: key.clone() };
-        if let Some(bytes) = self.store.view()?.get(Table::Pending, &key)? {
-            return Ok((codec::decode(&bytes, usize::MAX).map_err(damaged)?, Vec::new()));
-        }
-        let (block, left) = self.assemble_in(round, transactions, time)?;
-        let mut batch = Batch::default();
-        batch.put(Table::Pending, pending_key(block.header.height, round), codec::encode(&block));
-        self.store.commit(batch)?;
-        Ok((block, left))
-    }
-
-    /// Keeps a block that somebody proposed for the next height, durably, until that height is committed: what a validator does *before* it
-    /// votes for it, so that a block that has its votes is never lost, whoever crashes. Nothing about it is verified.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn hold(&self, block: &Block) -> Result<(), StoreError> {
-        let mut batch = Batch::default();
-        let key = held_key(block.header.height, &block.header.digest());
-        batch.put(Table::Pending, key, codec::encode(block));
-        self.store.commit(batch)
-    }
-
-    /// The blocks for the next height that are kept here: those that were [prepared](Replica::prepare) and those that were
-    /// [held](Replica::hold).
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn held(&self) -> Result<Vec<Block>, StoreError> {
-        let next = self.tip().height + 1;
-        let rows = scan_prefix(&*self.store.view()?, Table::Pending, &next.to_be_bytes(), usize::MAX)?;
-        let block = |(key, value): (Vec<u8>, Vec<u8>)| {
-            codec::decode(&value, usize::MAX).map_err(|_| StoreError::Damaged { table: Table::Pending, key })
-        };
-        rows.into_iter().map(block).collect()
-    }
-
-    /// The next block, at `time` (or the last block's time, if that is later), of as many of `transactions` as are admissible, in their
-    /// order; and the others with why they are not. Nothing is kept: whoever lets others vote on it asks [`Replica::prepare`].
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn assemble(
-        &self,
-        transactions: Vec<Bytes>,
-        time: Timestamp,
-    ) -> Result<(Block, Vec<Refused>), StoreError> {
-        self.assemble_in(0, transactions, time)
-    }
-
-    fn assemble_in(
-        &self,
-        round: u32,
-        transactions: Vec<Bytes>,
-        time: Timestamp,
-    ) -> Result<(Block, Vec<Refused>), StoreError> {
-        let (current, view) = self.consistent()?;
-        let making = Making { round, time, transactions };
-        let (block, applied, left) =
-            application::assemble(&current, &*view, self.chain, making, &self.verified)?;
-        self.keep(applied);
-        Ok((block, left))
-    }
-
-    /// Whether `block` can be the chain's next, all but its votes: what a validator asks before it votes.
-    ///
-    /// A proposer can lie: [`BlockError::StateDiverges`] for a block without votes is a reason not to vote for it, and none to stop. From
-    /// [`Replica::commit`], after the votes, it is.
-    ///
-    /// `latest` is the validator's clock, and what it allows other clocks to be ahead: a block from the future, once committed, would end
-    /// certificates and calls before their time.
-    ///
-    /// # Errors
-    /// [`BlockError`].
-    pub fn verify(&self, block: &Block, latest: Timestamp) -> Result<(), BlockError> {
-        if block.header.time > latest {
-            return Err(BlockError::TimeAhead { latest });
-        }
-        let (current, view) = self.consistent()?;
-        let applied = self.apply(&current, &*view, block)?;
-        self.keep(applied);
-        Ok(())
     }
 
     /// Makes `block` the chain's next, durably, in one step.
@@ -330,11 +238,14 @@ impl Replica {
         };
         let Applied { mut batch, tip, log, specifications, receipts, events, transactions } = applied;
         // Blocks for later heights may have come already: they stay.
-        for (key, _) in scan_prefix(&*view, Table::Pending, &[], usize::MAX)? {
-            if key.get(..8).is_none_or(|height| *height <= block.header.height.to_be_bytes()[..]) {
-                batch.remove(Table::Pending, key);
+        let later = (block.header.height + 1).to_be_bytes();
+        view.scan(Table::Pending, &[], &mut |key, _| {
+            if *key >= later[..] {
+                return ControlFlow::Break(());
             }
-        }
+            batch.remove(Table::Pending, key);
+            ControlFlow::Continue(())
+        })?;
         drop(view);
         let committed = CommittedBlock { block, certificate, receipts, events };
         committed.store(&mut batch);
@@ -488,14 +399,4 @@ fn place_in(view: &dyn StoreView, transaction: &Digest) -> Result<Option<(u64, u
     let (height, index): (u64, u32) = codec::decode(&place, MAX_META_BYTES)
         .map_err(|_| StoreError::Damaged { table: Table::Index, key })?;
     Ok(Some((height, index as usize)))
-}
-
-/// Where a proposal is kept until its height is committed.
-fn pending_key(height: u64, round: u32) -> Vec<u8> {
-    [&height.to_be_bytes()[..], &round.to_be_bytes()].concat()
-}
-
-/// Where somebody's proposal is kept until its height is committed. No round is so long: both kinds of rows stand side by side.
-fn held_key(height: u64, block: &Digest) -> Vec<u8> {
-    [&height.to_be_bytes()[..], block.as_bytes()].concat()
 }

@@ -101,7 +101,10 @@ impl<T: Keyed> Sorted<T> {
     ) {
         let places: Vec<_> = writes.iter().map(|(key, _)| self.find(key)).collect();
         let len = self.shared.len();
-        let is_shared = writes.iter().all(|(key, _)| key.starts_with(&self.shared));
+        let is_shared = match (writes.first(), writes.last()) {
+            (Some((first, _)), Some((last, _))) => self.is_shared_by(first, last),
+            _ => true,
+        };
         let Self { shared, words, things } = std::mem::take(self);
         let (mut old_words, mut old_things) = (words.into_iter(), things.into_iter());
         let room = old_things.len() + writes.len();

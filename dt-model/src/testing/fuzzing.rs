@@ -1,17 +1,39 @@
-//! The fuzzer's bytes, read as choices.
+//! What fuzz targets have in common: bytes that are read as choices, and inputs that are kept.
 
-/// What is left of them. When they are used up, every choice is the first one.
-pub struct Source<'a>(&'a [u8]);
+use std::fs;
+use std::path::{Path, PathBuf};
 
-impl<'a> Source<'a> {
+/// The inputs in a folder that a fuzz target's corpus lies in, in the order of their names.
+///
+/// # Panics
+/// If the folder cannot be read, or holds no more than 20 of them.
+#[must_use]
+pub fn corpus(folder: &Path) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(folder).expect("a corpus");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    assert!(paths.len() > 20, "{} inputs in {}", paths.len(), folder.display());
+    paths.iter().map(|path| fs::read(path).expect("an input")).collect()
+}
+
+/// What is left of a fuzzer's bytes, read as choices. When they are used up, every choice is the first one.
+#[derive(Debug)]
+pub struct Choices<'a>(&'a [u8]);
+
+impl<'a> Choices<'a> {
+    /// The choices that `data` makes.
+    #[must_use]
     pub const fn new(data: &'a [u8]) -> Self {
         Self(data)
     }
 
+    /// Whether they are used up.
+    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// Any byte.
     pub fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
@@ -23,6 +45,7 @@ impl<'a> Source<'a> {
         usize::from(self.byte()) % bound.max(1)
     }
 
+    /// Yes or no.
     pub fn is(&mut self) -> bool {
         self.byte() & 1 == 1
     }
