@@ -2,7 +2,7 @@
 //!
 //! The test binary runs itself again for each validator ([`child`]); the test itself is a participant that watches, hands in and compares.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -68,10 +68,33 @@ fn child() {
         let clock = Arc::new(move || clock().saturating_add(ahead));
         let keys = Arc::new(plan.keys().validator(member as u64));
         let node = Malachite::start(replica, keys, clock, config).await.unwrap();
-        let halt = node.halted().await;
-        eprintln!("member {member} halted: {halt}");
-        std::process::exit(3);
+        let standing = standing(&plan, member);
+        tokio::select! {
+            halt = node.halted() => {
+                eprintln!("member {member} halted: {halt}");
+                std::process::exit(3);
+            }
+            () = tell(&node, &standing) => {}
+        }
     });
+}
+
+/// Where a child says how far it has come.
+fn standing(plan: &Plan, member: usize) -> PathBuf {
+    plan.folder(member).join("height")
+}
+
+/// Says how far the node has come, block after block, until it stops.
+async fn tell(node: &Malachite, to: &Path) {
+    let mut height = node.status().height;
+    loop {
+        std::fs::write(to, height.to_string()).unwrap();
+        if node.committed(height + 1).await.is_err() {
+            // Why, the other one tells.
+            std::future::pending::<()>().await;
+        }
+        height += 1;
+    }
 }
 
 /// Validators as children, and a participant that watches.
@@ -179,10 +202,17 @@ impl Fleet {
     /// Lets everybody come to where we are, stops them all, and compares what is on their disks.
     async fn finish(mut self) {
         let height = self.height();
-        // All have what was committed, or get it from the others: some seconds without faults.
-        sleep(Duration::from_secs(20)).await;
         let members: Vec<usize> =
             (0..self.children.len()).filter(|member| self.children[*member].is_some()).collect();
+        // All have what was committed, or get it from the others, once there are no more faults.
+        let begun = Instant::now();
+        let has_come = |member: &usize| {
+            let told = std::fs::read_to_string(standing(&self.plan, *member)).unwrap_or_default();
+            told.parse::<u64>().is_ok_and(|told| told >= height)
+        };
+        while !members.iter().all(has_come) && begun.elapsed() < Duration::from_secs(120) {
+            sleep(Duration::from_millis(100)).await;
+        }
         for member in &members {
             self.kill(*member);
         }
