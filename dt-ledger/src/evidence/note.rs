@@ -173,11 +173,12 @@ impl NoteSignature {
 
     fn parse(line: &str) -> Option<Self> {
         let (name, signature) = line.strip_prefix(SIGNATURE)?.split_once(' ')?;
-        // This decoder accepts one encoding of each value only: padded, without line feeds or trailing bits.
         let bytes = BASE64.decode(signature.as_bytes()).ok()?;
         let (id, signature) = bytes.split_first_chunk::<KEY_ID_BYTES>()?;
-        let is_one = is_key_name(name) && !signature.is_empty();
-        is_one.then(|| Self { name: name.to_owned(), id: *id, signature: signature.to_vec() })
+        let parsed = Self { name: name.to_owned(), id: *id, signature: signature.to_vec() };
+        // The decoder reads padded pieces one after the other as one: only the encoding that is written is accepted.
+        let is_one = is_key_name(name) && !signature.is_empty() && parsed.to_string() == line;
+        is_one.then_some(parsed)
     }
 
     fn is_by(&self, key: &NoteKey, text: &str) -> bool {

@@ -118,6 +118,7 @@ fn what_is_no_note_is_refused() {
         format!("— PeterNeumann {}\n", signature.trim_end_matches('=')),
         format!("— PeterNeumann {}\n", signature.replace("nAM=", "nAN=")),
         "— PeterNeumann x08gow==\n".to_owned(),
+        "— PeterNeumann AAAAAAA=AAAA\n".to_owned(), // two pieces, each padded
         "— PeterNeumann \n".to_owned(),
         "— PeterNeumann\n".to_owned(),
     ] {
