@@ -10,6 +10,7 @@ use dt_model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::state::MAX_VALUE_BYTES;
 use crate::{CallResult, DocumentId, FeedReference, ProgramCall, Uri, Version};
 
 pub use nodes::{NodeRecord, Nodes, NodesChange, NodesHead};
@@ -53,7 +54,7 @@ pub enum StateKey {
     /// A feed's head, as its publisher has anchored it → [`HeadAnchor`]. A feed's address under another publisher is another key, so that
     /// nobody can raise the floor of a feed that is not his.
     HeadAnchor(TwinId, FeedReference),
-    /// A traced thing → [`TraceHead`].
+    /// A traced thing other than a document → [`TraceHead`].
     Trace(Digest),
     /// The organisations and their rules → [`crate::Consortium`].
     Consortium,
@@ -183,6 +184,8 @@ pub struct DocumentRecord {
     pub newest: VersionRecord,
     /// When it was taken out of use, if it was.
     pub removed: Option<Timestamp>,
+    /// Where its trace stands.
+    pub traced: TraceHead,
 }
 
 /// A version of a document.
@@ -339,6 +342,29 @@ impl Resource {
     #[must_use]
     pub fn digest(&self) -> Digest {
         RESOURCE.sha256_of(self)
+    }
+
+    /// Where the state says how far its trace has come: a document's in its record, since there are many of them, and each of the others
+    /// in a row of its own.
+    #[must_use]
+    pub fn head_key(&self) -> StateKey {
+        match self {
+            Self::Document(twin, document) => StateKey::Document(*twin, *document),
+            _ => StateKey::Trace(self.digest()),
+        }
+    }
+
+    /// How far its trace has come, by the value that the state holds at [`Resource::head_key`].
+    ///
+    /// # Errors
+    /// [`codec::DecodeError`] where that is no such value.
+    pub fn head_in(&self, value: &[u8]) -> Result<TraceHead, codec::DecodeError> {
+        match self {
+            Self::Document(..) => {
+                codec::decode(value, MAX_VALUE_BYTES).map(|record: DocumentRecord| record.traced)
+            }
+            _ => codec::decode(value, MAX_VALUE_BYTES),
+        }
     }
 
     /// The twin that it belongs to, if it is a twin's.

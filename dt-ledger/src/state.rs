@@ -10,8 +10,8 @@ use thiserror::Error;
 
 use crate::policy::Policy;
 use crate::record::{
-    AclAnchor, CallRecord, DocumentRecord, Feed, HeadAnchor, NodeRecord, NodesHead, Party, Roles, Source,
-    Specification, StateKey, TraceHead, Twin, VersionRecord,
+    AclAnchor, CallRecord, DocumentRecord, Feed, HeadAnchor, NodeRecord, NodesHead, Party, Resource, Roles,
+    Source, Specification, StateKey, TraceHead, Twin, VersionRecord,
 };
 use crate::replica::specification::Specifications;
 use crate::safety::{Facts, Observed, ProgramHistory, SafetyRules};
@@ -272,8 +272,14 @@ pub trait State: Sized {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn trace_head(&self, resource: &Digest) -> Result<Option<TraceHead>, StoreError> {
-        self.read(&StateKey::Trace(*resource))
+    fn trace_head(&self, resource: &Resource) -> Result<Option<TraceHead>, StoreError> {
+        let key = resource.head_key();
+        let head = |value: Vec<u8>| {
+            resource
+                .head_in(&value)
+                .map_err(|_| StoreError::Damaged { table: Table::State, key: key.to_bytes() })
+        };
+        self.raw(&key)?.map(head).transpose()
     }
 
     /// The policy that decides at `component` (`None` is the root): the nearest one above or at it.

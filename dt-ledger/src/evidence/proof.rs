@@ -10,7 +10,7 @@ use crate::block::{leaf_hash, log_root};
 use crate::evidence::log::{Log, LogHead};
 use crate::evidence::verifier::{Certified, VerifyError};
 use crate::receipt::Receipt;
-use crate::record::{Resource, Specification, StateKey, TraceEntry, TraceHead};
+use crate::record::{Resource, Specification, StateKey, TraceEntry};
 use crate::replica::Replica;
 use crate::state::{CallError, State};
 use crate::store::StoreError;
@@ -37,8 +37,9 @@ pub struct ElementProof {
 pub struct TraceProof {
     /// The writes in order: who, when, in which block and transaction. Where the first is not number 1, earlier ones were left out.
     pub entries: Vec<TraceEntry>,
-    /// How many there are in all, and the digest of the last; `None` if the thing was never written.
-    pub head: Option<TraceHead>,
+    /// What the state holds at [`Resource::head_key`]: how many there are in all, and the digest of the last. `None` if the thing was never
+    /// written.
+    pub head: Option<Vec<u8>>,
     /// That this is so.
     pub state: StateProof,
 }
@@ -67,9 +68,8 @@ impl Replica {
     /// [`StoreError`].
     pub fn prove_trace(&self, resource: &Resource) -> Result<TraceProof, StoreError> {
         let snapshot = self.snapshot()?;
-        let digest = resource.digest();
-        let head = snapshot.trace_head(&digest)?;
-        let state = snapshot.prove(&StateKey::Trace(digest))?;
+        let key = resource.head_key();
+        let (head, state) = (snapshot.raw(&key)?, snapshot.prove(&key)?);
         Ok(TraceProof { entries: snapshot.trace(resource)?, head, state })
     }
 
@@ -194,9 +194,11 @@ impl Certified {
         resource: &Resource,
         proof: &'a TraceProof,
     ) -> Result<&'a [TraceEntry], VerifyError> {
-        let value = proof.head.as_ref().map(codec::encode);
-        let key = StateKey::Trace(resource.digest());
-        let head = self.value::<TraceHead>(&key, value.as_deref(), &proof.state)?;
+        let head = proof.head.as_deref();
+        if !proof.state.verify(&self.state_root, &resource.head_key().to_bytes(), head) {
+            return Err(VerifyError::Proof);
+        }
+        let head = head.map(|value| resource.head_in(value)).transpose().map_err(|_| VerifyError::Proof)?;
         let follows = |pair: &[TraceEntry]| match pair {
             [before, after] => after.previous == before.digest() && after.number == before.number + 1,
             _ => true,

@@ -53,9 +53,8 @@ impl Snapshot {
     /// # Errors
     /// [`StoreError::Damaged`] where the chain does not hold.
     pub fn trace(&self, resource: &Resource) -> Result<Vec<TraceEntry>, StoreError> {
-        let digest = resource.digest();
-        let head = self.trace_head(&digest)?.unwrap_or(TraceHead::BEGINNING);
-        let from = trace_key(&digest, 0);
+        let head = self.trace_head(resource)?.unwrap_or(TraceHead::BEGINNING);
+        let from = trace_key(&resource.digest(), 0);
         let rows = scan_prefix(&*self.view, Table::Index, &from[..from.len() - 8], usize::MAX)?;
         let (entries, reached) = chained(resource, TraceHead::BEGINNING, rows)?;
         if reached == head {
@@ -109,7 +108,7 @@ impl Replica {
     ) -> Result<TracePage, TraceError> {
         let snapshot = self.snapshot()?;
         let digest = resource.digest();
-        let head = snapshot.trace_head(&digest)?.unwrap_or(TraceHead::BEGINNING);
+        let head = snapshot.trace_head(resource)?.unwrap_or(TraceHead::BEGINNING);
         if !stood_at(&snapshot, &digest, head, after)? {
             return Err(TraceError::NotOfThisTrace(after));
         }

@@ -6,7 +6,9 @@ use super::Transition;
 use crate::call::{Document, FeedReference, Version};
 use crate::history::lookup::{belonging_key, version_key};
 use crate::receipt::TwinEvent;
-use crate::record::{AclAnchor, DocumentRecord, Feed, HeadAnchor, Resource, Source, StateKey, VersionRecord};
+use crate::record::{
+    AclAnchor, DocumentRecord, Feed, HeadAnchor, Resource, Source, StateKey, TraceHead, VersionRecord,
+};
 use crate::state::{CallError, State};
 use crate::{DocumentId, Reason, Uri};
 
@@ -31,6 +33,8 @@ impl Transition<'_> {
         self.require_component(&id, new.component.as_ref())?;
         let document = DocumentId::from(*self.fresh_digest(DOCUMENT).as_bytes());
         let newest = self.version(sender, id, document, &new.version)?;
+        self.tell(id, TwinEvent::DocumentAdded(document));
+        let traced = self.document_changed(id, document, TraceHead::BEGINNING, new.component.as_ref())?;
         let record = DocumentRecord {
             title: new.title.clone(),
             media_type: new.media_type.clone(),
@@ -40,13 +44,13 @@ impl Transition<'_> {
             versions: 1,
             newest,
             removed: None,
+            traced,
         };
         if let Some(component) = &new.component {
             self.index(belonging_key(&id, &document, component), Vec::new());
         }
         self.put(&StateKey::Document(id, document), &record);
-        self.tell(id, TwinEvent::DocumentAdded(document));
-        self.document_changed(id, document, new.component.as_ref())
+        Ok(())
     }
 
     pub(super) fn add_document_version(
@@ -61,10 +65,11 @@ impl Transition<'_> {
         self.require(sender, &id, Operation::Write, DataClass::Document, component.as_ref())?;
         let versions = record.versions.checked_add(1).ok_or(Reason::Full)?;
         let newest = self.version(sender, id, document, version)?;
-        self.put(&StateKey::DocumentVersion(id, document, record.versions), &record.newest);
-        self.put(&StateKey::Document(id, document), &DocumentRecord { versions, newest, ..record });
         self.tell(id, TwinEvent::DocumentVersionAdded(document, versions));
-        self.document_changed(id, document, component.as_ref())
+        let traced = self.document_changed(id, document, record.traced, component.as_ref())?;
+        self.put(&StateKey::DocumentVersion(id, document, record.versions), &record.newest);
+        self.put(&StateKey::Document(id, document), &DocumentRecord { versions, newest, traced, ..record });
+        Ok(())
     }
 
     pub(super) fn remove_document(
@@ -76,12 +81,11 @@ impl Transition<'_> {
         let record = self.document_in_use(id, document)?;
         let component = record.component.clone();
         self.require(sender, &id, Operation::Write, DataClass::Document, component.as_ref())?;
-        self.put(
-            &StateKey::Document(id, document),
-            &DocumentRecord { removed: Some(self.at.time), ..record },
-        );
         self.tell(id, TwinEvent::DocumentRemoved(document));
-        self.document_changed(id, document, component.as_ref())
+        let traced = self.document_changed(id, document, record.traced, component.as_ref())?;
+        let removed = Some(self.at.time);
+        self.put(&StateKey::Document(id, document), &DocumentRecord { removed, traced, ..record });
+        Ok(())
     }
 
     fn document_in_use(&self, id: TwinId, document: DocumentId) -> Result<DocumentRecord, CallError> {
@@ -106,15 +110,18 @@ impl Transition<'_> {
         Ok(record)
     }
 
-    /// A document is traced, and so is the element that it belongs to (section 5.2, step 4).
+    /// A document is traced, and so is the element that it belongs to (section 5.2, step 4). Where the document's trace stands now, its
+    /// record MUST say.
     fn document_changed(
         &mut self,
         id: TwinId,
         document: DocumentId,
+        before: TraceHead,
         component: Option<&ComponentId>,
-    ) -> Result<(), CallError> {
-        self.trace(Resource::Document(id, document))?;
-        self.trace_element(id, component)
+    ) -> Result<TraceHead, CallError> {
+        let traced = self.chain(Resource::Document(id, document), before)?;
+        self.trace_element(id, component)?;
+        Ok(traced)
     }
 
     pub(super) fn add_source(

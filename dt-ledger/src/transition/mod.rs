@@ -373,11 +373,21 @@ impl<'a> Transition<'a> {
         self.touched.entry(resource).or_default()
     }
 
-    /// The paper's *trace*: chains this write to `resource` to the one before.
+    /// The paper's *trace*: chains this write to `resource` to the one before. Documents keep their heads themselves, by [`Self::chain`].
     fn trace(&mut self, resource: Resource) -> Result<(), CallError> {
-        let Some(Present { transaction, sender, call, .. }) = self.present else { return Ok(()) };
-        let digest = resource.digest();
-        let head = self.trace_head(&digest)?.unwrap_or(TraceHead { count: 0, last: Digest::ZERO });
+        if self.present.is_none() {
+            return Ok(());
+        }
+        let key = resource.head_key();
+        let head = self.trace_head(&resource)?.unwrap_or(TraceHead::BEGINNING);
+        let head = self.chain(resource, head)?;
+        self.put(&key, &head);
+        Ok(())
+    }
+
+    /// Chains this write to `resource`, whose trace stands at `head`: where it stands now, for the state to keep.
+    fn chain(&mut self, resource: Resource, head: TraceHead) -> Result<TraceHead, CallError> {
+        let Some(Present { transaction, sender, call, .. }) = self.present else { return Ok(head) };
         let number = head.count + 1;
         let entry = TraceEntry {
             resource,
@@ -390,8 +400,8 @@ impl<'a> Transition<'a> {
             previous: head.last,
         };
         self.take_work(1)?;
-        self.put(&StateKey::Trace(digest), &TraceHead { count: number, last: entry.digest() });
-        self.index(trace_key(&digest, number), codec::encode(&entry));
+        let head = TraceHead::after(&entry);
+        self.index(trace_key(&entry.resource.digest(), number), codec::encode(&entry));
         if let Resource::Call(twin, number) = &entry.resource {
             let program = self.call(twin, *number)?.call.program;
             self.touch(Resource::Element(*twin, program));
@@ -401,7 +411,7 @@ impl<'a> Transition<'a> {
             written.first = number;
         }
         written.count += 1;
-        Ok(())
+        Ok(head)
     }
 
     /// Counts work that is about to be done.

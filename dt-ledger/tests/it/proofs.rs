@@ -75,7 +75,7 @@ fn a_trace_holds_every_write_chained() {
         assert_eq!((entry.number, entry.previous), (number, previous));
         previous = entry.digest();
     }
-    let head = chain.state().trace_head(&Resource::Document(*twin, document).digest()).unwrap().unwrap();
+    let head = chain.state().trace_head(&Resource::Document(*twin, document)).unwrap().unwrap();
     assert_eq!((head.count, head.last), (3, previous), "the state holds the end of the chain");
     let element = chain.replica().trace(&Resource::Element(*twin, component("tank"))).unwrap();
     assert_eq!(element.len(), 4, "what is linked to an element is a write to it");

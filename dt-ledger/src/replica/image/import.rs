@@ -266,7 +266,7 @@ impl Import<'_> {
             }
             match codec::decode(&key, MAX_META_BYTES)? {
                 StateKey::Specification(_) => twins += 1,
-                StateKey::Trace(_) => traced += 1,
+                StateKey::Trace(_) | StateKey::Document(..) => traced += 1,
                 _ => {}
             }
             last = Some(key.clone());
@@ -348,9 +348,11 @@ impl Import<'_> {
                         return Err(ImportError::OutOfOrder);
                     }
                     before.map_or(Ok(()), Trace::close)?;
-                    let head = row(&*state, &StateKey::Trace(resource))?;
-                    traced -= u64::from(head.is_some());
-                    Trace::begin(resource, head.ok_or(ImportError::Trace(resource))?)
+                    let wrong = || ImportError::Trace(resource);
+                    let head = state.get(Table::State, &entry.resource.head_key().to_bytes())?;
+                    let head = entry.resource.head_in(&head.ok_or_else(wrong)?).map_err(|_| wrong())?;
+                    traced -= 1;
+                    Trace::begin(resource, head)
                 }
             };
             trace.extend(&entry)?;
@@ -414,12 +416,12 @@ struct Trace {
 
 impl Trace {
     const fn begin(resource: Digest, ends: TraceHead) -> Self {
-        Self { resource, ends, so_far: TraceHead { count: 0, last: Digest::ZERO } }
+        Self { resource, ends, so_far: TraceHead::BEGINNING }
     }
 
     fn extend(&mut self, entry: &TraceEntry) -> Result<(), ImportError> {
         let follows = entry.previous == self.so_far.last && entry.number == self.so_far.count + 1;
-        self.so_far = TraceHead { count: entry.number, last: entry.digest() };
+        self.so_far = TraceHead::after(entry);
         if follows && entry.number <= self.ends.count {
             Ok(())
         } else {
