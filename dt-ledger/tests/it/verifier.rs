@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use dt_ledger::testing::Fixture;
 use dt_ledger::{
-    Call, Certified, Checkpoint, CheckpointError, CommitCertificate, ElementProof, Header, LogHead,
-    MemoryStore, Outcome, Receipt, Resource, SignedNote, Specification, State as _, StateKey, StateProof,
-    TraceProof, Transaction, Twin, Verifier, VerifyError,
+    Call, Certified, Checkpoint, CheckpointError, CommitCertificate, DocumentId, ElementProof, Header,
+    LogHead, MemoryStore, Outcome, Receipt, Resource, SignedNote, Specification, State as _, StateKey,
+    StateProof, TraceProof, Transaction, Twin, TwinCall, Verifier, VerifyError,
 };
 use dt_model::testing::identity;
 use dt_model::{Envelope, Identity, Signer as _, codec};
@@ -106,6 +106,42 @@ fn a_trace_is_shown_to_be_all_there_is() {
         assert_eq!(certified.trace(&tank, &forged), Err(VerifyError::Proof), "{forged:?}");
     }
     assert_eq!(certified.trace(&Resource::Document(plant.twin, document), &proof), Err(VerifyError::Proof));
+}
+
+#[test]
+fn a_document_s_trace_ends_where_its_record_says() {
+    let plant = plant();
+    let [document, other] = [(); 2].map(|()| plant.document(&plant.owner, Some("tank")));
+    let before = plant.chain.replica().prove_trace(&Resource::Document(plant.twin, document)).unwrap();
+    let add = |byte| TwinCall::AddDocumentVersion { document, version: version(byte) };
+    for (who, change) in [
+        (&plant.maintainer, add(2)),
+        (&plant.owner, add(3)),
+        (&plant.owner, TwinCall::RemoveDocument { document }),
+    ] {
+        plant.call(who, change).unwrap();
+    }
+    let proven = |document| {
+        let resource = Resource::Document(plant.twin, document);
+        (plant.chain.replica().prove_trace(&resource).unwrap(), resource)
+    };
+    let ((proof, resource), (of_other, _)) = (proven(document), proven(other));
+    let unknown = proven(DocumentId::from([9; 32]));
+    let certified = certified(&Verifier::new(plant.chain.replica().genesis()), &next_header(&plant)).unwrap();
+
+    let entries = certified.trace(&resource, &proof).unwrap();
+    let [owner, maintainer] = [&plant.owner, &plant.maintainer].map(|who| who.party());
+    let authors: Vec<_> = entries.iter().map(|entry| entry.author).collect();
+    assert_eq!(authors, [owner, maintainer, owner, owner]);
+    assert_eq!(certified.trace(&unknown.1, &unknown.0).unwrap(), [], "a document that nobody added");
+
+    let cut = TraceProof { entries: proof.entries[..1].to_vec(), ..proof.clone() };
+    let earlier = TraceProof { head: before.head.clone(), ..cut.clone() };
+    let bare = proof.head.as_ref().map(|record| record[record.len() - 40..].to_vec());
+    let no_record = TraceProof { head: bare, ..proof.clone() };
+    for forged in [cut, earlier, before, of_other, no_record, TraceProof { head: None, ..proof }] {
+        assert_eq!(certified.trace(&resource, &forged), Err(VerifyError::Proof), "{forged:?}");
+    }
 }
 
 #[test]
