@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use dt_acl::History;
-use dt_ledger::{Argument, CallStatus, DocumentId, NodesHead, Place};
+use dt_acl::History as Past;
+use dt_ledger::{Argument, CallStatus, DocumentId, NodesHead, Outcome, Page, Place, Resource};
 use dt_model::{ComponentId, ContentHash, Digest, Name, PartyId, Timestamp, TwinId};
 use serde::{Deserialize, Serialize};
 
@@ -207,7 +207,7 @@ pub(crate) struct Grant {
     /// A party's key, or its name.
     pub(crate) party: String,
     pub(crate) role: Name,
-    pub(crate) history: History,
+    pub(crate) history: Past,
 }
 
 /// Takes all its roles from a party.
@@ -277,6 +277,41 @@ pub(crate) struct HistoryOf {
     pub(crate) limit: u32,
 }
 
+/// A part of the chain's history.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct History {
+    pub(crate) entries: Vec<Entry>,
+    /// `HEIGHT.INDEX`: after which to go on, if there may be more.
+    pub(crate) next: Option<String>,
+}
+
+/// A transaction, and what became of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// `HEIGHT.INDEX`.
+    pub(crate) place: String,
+    pub(crate) time: Timestamp,
+    pub(crate) transaction: Digest,
+    pub(crate) sender: PartyId,
+    pub(crate) outcome: Outcome,
+    /// What it touched.
+    pub(crate) resources: Vec<Resource>,
+}
+
+impl From<Page> for History {
+    fn from(page: Page) -> Self {
+        let entries = page.entries.into_iter().map(|entry| Entry {
+            place: shown(entry.place),
+            time: entry.time,
+            transaction: entry.transaction,
+            sender: entry.sender,
+            outcome: entry.outcome,
+            resources: entry.resources.into_keys().collect(),
+        });
+        Self { entries: entries.collect(), next: page.next.map(shown) }
+    }
+}
+
 /// `HEIGHT.INDEX`, as pages and cursors are written.
 pub(crate) fn point(text: &str) -> Option<(u64, u32)> {
     let (height, index) = text.split_once('.')?;
@@ -284,7 +319,7 @@ pub(crate) fn point(text: &str) -> Option<(u64, u32)> {
 }
 
 /// A place as [`point`] reads it.
-pub(crate) fn shown(place: Place) -> String {
+fn shown(place: Place) -> String {
     format!("{}.{}", place.height, place.index)
 }
 

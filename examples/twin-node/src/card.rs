@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use dt_model::{
-    Domain, Envelope, Identity, Message, Name, PartyId, Signature, Signed, Text, codec, file,
-};
+use dt_model::{Domain, Envelope, Identity, Message, Name, PartyId, Signature, Signed, Text, codec, file};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, at};

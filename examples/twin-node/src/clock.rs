@@ -10,7 +10,10 @@ use tokio::time::Instant;
 
 /// What time it is.
 pub(crate) fn now() -> Timestamp {
-    #[expect(clippy::disallowed_methods, reason = "a node has a clock; what it does with it is given the time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a node has a clock; what it does with it is given the time"
+    )]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }

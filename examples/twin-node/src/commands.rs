@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use dt_acl::History;
-use dt_ledger::{Argument, EventPage, Page};
+use dt_ledger::{Argument, EventPage};
 use dt_model::{ComponentId, ContentHash, ContentHasher, Name, Text, TwinId};
 use dt_sync::Reading;
 use serde::Serialize;
@@ -236,7 +236,10 @@ pub(crate) fn run(folder: &Folder, json: bool, verb: Verb, out: &mut dyn Write) 
         Verb::Edit { twin, address, value } => {
             let edit = api::Edit { edits: vec![dt_aml::Edit::SetValue { address, value }] };
             let committed: api::Committed = remote.post(&format!("/v1/twins/{twin}/edits"), &edit)?;
-            show.line(&committed, &format!("block {}, transaction {}", committed.height, committed.transaction))
+            show.line(
+                &committed,
+                &format!("block {}, transaction {}", committed.height, committed.transaction),
+            )
         }
         Verb::Put(put) => put_file(&remote, put, &mut show),
         Verb::Get { twin, document, version, out } => {
@@ -251,7 +254,10 @@ pub(crate) fn run(folder: &Folder, json: bool, verb: Verb, out: &mut dyn Write) 
         Verb::Revoke { twin, party, eager } => {
             let revoke = api::Revoke { party, eager };
             let revoked: api::Revoked = remote.post(&format!("/v1/twins/{twin}/revocations"), &revoke)?;
-            show.line(&revoked, &format!("{} items of {} go on under other keys", revoked.items, revoked.party))
+            show.line(
+                &revoked,
+                &format!("{} items of {} go on under other keys", revoked.items, revoked.party),
+            )
         }
         Verb::Call(call) => call_program(&remote, call, &mut show),
         Verb::History(of) => history(&remote, of, &mut show),
@@ -264,7 +270,8 @@ pub(crate) fn run(folder: &Folder, json: bool, verb: Verb, out: &mut dyn Write) 
             let intervention = match what {
                 Simulate::Break { sensor, shows } => api::Intervention::Break { sensor, shows },
                 Simulate::Exchange { old, new, fragment } => {
-                    let fragment = std::fs::read_to_string(&fragment).map_err(|error| at(&fragment, error))?;
+                    let fragment =
+                        std::fs::read_to_string(&fragment).map_err(|error| at(&fragment, error))?;
                     api::Intervention::Exchange { old, new, fragment }
                 }
             };
@@ -420,8 +427,7 @@ fn parameter(text: &str) -> Result<(Name, Argument), Failure> {
 fn call_program(remote: &Remote, call: CallProgram, show: &mut Show<'_>) -> Result<(), Failure> {
     let CallProgram { twin, program, parameters, valid, guarded, wait } = call;
     let parameters = parameters.iter().map(|text| parameter(text)).collect::<Result<BTreeMap<_, _>, _>>()?;
-    let request =
-        api::CallProgram { program, parameters, valid_ms: valid.saturating_mul(1000), guarded };
+    let request = api::CallProgram { program, parameters, valid_ms: valid.saturating_mul(1000), guarded };
     let mut call: api::Call = remote.post(&format!("/v1/twins/{twin}/calls"), &request)?;
     while wait && !call.has_ended() {
         std::thread::sleep(LOOK);
@@ -434,7 +440,7 @@ fn call_program(remote: &Remote, call: CallProgram, show: &mut Show<'_>) -> Resu
 fn history(remote: &Remote, of: HistoryOf, show: &mut Show<'_>) -> Result<(), Failure> {
     let HistoryOf { twin, element, party, after, newest, limit } = of;
     let query = api::HistoryOf { twin, component: element, party, after, newest_first: newest, limit };
-    let page: Page = remote.get("/v1/history", &query)?;
+    let page: api::History = remote.get("/v1/history", &query)?;
     if show.json {
         return show.line(&page, "");
     }
@@ -443,12 +449,14 @@ fn history(remote: &Remote, of: HistoryOf, show: &mut Show<'_>) -> Result<(), Fa
             dt_ledger::Outcome::Applied => "applied".to_owned(),
             dt_ledger::Outcome::Rejected { reason, .. } => format!("refused by {}", reason.rule()),
         };
-        let (place, sender, resources) =
-            (api::shown(entry.place), entry.sender.short(), entry.resources.len());
-        let line = format!("{place} {} {sender} {outcome}, {resources} resources, {}", entry.time, entry.transaction);
+        let (place, sender, resources) = (&entry.place, entry.sender.short(), entry.resources.len());
+        let line = format!(
+            "{place} {} {sender} {outcome}, {resources} resources, {}",
+            entry.time, entry.transaction
+        );
         show.line(&(), &line)?;
     }
-    page.next.map_or(Ok(()), |next| show.line(&(), &format!("more: --after {}", api::shown(next))))
+    page.next.map_or(Ok(()), |next| show.line(&(), &format!("more: --after {next}")))
 }
 
 fn follow(remote: &Remote, what: Follow, show: &mut Show<'_>) -> Result<(), Failure> {

@@ -126,7 +126,8 @@ impl Folder {
     /// The folder for this process alone, until the lock is dropped or the process ends, however it does.
     pub(crate) fn lock(&self) -> Result<File, Failure> {
         let path = self.0.join("lock");
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(|error| at(&path, error))?;
+        let file =
+            OpenOptions::new().create(true).append(true).open(&path).map_err(|error| at(&path, error))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {
@@ -140,7 +141,8 @@ impl Folder {
 
 /// The identity as the consensus engine's network takes it.
 pub(crate) fn keypair(identity: &Identity) -> Result<Keypair, Failure> {
-    Keypair::ed25519_from_bytes(*identity.handshake_seed().expose()).map_err(|error| Failure::internal(&error))
+    Keypair::ed25519_from_bytes(*identity.handshake_seed().expose())
+        .map_err(|error| Failure::internal(&error))
 }
 
 /// A random source, seeded by the system.

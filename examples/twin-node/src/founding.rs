@@ -60,7 +60,10 @@ impl Founding {
             for key in [card.authority, card.validator, card.party] {
                 if !keys.insert(key) {
                     let short = key.short();
-                    return Err(Failure::bad_input(format_args!("{}: the key {short} stands twice", card.name)));
+                    return Err(Failure::bad_input(format_args!(
+                        "{}: the key {short} stands twice",
+                        card.name
+                    )));
                 }
             }
         }

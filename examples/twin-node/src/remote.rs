@@ -53,7 +53,11 @@ impl Remote {
     }
 
     /// Asks for something to be done.
-    pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<T, Failure> {
+    pub(crate) fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<T, Failure> {
         let text = serde_json::to_vec(request).map_err(|error| Failure::internal(&error))?;
         let request = self.authorized(self.agent.post(self.url(path, &())?));
         parse(request.send(&text[..]).map_err(unanswered)?)

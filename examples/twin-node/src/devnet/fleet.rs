@@ -55,7 +55,8 @@ impl Fleet {
         let ports = free_ports(4 * nodes)?;
         let (mut folders, mut cards) = (Vec::new(), Vec::new());
         for (number, ports) in ports.chunks(4).enumerate() {
-            let name = NAMES.get(number).map_or_else(|| format!("member-{}", number + 1), |name| (*name).into());
+            let name =
+                NAMES.get(number).map_or_else(|| format!("member-{}", number + 1), |name| (*name).into());
             let name = Name::new(name).map_err(Failure::bad_input)?;
             let folder = Folder::new(root.join(name.as_str()));
             let card = init(&folder, name.clone(), ports)?;

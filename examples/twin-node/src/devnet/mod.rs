@@ -42,8 +42,8 @@ impl Devnet {
         };
         let root = folder.or_else(|| temporary.as_ref().map(|folder| folder.path().to_owned()));
         let root = root.unwrap_or_default();
-        let told = Fleet::found(&root, usize::from(self.nodes))
-            .and_then(|fleet| story::tell(fleet, &mut narrator));
+        let told =
+            Fleet::found(&root, usize::from(self.nodes)).and_then(|fleet| story::tell(fleet, &mut narrator));
         if let Err(failure) = &told {
             narrator.wrong(&failure.to_string());
         }

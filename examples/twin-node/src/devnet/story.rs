@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use dt_acl::History;
-use dt_ledger::{Argument, CallResult, CallStatus, DocumentId, MAINTAINER, Page};
+use dt_ledger::{Argument, CallResult, CallStatus, DocumentId, MAINTAINER};
 use dt_model::{ComponentId, ContentHash, Name, Text, TwinId};
 use dt_sync::Reading;
 
@@ -37,7 +37,8 @@ const REPORT: &str = "Maintenance report: fill-level sensor replaced";
 
 /// Tells the story.
 pub(super) fn tell(mut fleet: Fleet, narrator: &mut Narrator) -> Result<(), Failure> {
-    narrator.step("Four organisations found a network, each with a node: a process with ledger, DHT and client");
+    narrator
+        .step("Four organisations found a network, each with a node: a process with ledger, DHT and client");
     set_up(&mut fleet, narrator)?;
     narrator.step("The owner creates the plant's twin; its device agent connects the fill-level sensor");
     let twin = create(&fleet, narrator)?;
@@ -155,7 +156,8 @@ impl Story<'_> {
 
     fn exchange(&mut self) -> Result<(), Failure> {
         let (old, new) = (component(plant::SENSOR)?, component(plant::REPLACEMENT)?);
-        let exchange = api::Intervention::Exchange { old: old.clone(), new, fragment: plant::FRAGMENT.into() };
+        let exchange =
+            api::Intervention::Exchange { old: old.clone(), new, fragment: plant::FRAGMENT.into() };
         let _: api::Done = self.fleet.ask("owner")?.post("/v1/device", &exchange)?;
         let at = |address: &str| api::At { address: address.into() };
         let maintainer = self.fleet.ask("maintainer")?;
@@ -171,17 +173,18 @@ impl Story<'_> {
             limit: 1,
             ..api::HistoryOf::default()
         };
-        let page: Page = maintainer.get("/v1/history", &history)?;
+        let page: api::History = maintainer.get("/v1/history", &history)?;
         let agent = self.fleet.member("owner")?.status()?.device.and_then(|device| device.agent);
         let last = page.entries.first();
         prove(last.is_some_and(|entry| Some(entry.sender) == agent), "the agent made the exchange")?;
-        let height = last.map_or(0, |entry| entry.place.height);
+        let place = last.map_or("", |entry| &entry.place);
         self.narrator.proven(&format!(
-            "one transaction of the agent in block {height}: old sensor out, new one in, its feed linked"
+            "one transaction of the agent (at {place}): old sensor out, new one in, its feed linked"
         ));
         let edit = set(plant::INSTALLED, "2026-11-26");
         let edited: api::Committed = maintainer.post(&self.path("/edits"), &edit)?;
-        self.narrator.proven(&format!("the maintainer enters the date of installation: block {}", edited.height));
+        self.narrator
+            .proven(&format!("the maintainer enters the date of installation: block {}", edited.height));
         Ok(())
     }
 
@@ -224,7 +227,8 @@ impl Story<'_> {
     fn crash(&mut self) -> Result<(), Failure> {
         let before = self.fleet.settle()?;
         self.fleet.member_mut("manufacturer")?.kill();
-        let drawing: Vec<u8> = (0..DRAWING_BYTES).map(|at| u8::try_from(at * at % 251).unwrap_or(0)).collect();
+        let drawing: Vec<u8> =
+            (0..DRAWING_BYTES).map(|at| u8::try_from(at * at % 251).unwrap_or(0)).collect();
         let document = self.put("maintainer", "Drawing of the probe", &drawing)?;
         let read = self.get("owner", document, None)?;
         prove(read == drawing, "reading goes on")?;
@@ -278,7 +282,10 @@ impl Story<'_> {
         for reader in ["owner", "manufacturer", "auditor"] {
             for of in &self.acknowledged {
                 let read = self.get(reader, of.document, Some(of.version))?;
-                prove(read == of.content, &format!("{reader} reads {} as it was written", of.document.short()))?;
+                prove(
+                    read == of.content,
+                    &format!("{reader} reads {} as it was written", of.document.short()),
+                )?;
             }
         }
         self.narrator.proven(&format!(
@@ -297,7 +304,10 @@ impl Story<'_> {
             blocks.push(member.block(height)?);
         }
         let first = blocks.first().ok_or_else(|| unproven("there is a block"))?;
-        prove(blocks.iter().all(|block| (block.digest, block.state_root) == (first.digest, first.state_root)), "all have the same block and state")?;
+        prove(
+            blocks.iter().all(|block| (block.digest, block.state_root) == (first.digest, first.state_root)),
+            "all have the same block and state",
+        )?;
         self.narrator.proven(&format!(
             "at block {height} all have the same digest {} and state root {}",
             first.digest.short(),

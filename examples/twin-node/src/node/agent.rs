@@ -75,7 +75,8 @@ async fn start(node: &Node) -> Result<Option<(Agent, Libp2pTransport)>, Failure>
     let ledger = household::of(node, Arc::clone(&party));
     let client = storage::client(ledger, party, &transport, &membership)?;
     let path = node.folder.device().join("agent.journal");
-    let journal = Journal::open(&path, twin, node.replica().tip().height).map_err(|error| at(&path, error))?;
+    let journal =
+        Journal::open(&path, twin, node.replica().tip().height).map_err(|error| at(&path, error))?;
     let device = Arc::clone(device) as Arc<dyn Device>;
     let agent = Agent::start(client, twin, device, journal, BatchPolicy::default(), clock::now()).await;
     let agent = agent.map_err(|error| Failure::internal(&error))?;

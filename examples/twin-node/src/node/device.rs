@@ -114,7 +114,13 @@ impl Simulation {
     }
 
     /// What the sensor measures at a moment: the same whenever it is asked.
-    fn measured(&self, memory: &Memory, id: &ComponentId, sensor: &SensorSettings, time: Timestamp) -> Reading {
+    fn measured(
+        &self,
+        memory: &Memory,
+        id: &ComponentId,
+        sensor: &SensorSettings,
+        time: Timestamp,
+    ) -> Reading {
         let value = match memory.broken.get(id) {
             Some((since, shows)) if *since <= time => *shows,
             _ => sensor.middle.saturating_add(wobble(id, time, sensor.spread)),

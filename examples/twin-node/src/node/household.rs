@@ -45,7 +45,8 @@ async fn settle(node: &Node, begun: Timestamp) -> Result<bool, Failure> {
         return Ok(false);
     }
     // Whoever has no authority's key is enrolled by whoever has.
-    let authority = if node.folder.has_key(Key::Authority) { Some(node.folder.key(Key::Authority)?) } else { None };
+    let authority =
+        if node.folder.has_key(Key::Authority) { Some(node.folder.key(Key::Authority)?) } else { None };
     if let Some(authority) = &authority {
         let name = node.settings.name.clone();
         enrol(node, &node.ledger, authority, name).await?;
@@ -121,7 +122,8 @@ async fn found(node: &Node, authority: Arc<Identity>, begun: Timestamp) -> Resul
     }
     let (ledger, proposal) = (of(node, Arc::clone(&authority)), node.founding.storage());
     let now = node.replica().tip().time;
-    let open = state.proposals()?.into_iter().find(|(_, open)| open.proposal == proposal && now < open.expires);
+    let open =
+        state.proposals()?.into_iter().find(|(_, open)| open.proposal == proposal && now < open.expires);
     let call = match open {
         Some((_, open)) if open.votes.contains_key(&authority.party()) => return Ok(false),
         Some((proposal, _)) => Call::Vote { proposal },
@@ -136,7 +138,9 @@ async fn found(node: &Node, authority: Arc<Identity>, begun: Timestamp) -> Resul
     };
     drop(state);
     match ledger.execute(vec![call]).await {
-        Ok(executed) => info!(height = executed.height, "the organisation is for the DHT of the founding file"),
+        Ok(executed) => {
+            info!(height = executed.height, "the organisation is for the DHT of the founding file")
+        }
         // Others were faster.
         Err(ExecuteError::Refused(
             Reason::StorageFounded | Reason::AlreadyVoted | Reason::UnknownProposal(_),

@@ -71,9 +71,10 @@ fn start_of(folder: &Folder, settings: &Settings, replica: &Replica) -> Start {
 
 fn peer(card: &Card) -> Result<Peer, Failure> {
     let named = |at: &Address| format!("{at}/p2p/{}", card.node);
-    let parsed = |text: String| text.parse::<Multiaddr>().map_err(|error| {
-        Failure::bad_input(format_args!("the card of {}: {text}: {error}", card.name))
-    });
+    let parsed = |text: String| {
+        text.parse::<Multiaddr>()
+            .map_err(|error| Failure::bad_input(format_args!("the card of {}: {text}: {error}", card.name)))
+    };
     Ok(Peer { consensus: parsed(named(&card.consensus))?, exchange: parsed(named(&card.exchange))? })
 }
 

@@ -172,7 +172,11 @@ fn describe() {
     describe_gauge!("twin_storage_banned", "Parties that are banned for a while.");
     describe_counter!("twin_storage_not_let_in_total", "How often a stranger was not let in.");
     describe_counter!("twin_storage_answers_total", "Requests that the DHT node answered, by outcome.");
-    describe_histogram!("twin_storage_answer_seconds", Unit::Seconds, "The DHT node's own time for a request.");
+    describe_histogram!(
+        "twin_storage_answer_seconds",
+        Unit::Seconds,
+        "The DHT node's own time for a request."
+    );
     describe_counter!("twin_storage_rows_written_total", "Rows that the DHT node has written.");
     describe_counter!("twin_storage_rows_removed_total", "Rows that the DHT node has removed.");
     describe_counter!("twin_storage_bytes_written_total", Unit::Bytes, "Bytes of these rows.");

@@ -87,7 +87,11 @@ fn log() {
     });
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     // A second one in the same process, as in tests, changes nothing.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi)
+        .try_init();
 }
 
 impl Node {

@@ -109,7 +109,9 @@ async fn limited<T: Send + 'static, F: Future<Output = Result<T, Failure>>>(
             match timeout(limit, on_a_thread(work)).await {
                 Ok(Ok(done)) => done,
                 Ok(Err(error)) => Err(Failure::internal(&error)),
-                Err(_) => Err(Failure::unreachable("it takes too long: too few of the others answer; it goes on")),
+                Err(_) => {
+                    Err(Failure::unreachable("it takes too long: too few of the others answer; it goes on"))
+                }
             }
         }
         Err(failure) => Err(failure),
@@ -156,9 +158,9 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T,
 }
 
 fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Failure> {
-    Query::try_from_uri(uri).map(|Query(query)| query).map_err(|error| {
-        Failure::bad_input(format_args!("the query makes no sense: {}", error.body_text()))
-    })
+    Query::try_from_uri(uri)
+        .map(|Query(query)| query)
+        .map_err(|error| Failure::bad_input(format_args!("the query makes no sense: {}", error.body_text())))
 }
 
 /// A body of at most `limit` bytes; a longer one is refused as soon as that is known, if may be before anything of it has come.
@@ -217,25 +219,45 @@ async fn twin(State(desk): State<Desk>, Path(twin): Path<String>, headers: Heade
     verb(&desk, "show", &headers, move || async move { verbs::show(&node, parsed(&twin)?) }).await
 }
 
-async fn element(State(desk): State<Desk>, Path(twin): Path<String>, headers: HeaderMap, uri: Uri) -> Response {
+async fn element(
+    State(desk): State<Desk>,
+    Path(twin): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
     let node = Arc::clone(&desk.node);
     let work = move || async move { verbs::element(&node, parsed(&twin)?, query(&uri)?) };
     verb(&desk, "show", &headers, work).await
 }
 
-async fn readings(State(desk): State<Desk>, Path(twin): Path<String>, headers: HeaderMap, uri: Uri) -> Response {
+async fn readings(
+    State(desk): State<Desk>,
+    Path(twin): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
     let node = Arc::clone(&desk.node);
     let work = move || async move { verbs::readings(&node, parsed(&twin)?, query(&uri)?).await };
     verb(&desk, "readings", &headers, work).await
 }
 
-async fn edit(State(desk): State<Desk>, Path(twin): Path<String>, headers: HeaderMap, request: Request) -> Response {
+async fn edit(
+    State(desk): State<Desk>,
+    Path(twin): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Response {
     let node = Arc::clone(&desk.node);
     let work = move || async move { verbs::edit(&node, parsed(&twin)?, json(request).await?).await };
     verb(&desk, "edit", &headers, work).await
 }
 
-async fn put(State(desk): State<Desk>, Path(twin): Path<String>, headers: HeaderMap, request: Request) -> Response {
+async fn put(
+    State(desk): State<Desk>,
+    Path(twin): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Response {
     let node = Arc::clone(&desk.node);
     let work = move || async move {
         let (twin, put) = (parsed(&twin)?, query(request.uri())?);
@@ -252,7 +274,8 @@ async fn document(
     uri: Uri,
 ) -> Response {
     let node = Arc::clone(&desk.node);
-    let work = move || async move { verbs::get(&node, parsed(&twin)?, parsed(&document)?, query(&uri)?).await };
+    let work =
+        move || async move { verbs::get(&node, parsed(&twin)?, parsed(&document)?, query(&uri)?).await };
     match limited(&desk, "get", &headers, work).await {
         Ok(content) => {
             let hash = header::HeaderValue::from_str(&content.hash.to_string());
@@ -266,19 +289,34 @@ async fn document(
     }
 }
 
-async fn grant(State(desk): State<Desk>, Path(twin): Path<String>, headers: HeaderMap, request: Request) -> Response {
+async fn grant(
+    State(desk): State<Desk>,
+    Path(twin): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Response {
     let node = Arc::clone(&desk.node);
     let work = move || async move { verbs::grant(&node, parsed(&twin)?, json(request).await?).await };
     verb(&desk, "grant", &headers, work).await
 }
 
-async fn revoke(State(desk): State<Desk>, Path(twin): Path<String>, headers: HeaderMap, request: Request) -> Response {
+async fn revoke(
+    State(desk): State<Desk>,
+    Path(twin): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Response {
     let node = Arc::clone(&desk.node);
     let work = move || async move { verbs::revoke(&node, parsed(&twin)?, json(request).await?).await };
     verb(&desk, "revoke", &headers, work).await
 }
 
-async fn call(State(desk): State<Desk>, Path(twin): Path<String>, headers: HeaderMap, request: Request) -> Response {
+async fn call(
+    State(desk): State<Desk>,
+    Path(twin): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Response {
     let node = Arc::clone(&desk.node);
     let work = move || async move { verbs::call(&node, parsed(&twin)?, json(request).await?).await };
     verb(&desk, "call", &headers, work).await

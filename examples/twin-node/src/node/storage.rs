@@ -95,7 +95,12 @@ async fn start(node: &Node) -> Result<Option<(Membership, Option<Upkeep>)>, Fail
         None => None,
     };
     let client = client(node.ledger.clone(), Arc::clone(&node.party), &transport, &membership)?;
-    info!(epoch = membership.epoch(), nodes = membership.nodes().len(), serves = replica.is_some(), "the DHT is up");
+    info!(
+        epoch = membership.epoch(),
+        nodes = membership.nodes().len(),
+        serves = replica.is_some(),
+        "the DHT is up"
+    );
     // Only this task sets it, and only once.
     let _ = node.storage.set(Storage { client, transport, replica });
     Ok(Some((membership, upkeep)))
@@ -127,7 +132,11 @@ async fn keep(node: &Node, upkeep: Upkeep, mut known: Membership) {
         let stepped = dht.step(clock::now()).await;
         let present = dht.replica().membership();
         if present != known {
-            info!(epoch = present.epoch(), changing = present.is_changing(), "the DHT's membership has changed");
+            info!(
+                epoch = present.epoch(),
+                changing = present.is_changing(),
+                "the DHT's membership has changed"
+            );
             transport.update_membership(&present);
             known = present;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dt_acl::Revocation;
 use dt_ledger::{
-    Consensus as _, CreateTwin, DocumentId, DocumentRecord, EventCursor, EventFilter, EventPage, Order, Page,
+    Consensus as _, CreateTwin, DocumentId, DocumentRecord, EventCursor, EventFilter, EventPage, Order,
     Place, Policy, ProgramCall, Query, Scope, State as _, audit as audit_store,
 };
 use dt_model::{ComponentId, Digest, PartyId, Signer as _, TwinId};
@@ -166,10 +166,13 @@ pub(super) async fn put(
             let draft = Draft { title: &title, media_type: &media_type, component, content: &content };
             client.write_document(twin, draft, now).await?
         }
-        _ => return Err(Failure::bad_input("a new document has title and media type, a new version neither")),
+        _ => {
+            return Err(Failure::bad_input("a new document has title and media type, a new version neither"));
+        }
     };
     let record = node.ledger.state()?.document(&twin, &document)?;
-    let record = record.ok_or_else(|| Failure::new(Kind::Internal, "the document is not where it was put"))?;
+    let record =
+        record.ok_or_else(|| Failure::new(Kind::Internal, "the document is not where it was put"))?;
     let (size, sha256) = (content.len() as u64, dt_model::ContentHash::of(&content));
     Ok(api::Stored { document, version: record.versions, size, sha256 })
 }
@@ -217,7 +220,7 @@ pub(super) fn call_state(node: &Node, twin: TwinId, call: u64) -> Result<api::Ca
     Ok(api::Call { call, status: node.ledger.state()?.call(&twin, call)?.status })
 }
 
-pub(super) fn history(node: &Node, of: api::HistoryOf) -> Result<Page, Failure> {
+pub(super) fn history(node: &Node, of: api::HistoryOf) -> Result<api::History, Failure> {
     let scope = match (of.twin, of.component) {
         (Some(twin), Some(component)) => Some(Scope::Component(twin, component)),
         (Some(twin), None) => Some(Scope::Twin(twin)),
@@ -233,7 +236,7 @@ pub(super) fn history(node: &Node, of: api::HistoryOf) -> Result<Page, Failure> 
         limit: of.limit,
         ..Query::default()
     };
-    Ok(node.replica().query(&query)?)
+    Ok(node.replica().query(&query)?.into())
 }
 
 fn point(text: &str) -> Result<(u64, u32), Failure> {

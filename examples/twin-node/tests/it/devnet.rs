@@ -16,7 +16,8 @@ fn the_story_over_four_processes_is_proven() {
     };
     assert_eq!(code(&output), 0, "{}\n{}", said(&output), logs());
     let told = String::from_utf8(output.stdout).unwrap();
-    let steps: Vec<serde_json::Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let steps: Vec<serde_json::Value> =
+        told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(steps.len() >= 8, "{told}");
     for step in &steps {
         assert!(!step["proven"].as_array().unwrap().is_empty(), "{step}");

@@ -90,7 +90,8 @@ fn a_folder_is_made_once_and_keys_are_kept() {
     assert_eq!(std::fs::read(&key).unwrap(), before);
     // What is secret, the owner of the folder alone can read.
     for secret in [key, home.join("token"), home.join("keys/authority.key")] {
-        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&secret).unwrap().permissions());
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&secret).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600, "{}", secret.display());
     }
 }

@@ -135,7 +135,9 @@ impl Single {
         let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
-        let head = format!("{request} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n{token}Content-Length: 0\r\n\r\n");
+        let head = format!(
+            "{request} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n{token}Content-Length: 0\r\n\r\n"
+        );
         let _ = stream.write_all(head.as_bytes());
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);

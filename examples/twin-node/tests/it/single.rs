@@ -38,7 +38,11 @@ fn asked_stopped_and_started_again() {
     let history = house.must(&["history", "--twin", &twin, "--element", "pump", "--limit", "2"]);
     assert!(history.contains("applied") && history.contains("more: --after"), "{history}");
     let metrics = house.http("GET /metrics", None);
-    for name in ["twin_ledger_height", "twin_requests_total{verb=\"put\",outcome=\"done\"}", "twin_storage_answers_total"] {
+    for name in [
+        "twin_ledger_height",
+        "twin_requests_total{verb=\"put\",outcome=\"done\"}",
+        "twin_storage_answers_total",
+    ] {
         assert!(metrics.contains(name), "{name}: {metrics}");
     }
 
@@ -68,7 +72,10 @@ fn who_may_ask(house: &Single) {
     for refused in [None, Some(""), Some(wrong.as_str()).filter(|wrong| *wrong != token)] {
         for request in ["GET /v1/status", "POST /v1/audit", "POST /v1/twins?device_id=a&device_name=a"] {
             let answer = house.http(request, refused);
-            assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("unauthorized"), "{request}: {answer}");
+            assert!(
+                answer.starts_with("HTTP/1.1 401") && answer.contains("unauthorized"),
+                "{request}: {answer}"
+            );
         }
     }
     assert!(house.http("GET /v1/status", Some(&token)).starts_with("HTTP/1.1 200"));
@@ -94,7 +101,12 @@ fn what_is_refused(house: &Single, twin: &str) {
     assert_eq!(code(&nowhere), 2, "{}", said(&nowhere));
     let broken = house.file("broken.aml", b"<CAEXFile>");
     let refused = house.ask(&["create", text(&broken), "--device-id", "pump-2"]);
-    assert_eq!((code(&refused), said(&refused).contains("specification.malformed")), (3, true), "{}", said(&refused));
+    assert_eq!(
+        (code(&refused), said(&refused).contains("specification.malformed")),
+        (3, true),
+        "{}",
+        said(&refused)
+    );
     let nobody = house.ask(&["grant", twin, "nobody", "auditor"]);
     assert_eq!(code(&nobody), 2, "{}", said(&nobody));
     let unknown = house.ask(&["call", twin, "pump", "Speed=3:rpm"]);
