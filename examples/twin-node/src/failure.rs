@@ -117,7 +117,7 @@ impl Failure {
         Self::new(Kind::Internal, chain(error))
     }
 
-    fn refused(rule: &str, message: impl fmt::Display) -> Self {
+    pub(crate) fn refused(rule: &str, message: impl fmt::Display) -> Self {
         Self { kind: Kind::Refused, rule: Some(rule.to_owned()), message: message.to_string() }
     }
 

@@ -360,7 +360,7 @@ impl Story<'_> {
         let registered: Option<ContentHash> = registered.and_then(|value| value.parse().ok());
         let mut content = Vec::new();
         let read = response.into_body().into_reader().read_to_end(&mut content);
-        read.map_err(|error| Failure::unreachable(error))?;
+        read.map_err(Failure::unreachable)?;
         prove(registered == Some(ContentHash::of(&content)), "the content is what the ledger registered")?;
         Ok(content)
     }

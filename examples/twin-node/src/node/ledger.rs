@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dt_ledger::{LedgerStore, MempoolLimits, RedbStore, Replica};
-use dt_ledger_malachite::{Config, Malachite, Multiaddr, Pace, Peer, Start};
+use dt_ledger_malachite::{Config, Malachite, Multiaddr, Pace, Peer, Start, StartError};
 use dt_model::Signer as _;
 
 use crate::card::{Address, Card};
 use crate::clock;
-use crate::failure::{Failure, at};
+use crate::failure::{Failure, Kind, at};
 use crate::folder::{Folder, Key, keypair};
 use crate::founding::Founding;
 use crate::settings::Settings;
@@ -56,7 +56,11 @@ pub(super) async fn start(
         pace,
     };
     let keys = folder.key(Key::Validator)?;
-    Malachite::start(replica, keys, clock::clock(), config).await.map_err(|error| Failure::internal(&error))
+    Malachite::start(replica, keys, clock::clock(), config).await.map_err(|error| match error {
+        // As bad as a halt: it must not vote again before somebody has looked into it.
+        StartError::JournalLost(_) => Failure::new(Kind::Halted, error),
+        error => Failure::internal(&error),
+    })
 }
 
 /// A key is new only where nothing has ever been committed. Else its journal must be there, or it might vote twice.

@@ -103,7 +103,7 @@ pub(super) fn show(node: &Node, twin: TwinId) -> Result<api::Twin, Failure> {
         decommissioned: record.decommissioned,
         specification_root: specified.root,
         specification_version: specified.version,
-        specification_bytes: state.specification(&twin).map_or(0, |document| document.len() as u64),
+        specification_bytes: state.specification(&twin).map_or(0, |document| document.len()),
         calls: record.calls,
         documents: documents.into_iter().map(|(id, record)| shown(id, record)).collect(),
         feeds: feeds.into_iter().map(|(component, _)| component).collect(),

@@ -49,6 +49,13 @@ pub(crate) fn init(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.card"))
 }
 
+/// Where a node's users ask, by its configuration.
+pub(crate) fn api_address(home: &Path) -> String {
+    let config = std::fs::read_to_string(home.join("config.toml")).unwrap();
+    let (_, api) = config.split_once("[api]").unwrap();
+    api.split("listen = \"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
 /// A network of one organisation: one validator, one DHT node, nobody else needed.
 pub(crate) struct Single {
     folder: tempfile::TempDir,
@@ -129,10 +136,7 @@ impl Single {
 
     /// A request by hand, such as `GET /ready`; the whole answer, or nothing where nobody answers.
     pub(crate) fn http(&self, request: &str, token: Option<&str>) -> String {
-        let config = std::fs::read_to_string(self.home().join("config.toml")).unwrap();
-        let (_, api) = config.split_once("[api]").unwrap();
-        let address = api.split("listen = \"").nth(1).unwrap().split('"').next().unwrap();
-        let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
+        let Ok(mut stream) = TcpStream::connect(api_address(&self.home())) else { return String::new() };
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
         let head = format!(

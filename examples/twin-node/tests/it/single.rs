@@ -58,6 +58,11 @@ fn asked_stopped_and_started_again() {
     // So it does when the system tells it to.
     Command::new("kill").args(["-TERM", &house.pid().to_string()]).status().unwrap();
     assert_eq!(house.ended(), Some(0));
+
+    // Without its journal it might vote twice, so it does not start.
+    std::fs::remove_file(house.home().join("ledger/journal/wal")).unwrap();
+    let lost = run(&["run", "--folder", text(&house.home())]);
+    assert_eq!((code(&lost), said(&lost).contains("journal")), (6, true), "{}", said(&lost));
 }
 
 fn height(house: &Single) -> u64 {
