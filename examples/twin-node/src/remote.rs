@@ -12,7 +12,8 @@ use crate::failure::{Failure, Kind};
 use crate::folder::Folder;
 use crate::settings::Settings;
 
-/// A node that runs on this machine.
+/// A node that runs on this machine. Clones ask the same one.
+#[derive(Clone)]
 pub(crate) struct Remote {
     agent: Agent,
     base: String,

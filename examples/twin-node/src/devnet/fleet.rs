@@ -194,12 +194,22 @@ fn init(folder: &Folder, name: Name, ports: &[u16]) -> Result<std::path::PathBuf
     init.run_with(folder, &settings)
 }
 
-/// Ports that are free now, all different.
+/// Below those that the system gives to outgoing connections: one of them could else have a dead node's port when it comes back.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// Ports that are free now, all different, from somewhere on.
 fn free_ports(count: usize) -> Result<Vec<u16>, Failure> {
-    let internal = |error| Failure::internal(&error);
-    let listeners: Result<Vec<_>, _> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
-    let ports = listeners.map_err(internal)?.into_iter().map(|listener| Ok(listener.local_addr()?.port()));
-    ports.collect::<std::io::Result<_>>().map_err(internal)
+    let mut draw = [0; 2];
+    getrandom::fill(&mut draw).map_err(|error| Failure::internal(&error))?;
+    let offset = u16::from_le_bytes(draw) % (PORTS.end - PORTS.start);
+    let candidates = PORTS.cycle().skip(usize::from(offset)).take(PORTS.len());
+    // All are held until there are enough.
+    let free = candidates.filter_map(|port| Some((port, TcpListener::bind(("127.0.0.1", port)).ok()?)));
+    let held: Vec<(u16, TcpListener)> = free.take(count).collect();
+    if held.len() < count {
+        return Err(Failure::new(Kind::Internal, format_args!("fewer than {count} ports are free")));
+    }
+    Ok(held.into_iter().map(|(port, _)| port).collect())
 }
 
 /// Looks until there is something. A node that does not answer for a moment is asked again.

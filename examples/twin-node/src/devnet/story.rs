@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dt_acl::History;
 use dt_ledger::{Argument, CallResult, CallStatus, DocumentId, MAINTAINER};
@@ -14,6 +15,7 @@ use super::narrator::Narrator;
 use super::plant;
 use crate::api;
 use crate::failure::{Failure, Kind};
+use crate::remote::Remote;
 
 /// What has been acknowledged: everybody who may can read it.
 struct Acknowledged {
@@ -33,6 +35,8 @@ struct Story<'a> {
 const BLOCKS: u64 = 5;
 /// A document that is stored in pieces of which any few are enough.
 const DRAWING_BYTES: usize = 300_000;
+/// Documents that are written meanwhile, at most: each is read by everybody at the end.
+const MOST_WRITTEN: usize = 8;
 const REPORT: &str = "Maintenance report: fill-level sensor replaced";
 
 /// Tells the story.
@@ -224,12 +228,32 @@ impl Story<'_> {
         Ok(())
     }
 
+    /// One node is killed while another writes without a pause, and comes back.
     fn crash(&mut self) -> Result<(), Failure> {
+        let writer = Writer { remote: self.fleet.ask("owner")?.clone(), path: self.path("/documents") };
+        let stop = AtomicBool::new(false);
+        let (killed, written) = std::thread::scope(|scope| {
+            let writing = scope.spawn(|| writer.write_until(&stop));
+            let killed = self.kill_and_return();
+            stop.store(true, Ordering::SeqCst);
+            let crashed = || Err(Failure::new(Kind::Internal, "the writer's thread ended"));
+            (killed, writing.join().unwrap_or_else(|_| crashed()))
+        });
+        killed?;
+        let written = written?;
+        let count = written.len();
+        self.acknowledged.extend(written);
+        self.narrator.proven(&format!("all {count} documents that the owner wrote meanwhile were taken"));
+        Ok(())
+    }
+
+    fn kill_and_return(&mut self) -> Result<(), Failure> {
         let before = self.fleet.settle()?;
         self.fleet.member_mut("manufacturer")?.kill();
         let drawing: Vec<u8> =
             (0..DRAWING_BYTES).map(|at| u8::try_from(at * at % 251).unwrap_or(0)).collect();
         let document = self.put("maintainer", "Drawing of the probe", &drawing)?;
+        self.fleet.settle()?;
         let read = self.get("owner", document, None)?;
         prove(read == drawing, "reading goes on")?;
         let height = wait("blocks go on being made", || {
@@ -237,7 +261,7 @@ impl Story<'_> {
             Ok((height >= before + BLOCKS).then_some(height))
         })?;
         self.narrator.proven(&format!(
-            "the others go on: {} blocks, {DRAWING_BYTES} bytes written and read meanwhile",
+            "the others go on: {} blocks; {DRAWING_BYTES} bytes of the maintainer's are written and read",
             height - before
         ));
         let member = self.fleet.member_mut("manufacturer")?;
@@ -363,6 +387,31 @@ impl Story<'_> {
         read.map_err(Failure::unreachable)?;
         prove(registered == Some(ContentHash::of(&content)), "the content is what the ledger registered")?;
         Ok(content)
+    }
+}
+
+/// Somebody who writes one document after the other.
+struct Writer {
+    remote: Remote,
+    path: String,
+}
+
+impl Writer {
+    /// Writes until it is told to stop; what was acknowledged. Not one may fail.
+    fn write_until(&self, stop: &AtomicBool) -> Result<Vec<Acknowledged>, Failure> {
+        let mut written = Vec::new();
+        while !stop.load(Ordering::SeqCst) && written.len() < MOST_WRITTEN {
+            let content = format!("shift log, entry {}", written.len()).into_bytes();
+            let query = api::Put {
+                title: Some(name("shift log")?),
+                media_type: Some(name("text/plain")?),
+                ..api::Put::default()
+            };
+            let length = content.len() as u64;
+            let stored: api::Stored = self.remote.send(&self.path, &query, &mut &content[..], length)?;
+            written.push(Acknowledged { document: stored.document, version: stored.version, content });
+        }
+        Ok(written)
     }
 }
 
