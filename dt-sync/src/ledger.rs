@@ -12,20 +12,22 @@ use tokio::sync::Mutex;
 
 use crate::ClientError;
 
-/// The ledger, as one party uses it.
+/// The ledger, as one party uses it. Clones are handles to the same: whatever of the party runs side by side MUST share one, because its
+/// transactions have an order.
+#[derive(Clone)]
 pub struct Ledger {
     consensus: Arc<dyn Consensus>,
     replica: Arc<Replica>,
     signer: Arc<dyn Signer>,
     /// A party's transactions have an order: one is committed before the next is signed.
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
 }
 
 impl Ledger {
     /// The ledger that `replica` copies and `consensus` orders, for the party of `signer`.
     #[must_use]
     pub fn new(consensus: Arc<dyn Consensus>, replica: Arc<Replica>, signer: Arc<dyn Signer>) -> Self {
-        Self { consensus, replica, signer, turn: Mutex::new(()) }
+        Self { consensus, replica, signer, turn: Arc::default() }
     }
 
     /// The party.
