@@ -62,7 +62,8 @@ impl Replica {
         self.vote(membership, &state, ballot, Phase::Accept)
     }
 
-    /// Locks on a record that a quorum accepts.
+    /// Locks on a record that a quorum accepts. If that quorum is of a former epoch, whose lock binds and decides nothing here, the record is
+    /// accepted again instead, under the same ballot.
     pub(super) fn commit(
         &self,
         membership: &Membership,
@@ -81,9 +82,13 @@ impl Replica {
             return Err(Refusal::Unproven);
         }
         let before = row.clone();
-        let place = row.lock(certificate, claim.ballot, record.digest(), now)?;
+        let (phase, place) = if claim.epoch == membership.epoch() {
+            (Phase::Commit, row.lock(certificate, claim.ballot, record.digest(), now)?)
+        } else {
+            (Phase::Accept, row.accept(claim.ballot, record.digest(), now)?)
+        };
         self.write_agreed(&address, &before, &row, place_row(&address, place, &record), now)?;
-        self.vote(membership, &state, claim.ballot, Phase::Commit)
+        self.vote(membership, &state, claim.ballot, phase)
     }
 
     /// Takes over a state that was decided.

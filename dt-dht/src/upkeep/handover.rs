@@ -5,14 +5,16 @@
 //! node and fetches what is its own; when it has done so with all but *k* of them, it holds everything that was ever certified, and says
 //! so: it signs a [`HandOver`]. A node answers in the joint epoch only after it has left the former one, so what it lists is final.
 //!
+//! What replicas were locked on when they left the former epoch may be decided: the new ones have it decided again in the joint one, by whose
+//! locks alone anything is committed then ([`crate::SettlementCertificate`]), so that it binds the new group.
+//!
 //! The statements of all nodes but *k* make a [`HandOverCertificate`]. At most *k* of those lie and *k* are missing, so at every address
 //! n − 2k ≥ k + 1 honest replicas hold everything, which every quorum of the new group meets. Then the joint epoch may end.
 //!
 //! # Limits
 //! - Former versions of agreed records ([`crate::Client::past`]) are not handed over: an address whose replicas are all replaced, one change
 //!   after the other, keeps what is settled, and loses its past.
-//! - A lock of a former epoch may still be committed in a joint one. Who does so has the decision adopted by a quorum before he relies on it;
-//!   a malicious client that keeps such a decision to himself until the epoch has ended could show two decisions of one sequence.
+//! - A node that is started again MUST NOT go by an older membership than it did before: what it listed in a joint epoch would not be final.
 
 use std::collections::BTreeSet;
 

@@ -2,6 +2,7 @@
 
 mod agreed;
 mod handover;
+mod kept_back;
 mod leases;
 mod liars;
 mod limits;
