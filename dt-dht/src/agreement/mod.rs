@@ -70,5 +70,5 @@ pub use certificate::{LockCertificate, SettlementCertificate};
 pub(crate) use justify::Attempt;
 pub(crate) use remembered::Remembered;
 pub(crate) use row::{AgreedRow, Place};
-pub use state::{AddressState, MAX_AGREED_SLOTS, Settled, StateEntry};
+pub use state::{AddressState, Former, MAX_AGREED_SLOTS, Settled, StateEntry};
 pub use vote::{Ballot, MAX_ROUND_STEP, Phase, Promise, Vote};

@@ -7,7 +7,7 @@ use super::neighbours::StoredNeighbours;
 use super::{Replica, unavailable};
 use crate::agreement::{AgreedRow, Attempt, Place};
 use crate::rows::{
-    ProposalRow, RECORDS, RecordRow, agreed_key, history_key, proposal_key, record_key, seal_row,
+    PastRow, ProposalRow, RECORDS, RecordRow, agreed_key, history_key, proposal_key, record_key, seal_row,
 };
 use crate::store::Row;
 use crate::{
@@ -150,7 +150,8 @@ impl Replica {
             }
             if let Some(replaced) = self.load(&key)? {
                 let history = history_key(&key, replaced.version);
-                let row = RecordRow { record: replaced.into_envelope() };
+                let former = base.entry(entry.slot).and_then(|entry| entry.former);
+                let row = PastRow { record: replaced.into_envelope(), former };
                 rows.push((history.clone(), seal_row(&history, &row)));
             }
             let row = RecordRow { record: record.into_envelope() };
@@ -249,7 +250,7 @@ impl Replica {
     }
 
     fn history(&self, key: &Key, version: u64) -> Result<Option<Envelope<Record>>, Refusal> {
-        let row: Option<RecordRow> = self.rows().read(&history_key(key, version)).map_err(unavailable)?;
+        let row: Option<PastRow> = self.rows().read(&history_key(key, version)).map_err(unavailable)?;
         let record = row.map(|row| row.record.open()).transpose().map_err(|_| Refusal::Unavailable)?;
         Ok(record.filter(|record| record.version == version).map(Signed::into_envelope))
     }

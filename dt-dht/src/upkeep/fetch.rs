@@ -203,13 +203,17 @@ impl<'a> Fetcher<'a> {
         match found.encode_again() {
             Ok(shards) => {
                 let payer = found.payer(self.membership, self.replica.party());
-                for index in own {
-                    let Some(shard) = shards.get(usize::from(index)) else { return Ok(Fetched::Refused) };
-                    match self.replica.keep_shard(&found.blob, index, shard.clone(), payer, holding.leased) {
+                for index in &own {
+                    let Some(shard) = shards.get(usize::from(*index)) else { return Ok(Fetched::Refused) };
+                    match self.replica.keep_shard(&found.blob, *index, shard.clone(), payer, holding.leased) {
                         Ok(()) => {}
                         Err(Refusal::QuotaExceeded) => return Ok(Fetched::Unresolved),
                         Err(refusal) => return Err(refusal),
                     }
+                }
+                // While nodes change, others may ask for the one that was its own before.
+                if !self.membership.is_changing() {
+                    self.replica.drop_shards(&address, &own)?;
                 }
                 Ok(Fetched::Done)
             }

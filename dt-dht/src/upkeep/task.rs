@@ -158,6 +158,12 @@ impl Upkeep {
             // What a pass had left open is not stored: it is found again by the next.
             self.visits.insert(node, Visit::new(cursor));
         }
+        if membership.is_changing()
+            && let Some(own) = self.visits.get_mut(&me)
+        {
+            // It has its turn when the node knows its addresses: see `note_completion`.
+            own.due = Timestamp::MAX;
+        }
         self.epoch = Some(membership.epoch());
         Ok(())
     }
@@ -306,6 +312,7 @@ impl Upkeep {
                 self.report.renewed += u64::from(self.replica.renew(&address, leased)?);
                 return Ok(());
             }
+            Want::Past(key) => return self.recall(membership, visit, key, now).await,
             Want::Fetch(holding) => holding,
         };
         // Another node's listing may have brought it meanwhile.
@@ -359,7 +366,7 @@ impl Upkeep {
         self.bytes.get_or_insert_with(|| TokenBucket::full(pace.bytes, now)).look(1, now)
     }
 
-    fn pay(&mut self, requests: u64, bytes: u64, now: Timestamp) {
+    pub(super) fn pay(&mut self, requests: u64, bytes: u64, now: Timestamp) {
         let pace = self.pace;
         self.requests.get_or_insert_with(|| TokenBucket::full(pace.requests, now)).spend(requests);
         self.bytes.get_or_insert_with(|| TokenBucket::full(pace.bytes, now)).spend(bytes);

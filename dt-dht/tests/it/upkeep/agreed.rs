@@ -36,7 +36,7 @@ fn counter() -> Network {
     with_nodes(Resilience::tolerating(1).unwrap(), 4, &[Arc::new(Counter)])
 }
 
-fn count(version: u64) -> Signed<Record> {
+pub(super) fn count(version: u64) -> Signed<Record> {
     counted(WRITER, version)
 }
 

@@ -6,6 +6,7 @@ mod kept_back;
 mod leases;
 mod liars;
 mod limits;
+mod past;
 mod placement;
 mod quotas;
 mod repair;
