@@ -11,7 +11,7 @@ use dt_model::testing::SeedRng;
 use super::*;
 
 /// As fast as can be, since time stands still.
-pub(super) const FAST: Pace = Pace {
+pub(crate) const FAST: Pace = Pace {
     requests: Rate { per_second: u32::MAX, burst: u32::MAX },
     bytes: Rate { per_second: u32::MAX, burst: u32::MAX },
     pause: Duration::from_secs(3600),
