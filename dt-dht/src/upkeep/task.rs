@@ -69,7 +69,7 @@ pub struct UpkeepReport {
 /// Every step is one bounded piece of work: a request or two, or the making of a shard. Nodes are visited in turn, a step each, so that
 /// one whose listing never ends, or is nothing but garbage, takes up its own share of the time and no other's. What is fetched is judged
 /// as if it were put: nothing is believed to a node. Where the validator refuses (it may lack what came before, or a right may have ended
-/// since), a record is taken in nevertheless if k + 1 replicas hold it, of which one has judged it.
+/// since), a record is taken in nevertheless if k + 1 replicas hold it, of which one has judged it; where something older lies, n − q + k + 1.
 ///
 /// A step that is interrupted is begun again; progress is stored after every range of addresses.
 ///
