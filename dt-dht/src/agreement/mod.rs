@@ -36,6 +36,10 @@
 //! clock; so nothing stays blocked by a proposer who is gone, and a reader cannot obstruct. Rounds rise by at most [`MAX_ROUND_STEP`].
 //! As in all such algorithms, a decision needs a time in which one proposer is not outbid.
 //!
+//! A limit: a party of a higher rank who has the promise of a single honest replica, and is gone, can hold up those of lower ranks while *k* liars
+//! are silent. That replica can vote for nothing lower, the others have not seen that the rank was due to anybody, and a ballot of that rank is not
+//! theirs to grant. It ends when he, or anybody of such a rank, or one of the silent, comes back; a hand-over that finds a lock there waits as long.
+//!
 //! # Epochs
 //! While membership changes, every quorum is one in the old group and in the new one. Promises and votes name their epoch; certificates are
 //! checked against the replicas of theirs, and a replica that has entered an epoch says nothing in a former one any more.
