@@ -102,6 +102,46 @@ async fn a_lock_that_is_kept_back_decides_nothing_later() {
     assert!(!decided.iter().any(|(in_joint, afterwards)| *in_joint < 2 && *afterwards < 2), "{decided:?}");
 }
 
+/// What was decided in a joint epoch, and told nobody, is respected through the next joint one, by a group that both have.
+#[tokio::test]
+async fn a_decision_of_a_joint_epoch_binds_through_the_next() {
+    let mut cluster = Cluster::new(&OLD);
+    let mut schemer = Schemer::begin(&cluster, counted(WRITER, 1));
+    let joint = cluster.membership.successor(registered(&cluster.nodes, &NEW), parties()).unwrap();
+    cluster.enter(joint);
+    cluster.finish(&ALL).await;
+    (0..2).for_each(|_| schemer.press(&cluster, &ALL));
+    let after = cluster.membership.complete().unwrap();
+    cluster.enter(after);
+    let joint = cluster.membership.successor(registered(&cluster.nodes, &OLD), parties()).unwrap();
+    cluster.enter(joint);
+    let hers = counted(READER, 1);
+    drop(cluster.reader.settle(&hers, cluster.now).await);
+    let settled = cluster.reader.state(hers.key.address, cluster.now).await.unwrap().unwrap();
+    schemer.kept[0].verify(&cluster.membership).unwrap();
+    assert_eq!(schemer.kept[0].state(), settled.state());
+}
+
+/// Where the change concerns others and all replicas are locked alike, nothing differs that one of them could find; each has its own lock
+/// settled before it states that it has taken over.
+#[tokio::test]
+async fn a_decision_that_is_kept_back_stays_where_no_node_changes() {
+    let mut cluster = Cluster::new(&OLD);
+    let mut schemer = Schemer::begin(&cluster, counted(WRITER, 1));
+    schemer.press(&cluster, &OLD);
+    let joint = cluster.membership.successor(registered(&cluster.nodes, &OLD), parties()).unwrap();
+    cluster.enter(joint);
+    cluster.finish(&OLD).await;
+    assert!(cluster.tasks[0].hand_over(cluster.now).await.is_some());
+    let after = cluster.membership.complete().unwrap();
+    cluster.enter(after);
+    let hers = counted(READER, 1);
+    drop(cluster.reader.settle(&hers, cluster.now).await);
+    let settled = cluster.reader.state(hers.key.address, cluster.now).await.unwrap().unwrap();
+    schemer.kept[0].verify(&cluster.membership).unwrap();
+    assert_eq!(schemer.kept[0].state(), settled.state());
+}
+
 /// What anybody needs offline: who the replicas were in the epoch that the certificate names, and nothing of what came after.
 #[tokio::test]
 async fn a_settlement_is_checked_by_the_nodes_of_its_epoch() {
