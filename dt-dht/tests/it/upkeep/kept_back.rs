@@ -1,7 +1,7 @@
 //! A client who keeps to himself what replicas of a former epoch accepted, and has it committed when others have taken over: never two
 //! settlements of one sequence.
 
-use dt_dht::{CertificateError, Phase, SettlementCertificate, Vote};
+use dt_dht::{AddressState, CertificateError, Phase, SettlementCertificate, Vote};
 use dt_model::Envelope;
 
 use super::agreed::{counted, counts_at};
@@ -165,6 +165,16 @@ async fn a_settlement_is_checked_by_the_nodes_of_its_epoch() {
                 false => assert_eq!(verdict, Err(CertificateError::OtherMembership)),
             }
         }
+    }
+    // Of the joint epoch both groups are needed.
+    let bytes = borsh::to_vec(second.certificate()).unwrap();
+    let (state, votes): (AddressState, Vec<Envelope<Vote>>) = borsh::from_slice(&bytes).unwrap();
+    for group in [OLD, NEW] {
+        let of_group =
+            |vote: &&Envelope<Vote>| group.iter().any(|at| cluster.nodes[*at].party() == vote.signer());
+        let votes: Vec<_> = votes.iter().filter(of_group).cloned().collect();
+        let verdict = settlement(&state, &votes).verify(&after);
+        assert_eq!(verdict, Err(CertificateError::TooFew { receipts: 0, needed: 3 }));
     }
     let known =
         [&before, &joint, &after].map(|membership| (1..=3).filter(|at| membership.remembers(*at)).count());
