@@ -73,6 +73,8 @@ const LIARS: [usize; 2] = [3, 7];
 const SEEDS: [(u64, u8); 3] = [(WRITER, 1), (READER, 2), (WRITER, 1)];
 const BODIES: [&str; 3] = ["a", "b", "c"];
 
+/// What votes for one thing have in common.
+type Content = (u64, Option<Ballot>, Digest, Phase);
 type Votes = BTreeMap<PartyId, Envelope<Vote>>;
 type Promises = BTreeMap<PartyId, (Envelope<Promise>, Option<Signed<Record>>)>;
 
@@ -92,7 +94,7 @@ struct World {
     /// What is proposed under a ballot in an epoch.
     proposed: BTreeMap<(usize, Option<Ballot>, usize), Signed<Record>>,
     /// All votes, by their content.
-    votes: BTreeMap<(u64, Option<Ballot>, Digest, Phase), (Signed<Record>, Votes)>,
+    votes: BTreeMap<Content, (Signed<Record>, Votes)>,
     decided: Option<AddressState>,
 }
 
