@@ -8,8 +8,8 @@ use thiserror::Error;
 
 use crate::agreement::AgreedRow;
 use crate::rows::{
-    AGREED, CHECKSUM_BYTES, EVIDENCE, HISTORY, PROPOSALS, ProposalRow, RECORDS, RecordRow, SHARDS, ShardRow,
-    TOTALS, Totals, agreed_key, history_key, open_row, proposal_key, record_key, shard_key,
+    AGREED, CHECKSUM_BYTES, EVIDENCE, HISTORY, PROPOSALS, PastRow, ProposalRow, RECORDS, RecordRow, SHARDS,
+    ShardRow, TOTALS, Totals, agreed_key, history_key, open_row, proposal_key, record_key, shard_key,
 };
 use crate::upkeep::BooksAudit;
 use crate::{Equivocation, RecordStore, StoreError};
@@ -212,7 +212,7 @@ fn check_row(
             Ok(checksum)
         }
         Some(&HISTORY) => {
-            let (row, checksum) = content::<RecordRow>(key, value)?;
+            let (row, checksum) = content::<PastRow>(key, value)?;
             let record = row.record.open().map_err(|_| RowDamage::Record)?;
             require(*key == history_key(&record.key, record.version), RowDamage::Misplaced)?;
             books.take(key, value)?;

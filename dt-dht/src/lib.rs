@@ -107,7 +107,7 @@ mod upkeep;
 mod validator;
 
 pub use agreement::{
-    AddressState, Ballot, LockCertificate, MAX_AGREED_SLOTS, MAX_ROUND_STEP, Phase, Promise, Settled,
+    AddressState, Ballot, Former, LockCertificate, MAX_AGREED_SLOTS, MAX_ROUND_STEP, Phase, Promise, Settled,
     SettlementCertificate, StateEntry, Vote,
 };
 pub use audit::{RowDamage, RowKey, StoreDamage, StoreReport, verify_store};
@@ -134,8 +134,8 @@ pub use resilience::{Resilience, TooFewReplicas};
 pub use store::{MemoryStore, RecordStore, Row, StoreError};
 pub use transport::{Answer, Clock, InProcess, Transport, TransportError};
 pub use upkeep::{
-    Amount, FoundShard, HandOver, HandOverCertificate, HandOverError, Holding, LEASE, LISTING_HOLDINGS,
-    Listing, Pace, Place, Policy, Quotas, ROW_BYTES, Rate, RequestLimits, Step, Summary, Swept, Upkeep,
-    UpkeepReply, UpkeepReport, UpkeepRequest, Usage,
+    Amount, FoundPast, FoundShard, HandOver, HandOverCertificate, HandOverError, Holding, LEASE,
+    LISTING_HOLDINGS, Listing, Pace, Place, Policy, Quotas, ROW_BYTES, Rate, RequestLimits, Step, Summary,
+    Swept, Upkeep, UpkeepReply, UpkeepReport, UpkeepRequest, Usage,
 };
 pub use validator::{Neighbours, Order, Refusal, Site, Validator};

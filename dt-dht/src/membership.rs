@@ -178,6 +178,12 @@ impl Membership {
         self.epoch().saturating_sub(1 + u64::from(self.is_changing()))
     }
 
+    /// Whether this is the membership of `epoch`, or knows who the replicas were then: what certificates of that epoch are checked by.
+    #[must_use]
+    pub fn remembers(&self, epoch: u64) -> bool {
+        self.known(epoch).is_some()
+    }
+
     /// Whether nodes hand over to others in this epoch.
     #[must_use]
     pub fn is_changing(&self) -> bool {
@@ -251,8 +257,12 @@ impl Membership {
     /// The groups as they were in `epoch`, if this membership remembers it.
     #[must_use]
     pub fn groups_in(&self, epoch: u64, address: &Address) -> Option<Vec<Vec<PartyId>>> {
+        self.known(epoch).map(|known| self.groups_of(known, address))
+    }
+
+    fn known(&self, epoch: u64) -> Option<&Epoch> {
         let mut epochs = self.former.iter().rev().chain([&self.epoch]);
-        epochs.find(|known| known.number == epoch).map(|known| self.groups_of(known, address))
+        epochs.find(|known| known.number == epoch).map(|known| &**known)
     }
 
     /// Whether `party` is a replica of `address`, in any group.

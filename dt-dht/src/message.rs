@@ -87,7 +87,7 @@ pub enum RequestBody {
         /// For a ballot: a quorum's promises for it, sorted by signer. If one of them shows a lock, `record` has to be that of the newest.
         promises: Vec<Envelope<Promise>>,
     },
-    /// To lock on a record that a quorum accepts.
+    /// To lock on a record that a quorum accepts; or if that quorum is of a former epoch, to accept it again in this one.
     Commit {
         /// The record.
         record: Envelope<Record>,

@@ -6,7 +6,7 @@
 //!   'e' address kind index                   checksum ‖ Equivocation  evidence against the writer at that key
 //!   'a' address                              checksum ‖ AgreedRow     what is settled at an address, and what is about to be
 //!   'p' address place                        checksum ‖ ProposalRow   a record that may be settled next; two places
-//!   'h' address kind index place             checksum ‖ RecordRow     a record that was replaced; its version modulo 1,024 is the place
+//!   'h' address kind index place             checksum ‖ PastRow       a record that was replaced; its version modulo 1,024 is the place
 //!   's' blob address, shard (big-endian)     checksum ‖ ShardRow      a shard
 //!   'b' blob address                         checksum                 that it was encoded inconsistently
 //!   'l' address                              checksum ‖ AddressRow    its lease, and what lies there in sum
@@ -29,13 +29,21 @@ use thiserror::Error;
 use crate::store::Row;
 use crate::upkeep::{self, Batch, Quotas, address_in};
 use crate::{
-    Address, BlobRef, Equivocation, Key, MAX_MESSAGE_BYTES, Record, RecordStore, Refusal, StoreError,
+    Address, BlobRef, Equivocation, Former, Key, MAX_MESSAGE_BYTES, Record, RecordStore, Refusal, StoreError,
 };
 
 /// A record.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct RecordRow {
     pub(crate) record: Envelope<Record>,
+}
+
+/// A record that was agreed on once, and replaced.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct PastRow {
+    pub(crate) record: Envelope<Record>,
+    /// What it had replaced.
+    pub(crate) former: Option<Former>,
 }
 
 /// A record that was proposed as the next one at its address, in one of two places: one is accepted, and another may be locked.

@@ -51,6 +51,13 @@ pub trait Validator: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// Each takes the newest that it sees, by version: for slots with one writer. Written by [`crate::Client::put`].
+    ///
+    /// # Limit
+    /// Where a kind refuses gaps ([`Refusal::Gap`]), an honest replica that missed two records stays behind if nobody puts the first again: the others keep the
+    /// newest alone. With *k* silent liars besides, a put of the next and a get are stuck then. It cannot take the second on others' word: k + 1 that
+    /// show it may be one honest replica that was behind itself, and *k* liars, while a quorum holds what the record contradicts. Replicas that
+    /// believed those would complete both. So whoever writes such a kind keeps what he wrote and puts again what replicas lack, as `dt-feed` does;
+    /// or the kind is of order [`Order::Agreed`], whose replicas take over what was decided.
     Newest,
     /// They agree on one record after the other, together for all such slots of an address: for slots with several writers, and for
     /// records that are judged by each other. Written by [`crate::Client::settle`]. The validator then sees settled records only, which

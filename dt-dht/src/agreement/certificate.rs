@@ -25,12 +25,19 @@ impl LockCertificate {
         claim(&self.votes)
     }
 
+    /// The membership epoch in which it was accepted, as the votes have it.
+    pub(crate) fn epoch(&self) -> Option<u64> {
+        self.claim().map(|vote| vote.epoch)
+    }
+
     /// Whether the votes are said to be of this epoch, or of one with which it shares a group of replicas ([`Membership::binding_since`]).
     /// What was decided earlier is settled before a joint epoch ends ([`crate::HandOver`]); what was only accepted then binds nobody, and
     /// MUST NOT: between replicas that have nothing to do with each other, ballots do not order anything.
+    ///
+    /// To bind is not to decide: by a lock of a former epoch nothing is committed, but only accepted again.
     #[must_use]
     pub fn is_current(&self, membership: &Membership) -> bool {
-        self.claim().is_some_and(|vote| vote.epoch >= membership.binding_since())
+        self.epoch().is_some_and(|epoch| epoch >= membership.binding_since())
     }
 
     /// Checks everything: a quorum of distinct replicas of the address accepted one state under one ballot, in this epoch or one before
@@ -49,6 +56,15 @@ impl LockCertificate {
 
 /// Proof, for anybody and without a network, that a state was decided: a quorum is locked on it, so every later quorum read finds it or
 /// what came after it, and no other state was or will be decided at its sequence.
+///
+/// # What a verifier needs
+/// The votes name one epoch ([`SettlementCertificate::epoch`]), and that epoch's nodes alone decide, whatever came before and after: one
+/// group of replicas, or a quorum in each of two in a joint epoch. So what is needed is a [`Membership`] that remembers that epoch
+/// ([`Membership::remembers`]): of the network's ledger, the nodes of the epoch, and of the epoch before if it is joint. Two certificates that
+/// verify under one membership, whatever their epochs, never show different states of one sequence.
+///
+/// That holds as long as of the replicas of an address in that epoch at most *k* are malicious, also after they have left: whoever does not
+/// trust the keys of retired nodes any longer forgets their epochs ([`Membership::without_epochs_before`]).
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct SettlementCertificate {
     state: AddressState,

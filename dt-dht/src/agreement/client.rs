@@ -116,7 +116,7 @@ impl Client {
     /// the right one, so the first replica that has it is enough. Who is served the present records is served these.
     ///
     /// A record names the one before by its digest (`previous`, in the kinds that need it), so from a settled record one goes back step by
-    /// step. Replicas keep the last 1,024 versions of a slot, as far as they saw them.
+    /// step. Of the last 1,024 versions of a slot each is with more honest replicas than can be absent, also when nodes have changed since.
     ///
     /// # Errors
     /// [`GetError`].

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use dt_model::{Envelope, PartyId, Signed, SignerError, Timestamp};
 
 use super::justify::Attempt;
-use super::poll::{Adoption, Defeat, Poll, PromiseOf, Promised, VoteOn};
+use super::poll::{Defeat, Poll, PromiseOf, Promised, VoteOn};
 use super::read::{Locked, Reading, StateQuorum};
 use super::{AddressState, Ballot, LockCertificate, Phase, Settled, SettlementCertificate, Vote};
 use crate::{Address, Client, GetError, Membership, Record, RequestBody};
@@ -104,13 +104,18 @@ impl Course<'_> {
         Ok(Locked { record: record.clone(), ballot, certificate })
     }
 
-    /// Has a quorum lock on a record that a quorum has accepted: then it is decided, and everybody is told.
+    /// Has a quorum lock on a record that a quorum has accepted: then it is decided, and everybody is told. What was accepted in a former
+    /// epoch has to be accepted again before.
     pub(super) async fn finish(&self, reading: &Reading, lock: &Locked) -> Result<Settled, Setback> {
         let Locked { record, ballot, certificate } = lock;
         let state = reading.base.after(record).ok_or(Setback::Unfit)?;
-        let (envelope, certificate) = (record.envelope().clone(), certificate.clone());
-        let body = RequestBody::Commit { record: envelope, certificate };
-        let votes = self.vote(reading, &state, *ballot, Phase::Commit, body).await?;
+        let mut certificate = certificate.clone();
+        let commit = |certificate| RequestBody::Commit { record: record.envelope().clone(), certificate };
+        if certificate.epoch() != Some(self.membership.epoch()) {
+            let votes = self.vote(reading, &state, *ballot, Phase::Accept, commit(certificate)).await?;
+            certificate = LockCertificate::new(votes.into_values().collect());
+        }
+        let votes = self.vote(reading, &state, *ballot, Phase::Commit, commit(certificate)).await?;
         let voters: Vec<PartyId> = votes.keys().copied().collect();
         let certificate = SettlementCertificate::new(state, votes.into_values().collect());
         let replaced = |other: &&Signed<Record>| other.key != record.key;
@@ -123,21 +128,7 @@ impl Course<'_> {
         };
         let replicas = self.membership.replicas(&self.address).into_iter();
         self.client.announce(self.membership, replicas.map(tell).collect(), self.now)?;
-        if lock.certificate.claim().is_some_and(|vote| vote.epoch < self.membership.epoch()) {
-            self.entrench(reading, &settled).await?;
-        }
         Ok(settled)
-    }
-
-    /// Has a quorum adopt what was decided. The lock that it was decided by is of a former epoch, and may count no longer in the next one,
-    /// when nobody need have it settled any more: so this is done before anybody relies on it.
-    async fn entrench(&self, reading: &Reading, settled: &Settled) -> Result<(), Setback> {
-        let records = settled.records().iter().map(|record| record.envelope().clone()).collect();
-        let body = RequestBody::Adopt { certificate: settled.certificate().clone(), records };
-        let question = Adoption { body, sequence: settled.sequence() };
-        let poll = Poll::new(self.membership, &reading.base, reading.settled.as_ref(), question);
-        self.client.drive(self.membership, poll, self.now).await??;
-        Ok(())
     }
 
     async fn vote(

@@ -14,7 +14,7 @@
 //! 1. `GetState` shows what is settled, with its S, and the lock on what comes next, if there is one.
 //! 2. `Propose` asks to accept a record. First come needs no more than the validator's word, which judges by the settled state alone. A
 //!    ballot needs a quorum's promises, and if any shows a lock, the record of the newest one. q votes are P.
-//! 3. `Commit` shows P. The replica locks on the record and votes. q votes are S.
+//! 3. `Commit` shows P. The replica locks on the record and votes. q votes are S. (For a P of a former epoch: see Epochs.)
 //! 4. `Adopt` shows S. The replica takes the state over from whatever lower sequence it was at, and its ballots and locks are void.
 //! 5. `Promise` asks to vote under no older ballot. The replica answers with its lock.
 //!
@@ -36,11 +36,27 @@
 //! clock; so nothing stays blocked by a proposer who is gone, and a reader cannot obstruct. Rounds rise by at most [`MAX_ROUND_STEP`].
 //! As in all such algorithms, a decision needs a time in which one proposer is not outbid.
 //!
+//! A limit: a party of a higher rank who has the promise of a single honest replica, and is gone, can hold up those of lower ranks while *k* liars
+//! are silent. That replica can vote for nothing lower, the others have not seen that the rank was due to anybody, and a ballot of that rank is not
+//! theirs to grant. It ends when he, or anybody of such a rank, or one of the silent, comes back; a hand-over that finds a lock there waits as long.
+//!
 //! # Epochs
 //! While membership changes, every quorum is one in the old group and in the new one. Promises and votes name their epoch; certificates are
-//! checked against the replicas of theirs. A lock outlives its epoch ([`LockCertificate::is_current`]) as long as the argument above has
-//! a group that its epoch shares with the present one: from one joint epoch through the next. So a change MUST be completed only when the new replicas have finished and adopted what the
-//! old ones were locked on, which is what [`crate::HandOver`] states; what was accepted by an old group and never decided binds nobody then.
+//! checked against the replicas of theirs, and a replica that has entered an epoch says nothing in a former one any more.
+//!
+//! **A lock of a former epoch binds, and does not decide.** Promises and states show it, and whoever proposes has to respect it; but a replica
+//! commits by a lock of its own epoch alone. Shown another by `Commit`, it only accepts the record again, under the same ballot, and votes so in
+//! its epoch: q such votes are a P of this epoch. Under one ballot a replica accepts one record, in whatever epoch, so the argument above
+//! goes through for any two epochs that share a group, ordered by ballot and then by epoch.
+//!
+//! A lock binds as long as its epoch shares a group with the present one ([`LockCertificate::is_current`]): from one joint epoch through the next.
+//! Epochs e, e + 1 (joint) and e + 2 are linked so: what was decided in e has a quorum of the old group locked. Those of them that answer in e + 1 commit
+//! no more by locks of e, so what they list is final; and before the new replicas state that they have taken over ([`crate::HandOver`]), they have had it settled by
+//! a lock of e + 1, which binds in e + 2. What was only accepted in e, and by then nowhere committed, can be decided by a lock of e + 1 alone, and
+//! so binds in e + 2 as well; or never.
+//!
+//! If a lock of e could be committed in e + 1, a client might do so when the new replicas have stated already, keep the decision to himself, and show it
+//! when others have decided otherwise in e + 2, where the lock counts no more.
 
 mod certificate;
 mod client;
@@ -58,5 +74,5 @@ pub use certificate::{LockCertificate, SettlementCertificate};
 pub(crate) use justify::Attempt;
 pub(crate) use remembered::Remembered;
 pub(crate) use row::{AgreedRow, Place};
-pub use state::{AddressState, MAX_AGREED_SLOTS, Settled, StateEntry};
+pub use state::{AddressState, Former, MAX_AGREED_SLOTS, Settled, StateEntry};
 pub use vote::{Ballot, MAX_ROUND_STEP, Phase, Promise, Vote};

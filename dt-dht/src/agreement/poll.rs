@@ -22,24 +22,6 @@ pub(crate) trait Question {
     fn yes(&mut self, node: &PartyId, reply: ReplyBody) -> Option<Self::Yes>;
 }
 
-/// To take over a state that was decided.
-pub(crate) struct Adoption {
-    pub(crate) body: RequestBody,
-    pub(crate) sequence: u64,
-}
-
-impl Question for Adoption {
-    type Yes = ();
-
-    fn body(&self) -> RequestBody {
-        self.body.clone()
-    }
-
-    fn yes(&mut self, _: &PartyId, reply: ReplyBody) -> Option<()> {
-        matches!(reply, ReplyBody::Adopted { sequence } if sequence >= self.sequence).then_some(())
-    }
-}
-
 /// Asks a [`Question`] of all replicas of an address.
 pub(crate) struct Poll<Q: Question> {
     question: Q,

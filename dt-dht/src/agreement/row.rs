@@ -145,7 +145,10 @@ impl AgreedRow {
             return Err(self.outbid());
         }
         let place = self.place_for(&record, self.accepted.as_ref().map(|accepted| accepted.place));
-        if self.lock.as_ref().is_none_or(|lock| lock.ballot < ballot) {
+        // Of two locks under one ballot, which are on one record, that of the later epoch binds longer.
+        let is_older =
+            |lock: &Locked| (lock.ballot, lock.certificate.epoch()) < (ballot, certificate.epoch());
+        if self.lock.as_ref().is_none_or(is_older) {
             self.lock = Some(Locked { certificate, ballot, record, place: place.number() });
             (self.promised, self.since) = (ballot, now);
         }

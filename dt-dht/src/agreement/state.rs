@@ -11,6 +11,8 @@ pub const MAX_AGREED_SLOTS: usize = 64;
 
 /// Domain of a state's digest.
 const STATE: Domain = Domain::new("dt/dht/address-state/v1");
+/// Domain of an entry's digest.
+const ENTRY: Domain = Domain::new("dt/dht/state-entry/v1");
 
 /// One slot of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -21,12 +23,32 @@ pub struct StateEntry {
     pub version: u64,
     /// [`dt_model::Envelope::digest`] of the record.
     pub record: Digest,
+    /// What lay in the slot before; `None` if this is the first.
+    pub former: Option<Former>,
+}
+
+impl StateEntry {
+    /// The same as what a later entry of the slot names.
+    #[must_use]
+    pub fn as_former(&self) -> Former {
+        Former { version: self.version, digest: ENTRY.blake3_of(self) }
+    }
+}
+
+/// Names an entry that was replaced, and by it the one before, down to the first: so whoever believes a state can check every record that
+/// ever was in one of its slots, from whomever he has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Former {
+    /// The record's version.
+    pub version: u64,
+    /// Over the whole entry.
+    pub digest: Digest,
 }
 
 /// The agreed records of an address after so many steps, each of which put one record in one slot.
 ///
 /// # Invariant
-/// Entries are sorted by slot, each slot occurs once, there are at most [`MAX_AGREED_SLOTS`], and no more than steps.
+/// Entries are sorted by slot, each slot occurs once, there are at most [`MAX_AGREED_SLOTS`], and no more than steps. Versions go up in a slot.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize)]
 pub struct AddressState {
     address: Address,
@@ -76,10 +98,12 @@ impl AddressState {
     /// there are too many slots or steps.
     #[must_use]
     pub fn after(&self, record: &Signed<Record>) -> Option<Self> {
-        let entry = StateEntry { slot: record.key.slot, version: record.version, record: record.digest() };
+        let former = self.entry(record.key.slot).map(StateEntry::as_former);
+        let (slot, version, record_digest) = (record.key.slot, record.version, record.digest());
+        let entry = StateEntry { slot, version, record: record_digest, former };
         let mut entries = self.entries.clone();
-        match entries.binary_search_by_key(&entry.slot, |entry| entry.slot) {
-            Ok(at) if entries[at].version < entry.version => entries[at] = entry,
+        match entries.binary_search_by_key(&slot, |entry| entry.slot) {
+            Ok(at) if entries[at].version < version => entries[at] = entry,
             Ok(_) => return None,
             Err(at) if entries.len() < MAX_AGREED_SLOTS => entries.insert(at, entry),
             Err(_) => return None,
@@ -103,7 +127,10 @@ impl BorshDeserialize for AddressState {
             && entries.len() <= MAX_AGREED_SLOTS
             && entries.len() as u64 <= sequence
             && (sequence == 0) == entries.is_empty()
-            && entries.iter().all(|entry| entry.version > 0);
+            && entries.iter().all(|entry| {
+                entry.version > 0
+                    && entry.former.is_none_or(|former| (1..entry.version).contains(&former.version))
+            });
         if !sound {
             return Err(borsh::io::ErrorKind::InvalidData.into());
         }

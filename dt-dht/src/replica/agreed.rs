@@ -7,7 +7,7 @@ use super::neighbours::StoredNeighbours;
 use super::{Replica, unavailable};
 use crate::agreement::{AgreedRow, Attempt, Place};
 use crate::rows::{
-    ProposalRow, RECORDS, RecordRow, agreed_key, history_key, proposal_key, record_key, seal_row,
+    PastRow, ProposalRow, RECORDS, RecordRow, agreed_key, history_key, proposal_key, record_key, seal_row,
 };
 use crate::store::Row;
 use crate::{
@@ -62,7 +62,8 @@ impl Replica {
         self.vote(membership, &state, ballot, Phase::Accept)
     }
 
-    /// Locks on a record that a quorum accepts.
+    /// Locks on a record that a quorum accepts. If that quorum is of a former epoch, whose lock binds and decides nothing here, the record is
+    /// accepted again instead, under the same ballot.
     pub(super) fn commit(
         &self,
         membership: &Membership,
@@ -81,9 +82,13 @@ impl Replica {
             return Err(Refusal::Unproven);
         }
         let before = row.clone();
-        let place = row.lock(certificate, claim.ballot, record.digest(), now)?;
+        let (phase, place) = if claim.epoch == membership.epoch() {
+            (Phase::Commit, row.lock(certificate, claim.ballot, record.digest(), now)?)
+        } else {
+            (Phase::Accept, row.accept(claim.ballot, record.digest(), now)?)
+        };
         self.write_agreed(&address, &before, &row, place_row(&address, place, &record), now)?;
-        self.vote(membership, &state, claim.ballot, Phase::Commit)
+        self.vote(membership, &state, claim.ballot, phase)
     }
 
     /// Takes over a state that was decided.
@@ -145,7 +150,8 @@ impl Replica {
             }
             if let Some(replaced) = self.load(&key)? {
                 let history = history_key(&key, replaced.version);
-                let row = RecordRow { record: replaced.into_envelope() };
+                let former = base.entry(entry.slot).and_then(|entry| entry.former);
+                let row = PastRow { record: replaced.into_envelope(), former };
                 rows.push((history.clone(), seal_row(&history, &row)));
             }
             let row = RecordRow { record: record.into_envelope() };
@@ -244,7 +250,7 @@ impl Replica {
     }
 
     fn history(&self, key: &Key, version: u64) -> Result<Option<Envelope<Record>>, Refusal> {
-        let row: Option<RecordRow> = self.rows().read(&history_key(key, version)).map_err(unavailable)?;
+        let row: Option<PastRow> = self.rows().read(&history_key(key, version)).map_err(unavailable)?;
         let record = row.map(|row| row.record.open()).transpose().map_err(|_| Refusal::Unavailable)?;
         Ok(record.filter(|record| record.version == version).map(Signed::into_envelope))
     }

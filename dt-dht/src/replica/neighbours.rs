@@ -10,7 +10,7 @@ use crate::{Address, Key, Neighbours, Order, Record, Refusal, Slot};
 
 impl Replica {
     /// What is stored at `key`.
-    pub(super) fn load(&self, key: &Key) -> Result<Option<Signed<Record>>, Refusal> {
+    pub(crate) fn load(&self, key: &Key) -> Result<Option<Signed<Record>>, Refusal> {
         let Some(row) = self.rows().read::<RecordRow>(&record_key(RECORDS, key)).map_err(unavailable)? else {
             return Ok(None);
         };

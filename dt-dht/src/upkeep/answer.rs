@@ -34,6 +34,12 @@ impl Replica {
             UpkeepRequest::List { after, until } => {
                 UpkeepReply::Listing(self.list(membership, sender, after, until)?)
             }
+            UpkeepRequest::FetchPast { key, .. } if !membership.is_replica(sender, &key.address) => {
+                return Err(Refusal::NotPermitted);
+            }
+            UpkeepRequest::FetchPast { key, former } => {
+                UpkeepReply::Past(self.recall(membership, &key, former)?)
+            }
             UpkeepRequest::FetchShard { blob, index } => UpkeepReply::Shard(self.find_shard(&blob, index)?),
         };
         Ok(ReplyBody::Upkeep { reply })

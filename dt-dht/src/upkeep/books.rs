@@ -17,8 +17,8 @@ use super::{Quotas, Usage};
 use crate::agreement::AgreedRow;
 use crate::equivocation::Equivocation;
 use crate::rows::{
-    AGREED, CHECKSUM_BYTES, DamagedRow, EVIDENCE, HISTORY, PROPOSALS, ProposalRow, RECORDS, RecordRow,
-    RowsError, SHARDS, ShardRow, TOTALS, Totals, check_row, open_row, seal_row,
+    AGREED, CHECKSUM_BYTES, DamagedRow, EVIDENCE, HISTORY, PROPOSALS, PastRow, ProposalRow, RECORDS,
+    RecordRow, RowsError, SHARDS, ShardRow, TOTALS, Totals, check_row, open_row, seal_row,
 };
 use crate::store::Row;
 use crate::{Address, MAX_MESSAGE_BYTES, RecordStore};
@@ -79,9 +79,9 @@ impl Entry {
                 let row: ShardRow = content(value)?;
                 Ok(Self { charge: Some((row.payer, Class::Shard, amount)), ..Self::default() })
             }
-            // History is not compared: it is kept as far as a node has seen it.
+            // History is not compared: a node that was behind has gaps, which are filled when nodes change.
             Some(&HISTORY) => {
-                let row: RecordRow = content(value)?;
+                let row: PastRow = content(value)?;
                 Ok(Self { charge: Some((row.record.signer(), Class::Record, amount)), ..Self::default() })
             }
             Some(&PROPOSALS) => {

@@ -93,38 +93,59 @@ impl<'a> Fetcher<'a> {
             Err(Refusal::Unavailable) => Err(Refusal::Unavailable),
             Err(Refusal::QuotaExceeded | Refusal::Busy { .. }) => Ok(Fetched::Unresolved),
             // No validator takes these, whatever else it knows.
-            Err(Refusal::Malformed | Refusal::WrongAddress | Refusal::Conflict) => Ok(Fetched::Refused),
+            Err(Refusal::Malformed | Refusal::WrongAddress | Refusal::Conflict | Refusal::Inconsistent) => {
+                Ok(Fetched::Refused)
+            }
             Err(_) if !insist => Ok(Fetched::Early),
             Err(_) => self.take_if_judged(&record, holding).await,
         }
     }
 
-    /// Takes in a record that more replicas of its address hold than can lie.
+    /// Takes in a record that this node cannot judge, if enough replicas of its address hold it.
+    ///
+    /// Where nothing lies yet, more than can lie are enough: one of them has judged it. Where this node has receipted something older, which the
+    /// record may contradict, so many are needed that every quorum has an honest one among them: one that has seen both.
     async fn take_if_judged(
         &mut self,
         record: &Signed<Record>,
         holding: &Holding,
     ) -> Result<Fetched, Refusal> {
-        let body = RequestBody::Get { key: record.key };
-        let me = self.replica.party();
+        let resilience = self.membership.resilience();
+        let has_older = self.replica.holding(&holding.address, holding.place)?.is_some();
+        let outside = if has_older { resilience.replicas() - resilience.quorum() } else { 0 };
+        let needed = outside + resilience.max_faulty() + 1;
+        let mut is_judged = false;
         for group in self.membership.groups(&holding.address) {
-            let mut holders = 0;
-            for node in group.into_iter().filter(|node| *node != me) {
-                let answer = self.ask(node, body.clone()).await.map(|answer| answer.body);
-                let is_same = |held: &Envelope<Record>| held == record.envelope();
-                if matches!(&answer, Some(ReplyBody::Record { record: Some(held) }) if is_same(held)) {
-                    holders += 1;
-                }
-                if holders > self.membership.resilience().max_faulty() {
-                    return match self.replica.store_judged(record, holding.leased) {
-                        Ok(()) => Ok(Fetched::Done),
-                        Err(Refusal::Unavailable) => Err(Refusal::Unavailable),
-                        Err(_) => Ok(Fetched::Unresolved),
-                    };
-                }
+            is_judged = self.count_holders(record, &group, needed).await == needed;
+            if is_judged != has_older {
+                break;
             }
         }
-        Ok(Fetched::Refused)
+        if !is_judged {
+            return Ok(Fetched::Refused);
+        }
+        match self.replica.store_judged(record, holding.leased) {
+            Ok(()) => Ok(Fetched::Done),
+            Err(Refusal::Unavailable) => Err(Refusal::Unavailable),
+            Err(_) => Ok(Fetched::Unresolved),
+        }
+    }
+
+    /// How many of `group` hold `record`; as soon as there are `enough`, no more are asked.
+    async fn count_holders(&mut self, record: &Signed<Record>, group: &[PartyId], enough: usize) -> usize {
+        let body = RequestBody::Get { key: record.key };
+        let me = self.replica.party();
+        let mut holders = 0;
+        for node in group.iter().filter(|node| **node != me) {
+            if holders == enough {
+                break;
+            }
+            let answer = self.ask(*node, body.clone()).await.map(|answer| answer.body);
+            let is_same = |held: &Envelope<Record>| held == record.envelope();
+            let holds = matches!(&answer, Some(ReplyBody::Record { record: Some(held) }) if is_same(held));
+            holders += usize::from(holds);
+        }
+        holders
     }
 
     /// Reads what is agreed at an address, by a quorum, which finishes what may be decided, and takes it over.
@@ -203,13 +224,17 @@ impl<'a> Fetcher<'a> {
         match found.encode_again() {
             Ok(shards) => {
                 let payer = found.payer(self.membership, self.replica.party());
-                for index in own {
-                    let Some(shard) = shards.get(usize::from(index)) else { return Ok(Fetched::Refused) };
-                    match self.replica.keep_shard(&found.blob, index, shard.clone(), payer, holding.leased) {
+                for index in &own {
+                    let Some(shard) = shards.get(usize::from(*index)) else { return Ok(Fetched::Refused) };
+                    match self.replica.keep_shard(&found.blob, *index, shard.clone(), payer, holding.leased) {
                         Ok(()) => {}
                         Err(Refusal::QuotaExceeded) => return Ok(Fetched::Unresolved),
                         Err(refusal) => return Err(refusal),
                     }
+                }
+                // While nodes change, others may ask for the one that was its own before.
+                if !self.membership.is_changing() {
+                    self.replica.drop_shards(&address, &own)?;
                 }
                 Ok(Fetched::Done)
             }

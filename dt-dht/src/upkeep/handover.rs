@@ -2,17 +2,19 @@
 //!
 //! In a joint epoch every quorum is one of the old replicas and one of the new, so nothing that is written then has to be handed over.
 //! What was written before lies with at least k + 1 honest old replicas of its address. A new replica compares itself with every old
-//! node and fetches what is its own; when it has done so with all but *k* of them, it holds everything that was ever certified, and says
-//! so: it signs a [`HandOver`]. A node answers in the joint epoch only after it has left the former one, so what it lists is final.
+//! node and fetches what is its own; when it has done so with all but *k* of them, it holds everything that was ever certified. Then it goes
+//! through its own addresses, for the shards and the former versions that it lacks, and says that it is done: it signs a [`HandOver`]. A node answers in the joint epoch only after it has left the former one, so what it lists is final.
+//!
+//! What replicas were locked on when they left the former epoch may be decided: the new ones have it decided again in the joint one, by whose
+//! locks alone anything is committed then ([`crate::SettlementCertificate`]), so that it binds the new group.
 //!
 //! The statements of all nodes but *k* make a [`HandOverCertificate`]. At most *k* of those lie and *k* are missing, so at every address
 //! n − 2k ≥ k + 1 honest replicas hold everything, which every quorum of the new group meets. Then the joint epoch may end.
 //!
 //! # Limits
-//! - Former versions of agreed records ([`crate::Client::past`]) are not handed over: an address whose replicas are all replaced, one change
-//!   after the other, keeps what is settled, and loses its past.
-//! - A lock of a former epoch may still be committed in a joint one. Who does so has the decision adopted by a quorum before he relies on it;
-//!   a malicious client that keeps such a decision to himself until the epoch has ended could show two decisions of one sequence.
+//! - Of former versions of agreed records ([`crate::Client::past`]) the last 1,024 of a slot are handed over, as far as n − k of the old replicas
+//!   have them: no change waits for what is lost.
+//! - A node that is started again MUST NOT go by an older membership than it did before: what it listed in a joint epoch would not be final.
 
 use std::collections::BTreeSet;
 

@@ -3,7 +3,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use dt_model::{Digest, Domain, Timestamp};
 
-use crate::{Address, Slot};
+use crate::{Address, Key, Slot};
 
 /// What can lie at an address, apart from its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
@@ -94,6 +94,8 @@ pub(crate) enum Want {
     Fetch(Holding),
     /// To renew the lease of an address that is held, up to this time.
     Renew(Address, Timestamp),
+    /// To fetch what was replaced in a slot.
+    Past(Key),
 }
 
 /// What is to be done about `their` holding, when one's own in that place is `own`.

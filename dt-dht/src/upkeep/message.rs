@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use dt_model::{Envelope, PartyId};
 
 use super::{HandOver, Listing, Place, Summary};
-use crate::{Address, BlobRef, Shard};
+use crate::{Address, BlobRef, Former, Key, Record, Shard};
 
 /// The requests of upkeep. What is listed is what both nodes are replicas of, in the order of addresses.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -28,6 +28,13 @@ pub enum UpkeepRequest {
         /// Which shard.
         index: u16,
     },
+    /// For what the node has of an agreed slot's past, as a replica of its address, from an entry on backwards.
+    FetchPast {
+        /// The slot.
+        key: Key,
+        /// The newest entry that is asked for.
+        former: Former,
+    },
     /// For the node's statement that it holds all that is its own in this epoch. Every party may ask.
     HandOver,
 }
@@ -41,8 +48,19 @@ pub enum UpkeepReply {
     Listing(Listing),
     /// To [`UpkeepRequest::FetchShard`].
     Shard(Option<FoundShard>),
+    /// To [`UpkeepRequest::FetchPast`]: the entry that was asked for, and those before, without a gap; nothing if the node has not that one.
+    Past(Vec<FoundPast>),
     /// To [`UpkeepRequest::HandOver`]: nothing as long as it does not hold all.
     HandOver(Option<Envelope<HandOver>>),
+}
+
+/// An agreed record that was replaced. What it is told by is the digest of both fields, so it needs no proof.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct FoundPast {
+    /// The record.
+    pub record: Envelope<Record>,
+    /// What it had replaced.
+    pub former: Option<Former>,
 }
 
 /// A shard, and what is known of its blob.

@@ -5,9 +5,10 @@ use dt_model::{PartyId, Timestamp};
 use super::link::{upkeep, upkeep_reply};
 use super::listing::Want;
 use super::local::own_indexes;
+use super::past::{self, Recalled};
 use super::visit::{CursorRow, Visit};
 use super::{HandOverCertificate, Holding, Place, Upkeep, UpkeepReply, UpkeepRequest};
-use crate::{Address, Membership, Refusal};
+use crate::{Address, Key, Membership, Refusal};
 
 /// How many of its own addresses a node looks at in one step.
 const OWN_ADDRESSES: usize = 64;
@@ -58,6 +59,10 @@ impl Upkeep {
             let want = |place, version| {
                 (Want::Fetch(Holding { address: *address, place, version, digest, leased }), 0)
             };
+            if is_own && membership.is_changing() {
+                let slots = self.replica.slots_with_past(address)?.into_iter();
+                visit.wants.extend(slots.map(|key| (Want::Past(key), 0)));
+            }
             if is_own && self.lacks_shard(membership, address)? {
                 visit.wants.push_back(want(Place::Shard, 0));
             } else if let Some(sequence) = self.replica.left_over(membership, address)? {
@@ -75,6 +80,31 @@ impl Upkeep {
         if visit.is_done() { self.finish_range(me, visit, now) } else { Ok(()) }
     }
 
+    /// Fetches the next page of what the node lacks of a slot's past.
+    pub(super) async fn recall(
+        &mut self,
+        membership: &Membership,
+        visit: &mut Visit,
+        key: Key,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let (recalled, requests, bytes) =
+            past::recall(&self.replica, &self.link, membership, key, now).await?;
+        self.pay(requests, bytes, now);
+        match recalled {
+            Recalled::Some => {
+                self.report.repaired += 1;
+                visit.wants.push_front((Want::Past(key), 0));
+            }
+            Recalled::All => {}
+            Recalled::Unresolved => {
+                self.report.unresolved += 1;
+                visit.cursor.unresolved += 1;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a blob lies at the address of which the node lacks a shard that is its own: its place among the replicas has changed.
     pub(super) fn lacks_shard(&self, membership: &Membership, address: &Address) -> Result<bool, Refusal> {
         let has_some = self.replica.address_row(address)?.is_some_and(|row| row.shards > 0);
@@ -89,11 +119,18 @@ impl Upkeep {
         Ok(false)
     }
 
-    /// Notes in the node's own row that it holds everything, as soon as it does.
+    /// Has the node look at its own rows in a joint epoch, once it has compared itself with enough others to know all of its addresses; and
+    /// notes in its own row that it holds everything, as soon as it does.
     pub(super) fn note_completion(&mut self, membership: &Membership) -> Result<(), Refusal> {
         let me = self.replica.party();
+        let has_compared = self.has_compared(membership);
+        if let Some(own) = self.visits.get_mut(&me)
+            && (own.due, own.cursor.passes, has_compared) == (Timestamp::MAX, 0, true)
+        {
+            own.due = Timestamp::from_millis(0);
+        }
         let own = self.visits.get(&me).map(|visit| visit.cursor);
-        let Some(own) = own.filter(|own| !own.complete && self.is_complete(membership, own)) else {
+        let Some(own) = own.filter(|own| !own.complete && own.passes > 0 && has_compared) else {
             return Ok(());
         };
         let own = CursorRow { complete: true, ..own };
@@ -104,14 +141,14 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Whether all nodes but *k* that had everything before have been compared with to the end, and the own shards are in place.
-    fn is_complete(&self, membership: &Membership, own: &CursorRow) -> bool {
+    /// Whether all nodes but *k* that had everything before have been compared with to the end.
+    fn has_compared(&self, membership: &Membership) -> bool {
         let me = self.replica.party();
         let compared = |node: &PartyId| {
             *node == me || self.visits.get(node).is_some_and(|visit| visit.cursor.passes > 0)
         };
         let tolerated = membership.resilience().max_faulty();
         let enough = |nodes: &[PartyId]| nodes.iter().filter(|node| !compared(node)).count() <= tolerated;
-        own.passes > 0 && membership.node_groups().take(1).all(enough)
+        membership.node_groups().take(1).all(enough)
     }
 }

@@ -69,7 +69,7 @@ pub struct UpkeepReport {
 /// Every step is one bounded piece of work: a request or two, or the making of a shard. Nodes are visited in turn, a step each, so that
 /// one whose listing never ends, or is nothing but garbage, takes up its own share of the time and no other's. What is fetched is judged
 /// as if it were put: nothing is believed to a node. Where the validator refuses (it may lack what came before, or a right may have ended
-/// since), a record is taken in nevertheless if k + 1 replicas hold it, of which one has judged it.
+/// since), a record is taken in nevertheless if k + 1 replicas hold it, of which one has judged it; where something older lies, n − q + k + 1.
 ///
 /// A step that is interrupted is begun again; progress is stored after every range of addresses.
 ///
@@ -157,6 +157,12 @@ impl Upkeep {
             let cursor = stored.unwrap_or(CursorRow { epoch: membership.epoch(), ..CursorRow::default() });
             // What a pass had left open is not stored: it is found again by the next.
             self.visits.insert(node, Visit::new(cursor));
+        }
+        if membership.is_changing()
+            && let Some(own) = self.visits.get_mut(&me)
+        {
+            // It has its turn when the node knows its addresses: see `note_completion`.
+            own.due = Timestamp::MAX;
         }
         self.epoch = Some(membership.epoch());
         Ok(())
@@ -306,6 +312,7 @@ impl Upkeep {
                 self.report.renewed += u64::from(self.replica.renew(&address, leased)?);
                 return Ok(());
             }
+            Want::Past(key) => return self.recall(membership, visit, key, now).await,
             Want::Fetch(holding) => holding,
         };
         // Another node's listing may have brought it meanwhile.
@@ -359,7 +366,7 @@ impl Upkeep {
         self.bytes.get_or_insert_with(|| TokenBucket::full(pace.bytes, now)).look(1, now)
     }
 
-    fn pay(&mut self, requests: u64, bytes: u64, now: Timestamp) {
+    pub(super) fn pay(&mut self, requests: u64, bytes: u64, now: Timestamp) {
         let pace = self.pace;
         self.requests.get_or_insert_with(|| TokenBucket::full(pace.requests, now)).spend(requests);
         self.bytes.get_or_insert_with(|| TokenBucket::full(pace.bytes, now)).spend(bytes);

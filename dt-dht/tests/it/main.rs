@@ -4,6 +4,7 @@
 mod agreement;
 mod agreement_liars;
 mod agreement_model;
+mod agreement_word;
 mod api;
 mod attacks;
 mod blobs;

@@ -28,13 +28,14 @@ enum Discipline {
     NewGroupOnly,
 }
 
-/// Nodes join, are replaced one by one, and two at once: `0..nodes` and three more.
+/// Nodes join, are replaced one by one, two at once, and more, until none is left of `0..nodes` and as many others are there.
 fn by_steps(nodes: usize) -> Vec<Vec<usize>> {
     let joined = (0..=nodes).collect();
     let replaced = (0..=nodes + 1).filter(|at| *at != nodes / 2).collect();
     // Those that leave at last were there from the beginning, and one of them is malicious.
     let renewed = (1..nodes + 3).filter(|at| *at != nodes / 2 && *at != nodes - 1).collect();
-    vec![joined, replaced, renewed]
+    let half = (nodes / 2 + 1..nodes / 2 + 1 + nodes).collect();
+    vec![joined, replaced, renewed, half, (nodes..2 * nodes).collect()]
 }
 
 /// All nodes are replaced at once, and then half of them again by former ones, which hold what is out of date.
@@ -46,10 +47,10 @@ fn as_a_whole(nodes: usize) -> Vec<Vec<usize>> {
 fn epochs() {
     for_seeds("-p dt-dht --test it -- simulation::epochs", 6, |seed| {
         let setup = Setup::draw(&mut Dice::new(seed), setup);
-        let plan = by_steps(setup.nodes);
-        let mut changing = Changing::new(seed, Setup { spares: 3, ..setup }, plan, Discipline::HandOver);
+        let (spares, plan) = (setup.nodes, by_steps(setup.nodes));
+        let mut changing = Changing::new(seed, Setup { spares, ..setup }, plan, Discipline::HandOver);
         changing.run.storm_of(3)?;
-        changing.run.calm_for_the_present()?;
+        changing.run.calm()?;
         changing.verdict()
     });
 }
@@ -63,7 +64,7 @@ fn all_nodes_replaced() {
         let setup = Setup { byzantine: 1, conditions, spares, ..setup };
         let mut changing = Changing::new(seed, setup, plan, Discipline::HandOver);
         changing.run.storm_of(3)?;
-        changing.run.calm_for_the_present()?;
+        changing.run.calm()?;
         changing.verdict()
     });
 }
@@ -117,7 +118,7 @@ impl Changing {
         Self { run, records }
     }
 
-    /// What is there now is what it has to be. (Former versions are not handed over.)
+    /// What is there now is what it has to be. (That the past is there, too, shows in the calm.)
     fn verdict(&self) -> Result<Tally, String> {
         must("records", self.records.history().check())?;
         self.run.check()

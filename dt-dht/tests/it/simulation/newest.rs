@@ -4,7 +4,6 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dt_dht::testing::Fault;
 use dt_dht::testing::simulator::{
     Conditions, Dice, Durability, History, Host, Misdeed, Recorder, Seen, Setup, Simulation, Tally,
     Violation, for_seeds,
@@ -17,7 +16,7 @@ use dt_model::{Signed, Signer};
 use futures_util::future::select;
 
 use super::must;
-use crate::support::{Chained, READER, WRITER, client, plain, with_nodes};
+use crate::support::{Chained, READER, WRITER, plain};
 
 const ACCOMPLICE: u64 = 4;
 const NAMES: [&str; 2] = ["a", "b"];
@@ -135,25 +134,6 @@ fn a_liar_with_an_accomplice_blocks_nobody() {
     }
 }
 
-/// One honest node was down for two links, and a liar stored nothing: nobody has the first link any more, so the node that was down can
-/// never take the second.
-#[tokio::test]
-#[ignore = "a kind of order Newest that refuses gaps is stuck then"]
-async fn a_laggard_that_missed_two_links_blocks_nobody() {
-    let network = with_nodes(Resilience::tolerating(1).unwrap(), 4, &[Arc::new(Chained)]);
-    let link = |version| plain(Chained::KIND, &identity(WRITER), version, "link");
-    let replicas = network.replicas(&link(1).key.address);
-    network.corrupt(&replicas[0], Fault::Pretend);
-    network.in_process().stop(&replicas[3].party());
-    let writer = client(&network, WRITER);
-    writer.put(&link(1), network.now()).await.unwrap();
-    writer.put(&link(2), network.now()).await.unwrap();
-    network.in_process().start(&replicas[3].party());
-    network.corrupt(&replicas[0], Fault::Silent);
-    let found = client(&network, READER).get(link(2).key, &|_| Ok(()), network.now()).await;
-    assert_eq!(found.unwrap(), Some(link(2)));
-}
-
 pub(super) fn setup(resilience: Resilience) -> Setup {
     let parties = [WRITER, READER, ACCOMPLICE].map(|seed| identity(seed).party());
     let phantoms = (1..=3).flat_map(|version| NAMES.map(|value| record(ACCOMPLICE, "p", version, value)));
@@ -228,7 +208,7 @@ impl Run {
                     report.lock().unwrap().get_or_insert(wrong);
                 }
             }
-            // Of the chain only safety is asked: see `a_laggard_that_missed_two_links_blocks_nobody`.
+            // Of the chain only safety is asked: see the limit of `Order::Newest`.
             drop(user.link(WRITER, CHAIN).await);
         });
         must("calm", self.simulation.run())?;

@@ -3,8 +3,8 @@
 
 use dt_dht::testing::simulator::{Dice, Host};
 use dt_dht::{
-    Ballot, Call, Client, LockCertificate, Record, ReplyBody, RequestBody, Settled, SettlementCertificate,
-    Transport,
+    Ballot, Call, Client, LockCertificate, Phase, Record, ReplyBody, RequestBody, Settled,
+    SettlementCertificate, Transport,
 };
 use dt_model::{Envelope, PartyId, Signed, codec};
 use futures_util::future::join_all;
@@ -61,8 +61,14 @@ impl Usurper<'_> {
         certificate: LockCertificate,
         of: Option<(PartyId, bool)>,
     ) {
-        let commit = RequestBody::Commit { record: record.envelope().clone(), certificate };
-        let Some(votes) = self.votes(base, commit, of).await else { return };
+        let commit = |certificate| RequestBody::Commit { record: record.envelope().clone(), certificate };
+        let Some(mut votes) = self.votes(base, commit(certificate), of).await else { return };
+        // Nodes have changed since it was accepted: they have accepted it again.
+        if votes[0].clone().open().is_ok_and(|vote| vote.phase == Phase::Accept) {
+            let lock = codec::decode(&codec::encode(&votes), 1 << 20).unwrap();
+            let Some(committed) = self.votes(base, commit(lock), of).await else { return };
+            votes = committed;
+        }
         let Some(state) = base.state().after(record) else { return };
         let certificate: SettlementCertificate =
             codec::decode(&codec::encode(&(state, votes)), 1 << 20).unwrap();

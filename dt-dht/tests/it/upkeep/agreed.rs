@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use dt_dht::{
-    Client, Key, Kind, LEASE, Order, Parcel, Refusal, Request, Site, Transport, TransportError, Validator,
-    verify_store,
+    Client, Key, Kind, LEASE, Order, Parcel, Refusal, Request, Settled, Site, Transport, TransportError,
+    Validator, verify_store,
 };
 use dt_model::PartyId;
 use dt_model::testing::SeedRng;
@@ -36,9 +36,19 @@ fn counter() -> Network {
     with_nodes(Resilience::tolerating(1).unwrap(), 4, &[Arc::new(Counter)])
 }
 
-fn count(version: u64) -> Signed<Record> {
+pub(super) fn count(version: u64) -> Signed<Record> {
+    counted(WRITER, version)
+}
+
+/// The next number, as one of the writers has it.
+pub(super) fn counted(seed: u64, version: u64) -> Signed<Record> {
     let key = Key::new([4; 32].into(), KIND, 0);
-    Signed::new(Record { key, version, body: "x".into() }, &identity(WRITER)).unwrap()
+    Signed::new(Record { key, version, body: "x".into() }, &identity(seed)).unwrap()
+}
+
+/// How far it was counted.
+pub(super) fn counts_at(settled: &Settled) -> u64 {
+    settled.state().entries()[0].version
 }
 
 fn sequence(network: &Network, node: &Identity) -> u64 {

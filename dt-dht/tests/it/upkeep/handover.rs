@@ -9,6 +9,7 @@ use dt_dht::{
 use dt_model::testing::SeedRng;
 
 use super::agreed::Counter;
+use super::past::Leaping;
 use super::repair::FAST;
 use super::*;
 
@@ -81,7 +82,7 @@ impl Cluster {
 
     /// Node `at` as it is after a start from its store.
     fn started(&mut self, at: usize) -> (Arc<Replica>, Upkeep) {
-        let validators = vec![Arc::new(OwnedRecords) as _, Arc::new(Counter) as _];
+        let validators = vec![Arc::new(OwnedRecords) as _, Arc::new(Counter) as _, Arc::new(Leaping) as _];
         let store = self.stores[at].clone();
         let replica =
             Arc::new(Replica::new(self.nodes[at].clone(), store, self.membership.clone(), validators));

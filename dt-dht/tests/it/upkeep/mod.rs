@@ -2,9 +2,11 @@
 
 mod agreed;
 mod handover;
+mod kept_back;
 mod leases;
 mod liars;
 mod limits;
+mod past;
 mod placement;
 mod quotas;
 mod repair;
@@ -19,6 +21,7 @@ use dt_dht::{
 use dt_model::testing::identity;
 use dt_model::{Digest, Identity, Signed, Signer, Timestamp};
 
+pub(crate) use self::repair::FAST;
 use crate::support::*;
 
 /// A single node (of four) that is run by a policy, asked directly.

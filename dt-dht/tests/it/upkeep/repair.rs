@@ -11,7 +11,7 @@ use dt_model::testing::SeedRng;
 use super::*;
 
 /// As fast as can be, since time stands still.
-pub(super) const FAST: Pace = Pace {
+pub(crate) const FAST: Pace = Pace {
     requests: Rate { per_second: u32::MAX, burst: u32::MAX },
     bytes: Rate { per_second: u32::MAX, burst: u32::MAX },
     pause: Duration::from_secs(3600),
@@ -148,6 +148,29 @@ async fn a_record_that_the_validator_cannot_judge_any_more_is_taken_from_enough_
     run(&mut upkeep(&network, &node), &network).await;
     let newest = plain(Chained::KIND, &signer, 5, "x");
     assert_eq!(held(&network, &node, newest.key), Some(newest));
+}
+
+/// A writer who contradicts himself, and a liar, do not bring a node to give up what it has receipted; so many do that every quorum has an
+/// honest one among them.
+#[tokio::test]
+async fn what_a_node_has_receipted_is_not_given_up_for_what_it_cannot_judge() {
+    let validators: [Arc<dyn Validator>; 1] = [Arc::new(Chained)];
+    let network = with_nodes(Resilience::tolerating(1).unwrap(), 4, &validators);
+    let signer = identity(WRITER);
+    let (his, other) = (plain(Chained::KIND, &signer, 1, "x"), |at| plain(Chained::KIND, &signer, at, "y"));
+    let give = |node: usize, record: &Signed<Record>| {
+        let reply = ask(&network, WRITER, &network.nodes()[node], put(record));
+        assert!(matches!(reply, ReplyBody::Stored { .. }), "{reply:?}");
+    };
+    [2, 3].into_iter().for_each(|node| give(node, &his));
+    [0, 1].into_iter().for_each(|node| (1..=3).for_each(|at| give(node, &other(at))));
+    let node = network.nodes()[3].clone();
+    run(&mut upkeep(&network, &node), &network).await;
+    assert_eq!(held(&network, &node, his.key), Some(his.clone()), "two hold it, of which one may lie");
+    (2..=3).for_each(|at| give(2, &other(at)));
+    network.advance(FAST.pause);
+    run(&mut upkeep(&network, &node), &network).await;
+    assert_eq!(held(&network, &node, his.key), Some(other(3)));
 }
 
 /// A blob that its writer encoded inconsistently is found out once, and left alone afterwards.

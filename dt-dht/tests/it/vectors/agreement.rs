@@ -50,6 +50,9 @@ pub(super) fn add(golden: &mut Golden) {
     golden.value("empty state", &AddressState::empty(state.address()), 64);
     golden.value("state", &state, MAX_MESSAGE_BYTES);
     golden.add("state's digest", state.digest().as_bytes());
+    let later = state.after(&step(WRITER, 3, "b")).unwrap();
+    golden.value("state in which a record was replaced", &later, MAX_MESSAGE_BYTES);
+    golden.value("former entry", &later.entries()[0].former.unwrap(), 64);
     golden.value("ballot", &ballot(READER, 2, 5), 64);
     let open = |vote: &Envelope<Vote>| vote.clone().open().unwrap().into_value();
     golden.value("vote to accept", &open(&accept[0]), Vote::MAX_BYTES);

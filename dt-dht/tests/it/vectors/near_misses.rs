@@ -2,7 +2,7 @@
 
 use borsh::BorshSerialize;
 use dt_dht::{
-    AddressState, BlobRef, Checkpoint, MAX_AGREED_SLOTS, MAX_BLOB_BYTES, Resilience, Slot, StateEntry,
+    AddressState, BlobRef, Checkpoint, Former, MAX_AGREED_SLOTS, MAX_BLOB_BYTES, Resilience, Slot, StateEntry,
 };
 use dt_model::{Digest, codec};
 
@@ -16,7 +16,7 @@ fn reads<T: BorshSerialize + borsh::BorshDeserialize>(raw: &impl BorshSerialize)
 
 fn entry(index: u64, version: u64) -> StateEntry {
     let Slot { kind, .. } = record().key.slot;
-    StateEntry { slot: Slot { kind, index }, version, record: Digest::from([1; 32]) }
+    StateEntry { slot: Slot { kind, index }, version, record: Digest::from([1; 32]), former: None }
 }
 
 #[test]
@@ -32,6 +32,12 @@ fn states_are_sorted_and_bounded() {
     assert!(!state(1, vec![entry(1, 1), entry(2, 9)]), "more slots than steps");
     assert!(!state(1, vec![]) && !state(0, vec![entry(1, 1)]), "steps without a slot, a slot without a step");
     assert!(!state(1, vec![entry(1, 0)]), "no version");
+    let replaced = |version, former| {
+        let former = Some(Former { version: former, digest: Digest::from([2; 32]) });
+        state(2, vec![StateEntry { former, ..entry(1, version) }])
+    };
+    assert!(replaced(2, 1) && replaced(9, 2));
+    assert!(!replaced(2, 2) && !replaced(2, 3) && !replaced(2, 0), "what was replaced is older");
     assert!(!state(most + 1, many(most + 1)), "too many slots");
 }
 

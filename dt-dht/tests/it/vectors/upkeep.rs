@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use dt_dht::{
-    Address, FoundShard, HandOver, HandOverCertificate, Holding, Listing, MAX_MESSAGE_BYTES, Place, Summary,
-    UpkeepReply, UpkeepRequest, encode_stripe,
+    Address, Former, FoundPast, FoundShard, HandOver, HandOverCertificate, Holding, Listing,
+    MAX_MESSAGE_BYTES, Place, Summary, UpkeepReply, UpkeepRequest, encode_stripe,
 };
 use dt_model::testing::{Golden, identity};
 use dt_model::{Digest, Envelope, Message, Signed, Signer};
@@ -26,8 +26,18 @@ pub(super) fn requests() -> Vec<(&'static str, UpkeepRequest)> {
             UpkeepRequest::List { after: Some((address(), Place::Record(slot))), until: Some(address()) },
         ),
         ("fetch shard", UpkeepRequest::FetchShard { blob: address(), index: 2 }),
+        ("fetch past", UpkeepRequest::FetchPast { key: record().key, former: former() }),
         ("hand over", UpkeepRequest::HandOver),
     ]
+}
+
+fn former() -> Former {
+    Former { version: 2, digest: Digest::from([0x66; 32]) }
+}
+
+fn past() -> Vec<FoundPast> {
+    let found = |former| FoundPast { record: record().into_envelope(), former };
+    vec![found(Some(former())), found(None)]
 }
 
 /// One of every place, in order.
@@ -58,6 +68,8 @@ pub(super) fn replies() -> Vec<(&'static str, UpkeepReply)> {
         ("listing", UpkeepReply::Listing(Listing { holdings: holdings(), more: true })),
         ("last listing", UpkeepReply::Listing(Listing { holdings: Vec::new(), more: false })),
         ("no shard found", UpkeepReply::Shard(None)),
+        ("past", UpkeepReply::Past(past())),
+        ("no past", UpkeepReply::Past(Vec::new())),
         ("handed over", UpkeepReply::HandOver(Some(statement(100)))),
         ("not handed over", UpkeepReply::HandOver(None)),
     ]
