@@ -12,8 +12,8 @@ use crate::item::ACL_SLOT;
 use crate::lineage::Chained;
 use crate::validator::admit_next;
 use crate::{
-    Acl, AclError, AclRecord, AclRef, Change, Data, Floor, Founders, Grantee, Group, History, ItemId, ItemName,
-    ItemState, Keyring, Member, Rights, SealedContent,
+    Acl, AclError, AclRecord, AclRef, Change, Data, Floor, Founders, Grantee, Group, History, ItemId,
+    ItemName, ItemState, Keyring, Member, Rights, SealedContent,
 };
 
 /// A version of an item's data that a quorum has settled.

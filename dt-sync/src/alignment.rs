@@ -109,13 +109,7 @@ struct Steps {
 
 impl Steps {
     /// The steps from `acl` to a list of `audience`, as far as `by` may take them.
-    fn between(
-        acl: &Acl,
-        twin: &TwinId,
-        audience: &Audience,
-        by: PartyId,
-        history: History,
-    ) -> Self {
+    fn between(acl: &Acl, twin: &TwinId, audience: &Audience, by: PartyId, history: History) -> Self {
         let Audience { readers, roles } = audience;
         let appoints = by == acl.owner();
         let mut steps = Self { gone: Vec::new(), full: Vec::new(), later: Vec::new(), groups: Vec::new() };

@@ -25,3 +25,4 @@ mod streams;
 mod support;
 mod upkeep;
 mod vectors;
+mod verified;

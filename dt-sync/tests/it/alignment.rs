@@ -160,10 +160,9 @@ async fn what_was_just_shared_needs_no_alignment() {
     let read = [DataClass::Document, DataClass::Sensor].map(|class| Permission::new(Operation::Read, class));
     let roles = ["inspector", dt_ledger::OWNER, dt_ledger::MAINTAINER];
     let policy = roles.into_iter().fold(Policy::none(), |policy, role| {
-        policy.allow(Subject::Role(name(role)), read).allow(
-            Subject::Role(name(role)),
-            [Permission::new(Operation::Write, DataClass::Document)],
-        )
+        policy
+            .allow(Subject::Role(name(role)), read)
+            .allow(Subject::Role(name(role)), [Permission::new(Operation::Write, DataClass::Document)])
     });
     let component = Some(component("press"));
     world.call(Owner, TwinCall::SetPolicy { component, policy }).await.unwrap();
