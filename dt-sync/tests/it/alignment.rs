@@ -157,13 +157,13 @@ async fn roles_that_a_policy_names_are_groups_of_the_list() {
 #[tokio::test]
 async fn what_was_just_shared_needs_no_alignment() {
     let world = World::new().await;
-    let read = [DataClass::Document, DataClass::Sensor].map(|class| Permission::new(Operation::Read, class));
-    let roles = ["inspector", dt_ledger::OWNER, dt_ledger::MAINTAINER];
-    let policy = roles.into_iter().fold(Policy::none(), |policy, role| {
-        policy
-            .allow(Subject::Role(name(role)), read)
-            .allow(Subject::Role(name(role)), [Permission::new(Operation::Write, DataClass::Document)])
+    let all = [Operation::Read, Operation::Write].into_iter().flat_map(|operation| {
+        [DataClass::Document, DataClass::Sensor].map(|class| Permission::new(operation, class))
     });
+    let roles = ["inspector", dt_ledger::OWNER, dt_ledger::MAINTAINER, dt_ledger::AGENT];
+    let policy = roles
+        .into_iter()
+        .fold(Policy::none(), |policy, role| policy.allow(Subject::Role(name(role)), all.clone()));
     let component = Some(component("press"));
     world.call(Owner, TwinCall::SetPolicy { component, policy }).await.unwrap();
     for who in [Stranger, Auditor] {
