@@ -105,21 +105,41 @@ pub enum Change<'a> {
     },
 }
 
+/// Who is on the first version of a list besides its owner. All of them may read all that will be written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Founders<'a> {
+    /// Those that are on it by name.
+    pub grantees: &'a [Grantee],
+    /// Those that are on it by their roles. A role without members is left out.
+    pub groups: &'a [(Group, Vec<Member>)],
+}
+
+/// By name alone.
+impl<'a, T: AsRef<[Grantee]> + ?Sized> From<&'a T> for Founders<'a> {
+    fn from(grantees: &'a T) -> Self {
+        Self { grantees: grantees.as_ref(), groups: &[] }
+    }
+}
+
 impl AclRecord {
     /// The first version of the list for the item that `owner` calls `name`, with a fresh key.
     ///
     /// # Errors
-    /// [`ChangeError::Owner`], [`ChangeError::Repeated`], [`ChangeError::TooLarge`] or [`ChangeError::EncryptionKey`].
-    pub fn first(
+    /// Those of [`Change::Grant`] and [`Change::SyncGroup`]; [`ChangeError::TooLarge`] or [`ChangeError::EncryptionKey`].
+    pub fn first<'a>(
         owner: &dyn Signer,
         name: ItemName,
-        grantees: &[Grantee],
+        founders: impl Into<Founders<'a>>,
         now: Timestamp,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Self, ChangeError> {
-        let party = owner.party();
+        let (party, founders) = (owner.party(), founders.into());
         let mut draft = Draft::new(ItemId::new(party, name), party, owner.encryption_key());
-        draft.grant(grantees, |_| 1)?;
+        draft.grant(founders.grantees, |_| 1)?;
+        for (group, members) in founders.groups {
+            draft.sync(group, members, |_| 1)?;
+        }
+        draft.prune();
         draft.appoint(owner, None)?;
         draft.begin_epoch(1, None, rng);
         draft.wrap(&Heading { name, version: 1, previous: Digest::ZERO, time: now }, rng)

@@ -12,8 +12,8 @@ use crate::item::ACL_SLOT;
 use crate::lineage::Chained;
 use crate::validator::admit_next;
 use crate::{
-    Acl, AclError, AclRecord, AclRef, Change, Data, Floor, Grantee, Group, History, ItemId, ItemName,
-    ItemState, Keyring, Member, Rights, SealedContent,
+    Acl, AclError, AclRecord, AclRef, Change, Data, Floor, Founders, Grantee, Group, History, ItemId,
+    ItemName, ItemState, Keyring, Member, Rights, SealedContent,
 };
 
 /// A version of an item's data that a quorum has settled.
@@ -102,18 +102,18 @@ impl Items {
         self.client.signer().party()
     }
 
-    /// Creates the item that the party calls `name`, with a list of itself and `grantees`. It has no data yet.
+    /// Creates the item that the party calls `name`, with a list of itself and `founders`. It has no data yet.
     ///
     /// # Errors
     /// [`AclError::AlreadyExists`], [`AclError::Change`], and what comes from the DHT.
-    pub async fn create(
+    pub async fn create<'a>(
         &self,
         name: impl Into<ItemName> + Send,
-        grantees: &[Grantee],
+        founders: impl Into<Founders<'a>> + Send,
         now: Timestamp,
         rng: &mut (impl CryptoRng + Send + ?Sized),
     ) -> Result<ItemState, AclError> {
-        let record = AclRecord::first(self.client.signer(), name.into(), grantees, now, rng)?;
+        let record = AclRecord::first(self.client.signer(), name.into(), founders, now, rng)?;
         let item = record.item();
         match self.state(item, None, now).await {
             Err(AclError::NoSuchItem(_)) => {}

@@ -130,7 +130,7 @@ pub mod threat_model {}
 mod validator;
 
 pub use acl::{Acl, AclRef};
-pub use change::{Change, ChangeError, EncryptionKeyRefused};
+pub use change::{Change, ChangeError, EncryptionKeyRefused, Founders};
 pub use content::{ContentDraft, ContentOpener, ContentSealer, Corrupt, Exhausted, SealedContent};
 pub use data::{Data, DataRecord, DataRef, MAX_DATA_BYTES, Salt, SealedHash};
 pub use error::AclError;

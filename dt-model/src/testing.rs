@@ -2,9 +2,11 @@
 //! common, and a count of signatures.
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite reports by panicking")]
 
+mod formats;
 mod fuzzing;
 mod golden;
 
+pub use formats::check_formats;
 pub use fuzzing::{Choices, corpus};
 pub use golden::Golden;
 

@@ -34,7 +34,7 @@ use crate::anomaly::{self, Anomaly};
 use crate::client::anchor_call;
 use crate::device::{Device, DeviceError, Exchange, READING_MEDIA_TYPE};
 use crate::journal::{Journal, JournalError};
-use crate::rights::{feed_keys, feed_keys_name, readers};
+use crate::rights::{Audience, feed_keys, feed_keys_name};
 use crate::{Client, ClientError};
 
 /// Why the agent could not go on. What it did before stands, and doing it again goes on from there.
@@ -353,9 +353,10 @@ impl Agent {
         let manifest = self.manifest(component)?;
         let feed = reference(&manifest);
         let state = self.client.ledger().state().map_err(ClientError::from)?;
-        let readers = readers(&state, &self.twin, DataClass::Sensor, Some(scope), &self.client.party(), now)?;
+        let (owner, class) = (self.client.party(), DataClass::Sensor);
+        let audience = Audience::new(&state, &self.twin, class, Some(scope), &owner, now)?;
         let name = feed_keys_name(&feed.feed);
-        let ensure = async || self.client.ensure_item(name, &readers, now).await;
+        let ensure = async || self.client.ensure_item(self.twin, name, &audience, now).await;
         self.client.following(now, ensure).await?;
         let publisher = self.publisher(manifest, now).await?;
         Ok((publisher, feed))

@@ -8,7 +8,7 @@ use dt_acl::{Acl, Grant, Grantee, Group, History, ItemId, Member, Revocation};
 use dt_ledger::State as _;
 use dt_model::{PartyId, Timestamp, TwinId};
 
-use crate::rights::{readers, role_readers};
+use crate::rights::Audience;
 use crate::sharing::{Outcomes, Shared};
 use crate::{Client, ClientError};
 
@@ -17,8 +17,8 @@ impl Client {
     /// let in, keys are wrapped for the encryption keys that parties have now, and the twin's owner may manage. The items whose lists
     /// were changed; each new list is anchored.
     ///
-    /// Where a policy names roles, their members are on the list as groups, in one version for each role that has changed; who was named
-    /// when the item was made stays by name as well, as long as it may read.
+    /// Where a policy names roles, their members are on the list as groups, from its first version on, and in one version for each role
+    /// that has changed; who was named besides, as [`Client::grant`] does, stays by name as well, as long as it may read.
     ///
     /// Newcomers are given what `history` says; what others could read before, they go on reading. Data that is there stays under the key
     /// that it is under, as after [`Revocation::Lazy`]. Only the owner of an item appoints and dismisses its managers, so where another
@@ -49,29 +49,14 @@ impl Client {
         now: Timestamp,
     ) -> Result<bool, ClientError> {
         let Some(acl) = self.managed(shared, now).await? else { return Ok(false) };
-        let state = self.ledger().state()?;
-        let readers = readers(&state, &twin, shared.class, shared.component.as_ref(), &acl.owner(), now)?;
-        let roles = role_readers(&state, &twin, shared.class, shared.component.as_ref(), &readers)?;
-        let steps = Steps::between(&acl, &twin, &readers, roles, self.party(), history);
+        let (state, class, component) = (self.ledger().state()?, shared.class, shared.component.as_ref());
+        let audience = Audience::new(&state, &twin, class, component, &acl.owner(), now)?;
+        let mut list = self.admit_audience(&acl, twin, &audience, history, now).await?;
         let own_key = state.party(&acl.owner())?.map(|party| party.encryption_key);
         let own_key =
             own_key.filter(|key| acl.entry(&acl.owner()).is_some_and(|own| own.encryption_key != *key));
-        let (mut rng, mut list) = (self.rng(), None);
-        for party in steps.gone {
-            let revoked = self.items().revoke(shared.item, party, Revocation::Lazy, now, &mut rng).await?;
-            list = Some(revoked.state.acl);
-        }
-        for (grantees, history) in [(steps.full, History::Full), (steps.later, History::Omitted)] {
-            if !grantees.is_empty() {
-                list = Some(self.items().grant(shared.item, &grantees, history, now, &mut rng).await?.acl);
-            }
-        }
-        for (group, members, history) in steps.groups {
-            let synced =
-                self.items().sync_group(shared.item, &group, &members, history, now, &mut rng).await?;
-            list = Some(synced.acl);
-        }
         if let Some(key) = own_key {
+            let mut rng = self.rng();
             list = Some(self.items().rotate(shared.item, acl.owner(), key, now, &mut rng).await?.acl);
         }
         let changed = list.is_some();
@@ -81,6 +66,33 @@ impl Client {
             self.anchor(twin, shared.item, list.reference()).await?;
         }
         Ok(changed)
+    }
+
+    /// Makes `acl` a list of `audience` and nobody else, as far as this party may; the new list, if it was not so already.
+    pub(crate) async fn admit_audience(
+        &self,
+        acl: &Acl,
+        twin: TwinId,
+        audience: &Audience,
+        history: History,
+        now: Timestamp,
+    ) -> Result<Option<Acl>, ClientError> {
+        let steps = Steps::between(acl, &twin, audience, self.party(), history);
+        let (item, mut rng, mut list) = (acl.item(), self.rng(), None);
+        for party in steps.gone {
+            let revoked = self.items().revoke(item, party, Revocation::Lazy, now, &mut rng).await?;
+            list = Some(revoked.state.acl);
+        }
+        for (grantees, history) in [(steps.full, History::Full), (steps.later, History::Omitted)] {
+            if !grantees.is_empty() {
+                list = Some(self.items().grant(item, &grantees, history, now, &mut rng).await?.acl);
+            }
+        }
+        for (group, members, history) in steps.groups {
+            let synced = self.items().sync_group(item, &group, &members, history, now, &mut rng).await?;
+            list = Some(synced.acl);
+        }
+        Ok(list)
     }
 }
 
@@ -96,15 +108,9 @@ struct Steps {
 }
 
 impl Steps {
-    /// The steps from `acl` to `readers`, as far as `by` may take them.
-    fn between(
-        acl: &Acl,
-        twin: &TwinId,
-        readers: &[Grantee],
-        roles: Vec<(Group, Vec<Member>)>,
-        by: PartyId,
-        history: History,
-    ) -> Self {
+    /// The steps from `acl` to a list of `audience`, as far as `by` may take them.
+    fn between(acl: &Acl, twin: &TwinId, audience: &Audience, by: PartyId, history: History) -> Self {
+        let Audience { readers, roles } = audience;
         let appoints = by == acl.owner();
         let mut steps = Self { gone: Vec::new(), full: Vec::new(), later: Vec::new(), groups: Vec::new() };
         for entry in acl.entries() {
@@ -151,14 +157,14 @@ impl Steps {
     }
 
     /// The steps for roles: those that the policy names, and those that it names no longer.
-    fn groups(&mut self, acl: &Acl, twin: &TwinId, roles: Vec<(Group, Vec<Member>)>, history: History) {
+    fn groups(&mut self, acl: &Acl, twin: &TwinId, roles: &[(Group, Vec<Member>)], history: History) {
         let former = acl.groups().iter().filter(|group| group.role.twin == *twin);
         let former = former.filter(|group| roles.iter().all(|(of, _)| of.role != group.role));
         let ended: Vec<_> = former.map(|group| (group.clone(), Vec::new(), History::Omitted)).collect();
         for (group, members) in roles {
-            if !is_in_order(acl, &group, &members) {
-                let history = if is_kept(acl, &members) { History::Omitted } else { history };
-                self.groups.push((group, members, history));
+            if !is_in_order(acl, group, members) {
+                let history = if is_kept(acl, members) { History::Omitted } else { history };
+                self.groups.push((group.clone(), members.clone(), history));
             }
         }
         self.groups.extend(ended);

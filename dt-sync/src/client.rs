@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dt_acl::{Acl, AclError, AclRef, Floor, Grantee, History, ItemId, ItemName, Items, Revocation};
+use dt_acl::{Acl, AclError, AclRef, Floor, Founders, History, ItemId, ItemName, Items};
 use dt_dht::Timer;
 use dt_ledger::{
     AclAnchor, Call, CreateTwin, Credential, Document, DocumentId, EventKind, Executed, FeedReference,
@@ -17,7 +17,7 @@ use dt_model::{ComponentId, ContentHash, DataClass, Digest, Domain, Name, PartyI
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, SeedableRng as _};
 
-use crate::rights::{feed_keys, readers};
+use crate::rights::{Audience, feed_keys};
 use crate::{ClientError, Ledger};
 
 const DOCUMENT: Domain = Domain::new("dt/sync/document/v1");
@@ -280,8 +280,9 @@ impl Client {
         let content = ContentHash::of(draft.content);
         let name = document_name(twin, &draft);
         let state = self.ledger.state()?;
-        let grantees = readers(&state, &twin, DataClass::Document, draft.component, &self.party(), now)?;
-        let list = self.ensure_item(name, &grantees, now).await?;
+        let audience =
+            Audience::new(&state, &twin, DataClass::Document, draft.component, &self.party(), now)?;
+        let list = self.ensure_item(twin, name, &audience, now).await?;
         let item = list.item();
         let stored = match self.items.read(item, Some(list.reference().into()), now).await {
             Ok(opened) => opened.content_hash == content,
@@ -301,43 +302,26 @@ impl Client {
         Ok((version, anchor))
     }
 
-    /// The list of the party's item `name`, to which nothing on the ledger refers yet: a new one with `grantees`, or what an earlier
-    /// attempt left, for those who are to read it now.
+    /// The list of the party's item `name`, to which nothing on the ledger refers yet: a new one of `audience`, or what an earlier attempt
+    /// left, for those who are to read it now.
     pub(crate) async fn ensure_item(
         &self,
+        twin: TwinId,
         name: impl Into<ItemName>,
-        grantees: &[Grantee],
+        audience: &Audience,
         now: Timestamp,
     ) -> Result<Acl, ClientError> {
-        let name = name.into();
-        let mut rng = self.rng();
-        match self.items.create(name, grantees, now, &mut rng).await {
+        let (grantees, mut rng) = (audience.named(), self.rng());
+        let founders = Founders { grantees: &grantees, groups: &audience.roles };
+        match self.items.create(name.into(), founders, now, &mut rng).await {
             Ok(state) => Ok(state.acl),
-            Err(AclError::AlreadyExists(item)) => self.bring_up_to_date(item, grantees, now).await,
+            Err(AclError::AlreadyExists(item)) => {
+                let left = self.items.acl(item, None, now).await?;
+                let changed = self.admit_audience(&left, twin, audience, History::Full, now).await?;
+                Ok(changed.unwrap_or(left))
+            }
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Makes the list of the party's own `item` one of `grantees` and no others.
-    async fn bring_up_to_date(
-        &self,
-        item: ItemId,
-        grantees: &[Grantee],
-        now: Timestamp,
-    ) -> Result<Acl, ClientError> {
-        let mut acl = self.items.acl(item, None, now).await?;
-        let stays = |party: &PartyId| *party == self.party() || grantees.iter().any(|of| of.party == *party);
-        let members: Vec<_> = acl.entries().iter().map(|entry| entry.party).collect();
-        let mut rng = self.rng();
-        for party in members.into_iter().filter(|party| !stays(party)) {
-            acl = self.items.revoke(item, party, Revocation::Lazy, now, &mut rng).await?.state.acl;
-        }
-        let has = |of: &Grantee| acl.rights_at(&of.party, now) == Some(of.rights);
-        let missing: Vec<Grantee> = grantees.iter().filter(|of| !has(of)).copied().collect();
-        if !missing.is_empty() {
-            acl = self.items.grant(item, &missing, History::Full, now, &mut rng).await?.acl;
-        }
-        Ok(acl)
     }
 
     /// The document of the party's own that refers to `item`, if one does that is in use.

@@ -37,12 +37,44 @@ pub fn readers(
     Ok(readers)
 }
 
+/// Who is to be on an item's list, besides its owner, as the ledger says.
+pub(crate) struct Audience {
+    /// Whoever may read, and what else it may do.
+    pub(crate) readers: Vec<Grantee>,
+    /// The roles that may read by their names, and who of the readers holds each.
+    pub(crate) roles: Vec<(Group, Vec<Member>)>,
+}
+
+impl Audience {
+    /// Those who may read data of `class` at `component` of `twin` at `now`, where `owner` owns the list.
+    ///
+    /// # Errors
+    /// [`ClientError::UnknownTwin`] or [`ClientError::Store`].
+    pub(crate) fn new(
+        state: &Snapshot,
+        twin: &TwinId,
+        class: DataClass,
+        component: Option<&ComponentId>,
+        owner: &PartyId,
+        now: Timestamp,
+    ) -> Result<Self, ClientError> {
+        let readers = readers(state, twin, class, component, owner, now)?;
+        let roles = role_readers(state, twin, class, component, &readers)?;
+        Ok(Self { readers, roles })
+    }
+
+    /// Those who are on the list by name: because everyone may read, or because they manage.
+    pub(crate) fn named(&self) -> Vec<Grantee> {
+        let has_role = |reader: &&Grantee| {
+            self.roles.iter().any(|(_, members)| members.iter().any(|of| of.party == reader.party))
+        };
+        self.readers.iter().filter(|reader| !has_role(reader)).copied().collect()
+    }
+}
+
 /// The roles that may read data of `class` at `component` of `twin` by their names, and who of `readers` holds each. Who reads because
 /// everyone does, or manages, is in none of them.
-///
-/// # Errors
-/// [`ClientError::UnknownTwin`] or [`ClientError::Store`].
-pub(crate) fn role_readers(
+fn role_readers(
     state: &Snapshot,
     twin: &TwinId,
     class: DataClass,

@@ -8,7 +8,7 @@ use dt_acl::{
     Acl, AclRecord, Change, Data, Grant, Grantee, Group, History, ItemId, ItemName, Keyring, MAX_ACL_BYTES,
     MAX_DATA_BYTES, MAX_ENTRIES, Mandate, Rights,
 };
-use dt_model::testing::{Golden, SeedRng, identity};
+use dt_model::testing::{Golden, SeedRng, check_formats, identity};
 use dt_model::{ContentHash, Digest, Domain, EncryptionKey, Secret, Signer, Timestamp, codec};
 
 use crate::common::{at, grantee};
@@ -68,8 +68,49 @@ fn formats_are_what_they_were() {
     for epoch in 1..=3 {
         golden.add(&format!("key {epoch}"), keys.key(epoch).unwrap().expose());
     }
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire.txt");
-    golden.check(Path::new(file), "DT_ACL_WRITE_GOLDEN");
+    golden.check(Path::new(FILE), "DT_ACL_WRITE_GOLDEN");
+}
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire.txt");
+
+/// A new type or domain is to be given golden bytes, and a line here.
+#[test]
+fn every_format_has_golden_bytes() {
+    let formats = [
+        ("AclRecord", "fourth list: a group"),
+        ("AclRef", "reference to a list"),
+        ("Context", "ciphertext"),
+        ("DataRecord", "data"),
+        ("DataRef", "reference to data"),
+        ("Entry", "entry by name and group"),
+        ("Epoch", "epoch with a link"),
+        ("Grant", "grant"),
+        ("Group", "group"),
+        ("GroupGrant", "entry by group"),
+        ("ItemId", "item"),
+        ("ItemName", "name"),
+        ("Link", "epoch with a link"),
+        ("Mandate", "mandate"),
+        ("Place", "first list"),
+        ("Rights", "rights: read"),
+        ("Role", "role"),
+        ("Salt", "data"),
+        ("SealedHash", "data"),
+        ("dt/acl/blinding/v1", "data"),
+        ("dt/acl/ciphertext/v1", "data"),
+        ("dt/acl/content-blob/v1", "ciphertext"),
+        ("dt/acl/content-commitment/v1", "data"),
+        ("dt/acl/content-hash/v1", "data"),
+        ("dt/acl/content/v1", "ciphertext"),
+        ("dt/acl/item-name/v1", "name"),
+        ("dt/acl/item/v1", "item"),
+        ("dt/acl/key-commitment/v1", "first epoch"),
+        ("dt/acl/link/v1", "epoch with a link"),
+        ("dt/acl/mandate/v1", "mandate"),
+        ("dt/acl/wrap/v1", "first list"),
+    ];
+    let sources = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    check_formats(sources, &formats, Path::new(FILE));
 }
 
 fn add_lists(golden: &mut Golden, lists: [&Acl; 4]) {

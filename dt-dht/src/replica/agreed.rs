@@ -140,11 +140,10 @@ impl Replica {
             let key = Key { address: *address, slot: entry.slot };
             let offered = offered.iter().find(|record| record.digest() == entry.record);
             let record = match (offered, row.place_of(&entry.record)) {
-                (Some(record), _) => record.clone(),
-                (None, Some(place)) => self.proposal(address, place)?.into_envelope(),
+                (Some(record), _) => self.verified.open(record.clone()).map_err(|_| Refusal::Malformed)?,
+                (None, Some(place)) => self.proposal(address, place)?,
                 (None, None) => return Err(Refusal::Behind { sequence: row.sequence() }),
             };
-            let record = record.open().map_err(|_| Refusal::Malformed)?;
             if (record.key, record.version) != (key, entry.version) {
                 return Err(Refusal::Malformed);
             }
@@ -251,7 +250,8 @@ impl Replica {
 
     fn history(&self, key: &Key, version: u64) -> Result<Option<Envelope<Record>>, Refusal> {
         let row: Option<PastRow> = self.rows().read(&history_key(key, version)).map_err(unavailable)?;
-        let record = row.map(|row| row.record.open()).transpose().map_err(|_| Refusal::Unavailable)?;
+        let record = row.map(|row| self.verified.open(row.record)).transpose();
+        let record = record.map_err(|_| Refusal::Unavailable)?;
         Ok(record.filter(|record| record.version == version).map(Signed::into_envelope))
     }
 
@@ -266,7 +266,7 @@ impl Replica {
         membership: &Membership,
         record: Envelope<Record>,
     ) -> Result<(Signed<Record>, &dyn Validator), Refusal> {
-        let record = record.open().map_err(|error| match error {
+        let record = self.verified.open(record).map_err(|error| match error {
             OpenError::Signature(_) => Refusal::NotPermitted,
             _ => Refusal::Malformed,
         })?;
@@ -400,7 +400,7 @@ impl Replica {
         let row: Option<ProposalRow> =
             self.rows().read(&proposal_key(address, place)).map_err(unavailable)?;
         let record = row.and_then(|row| row.record).ok_or(Refusal::Unavailable)?;
-        record.open().map_err(|_| Refusal::Unavailable)
+        self.verified.open(record).map_err(|_| Refusal::Unavailable)
     }
 
     fn settled_records(&self, address: &Address, row: &AgreedRow) -> Result<Vec<Signed<Record>>, Refusal> {

@@ -6,6 +6,7 @@ mod agreed;
 mod neighbours;
 mod records;
 mod shards;
+mod verified;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use bytes::Bytes;
 use dt_model::{Digest, OpenError, PartyId, Signer, Timestamp};
 
+use self::verified::Verified;
 use crate::agreement::{Attempt, Remembered};
 use crate::message::request_digest;
 use crate::rows::{Rows, RowsError};
@@ -40,6 +42,7 @@ pub struct Replica {
     totals: Mutex<()>,
     /// Certificates that hold under the membership.
     remembered: Remembered,
+    verified: Verified,
     policy: Policy,
     gate: Gate,
 }
@@ -80,6 +83,7 @@ impl Replica {
             locks: [const { Mutex::new(()) }; LOCKS],
             totals: Mutex::new(()),
             remembered: Remembered::default(),
+            verified: Verified::default(),
             gate: Gate::new(policy.limits),
             policy,
         }

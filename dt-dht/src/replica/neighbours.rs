@@ -14,7 +14,7 @@ impl Replica {
         let Some(row) = self.rows().read::<RecordRow>(&record_key(RECORDS, key)).map_err(unavailable)? else {
             return Ok(None);
         };
-        let record = row.record.open().map_err(|_| Refusal::Unavailable)?;
+        let record = self.verified.open(row.record).map_err(|_| Refusal::Unavailable)?;
         if record.key == *key { Ok(Some(record)) } else { Err(Refusal::Unavailable) }
     }
 }

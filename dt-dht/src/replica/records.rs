@@ -15,7 +15,7 @@ impl Replica {
         record: Envelope<Record>,
         now: Timestamp,
     ) -> Result<ReplyBody, Refusal> {
-        let offered = record.open().map_err(|error| match error {
+        let offered = self.verified.open(record).map_err(|error| match error {
             OpenError::Signature(_) => Refusal::NotPermitted,
             _ => Refusal::Malformed,
         })?;

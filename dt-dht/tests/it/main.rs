@@ -26,3 +26,4 @@ mod streams;
 mod support;
 mod upkeep;
 mod vectors;
+mod verified;

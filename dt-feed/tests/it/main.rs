@@ -6,6 +6,7 @@ mod attacks;
 mod collusion;
 mod common;
 mod model;
+mod simulation;
 mod vectors;
 
 mod wire;

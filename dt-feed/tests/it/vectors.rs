@@ -1,21 +1,24 @@
 //! Bytes that others must get too: golden values, and RFC 6962 trees as another implementation builds them.
 
+use std::path::Path;
+
 use dt_dht::Resilience;
-use dt_feed::{BatchPolicy, Entry, EntryProof, Floor, Publisher, Reader, Tree};
-use dt_model::testing::{SeedRng, identity};
-use dt_model::{ContentHash, Digest, Signer as _, Timestamp, codec};
+use dt_feed::{
+    BatchPolicy, Entry, EntryProof, Floor, Fork, MAX_FORK_BYTES, MAX_HEAD_BYTES, MAX_MANIFEST_BYTES,
+    MAX_PROOF_BYTES, MAX_SEGMENT_BYTES, Publisher, Reader, Tree,
+};
+use dt_model::testing::{Golden, SeedRng, check_formats, identity};
+use dt_model::{ContentHash, Digest, Timestamp, codec};
 
 use crate::common::*;
 
-/// The feed of [`manifest`].
-const GOLDEN_FEED: &str = "8561801fac1bdbc62d09f20d433bbe67d42e129014edf758e70ea891cb5b4ff8";
-/// SHA-256 of what [`a_golden_batch`] writes, and its root.
-const GOLDEN_BATCH: [&str; 4] = [
-    "d74aae02cf3c1e652e3169d53a411253c01b5005ac34f8398582a74d7868f545",
-    "7f07f8758e1b9145905aa8933e4b80461597b8ed1cc560f5ac2bb23de8bf8b30",
-    "00ac00aae8aef6872bb5943670b0da8d5a55393b6f4f32d89d1a6982fcce3d44",
-    "4670bb93a6a6c405cf65d0bd0e0cf8d93261af52d9e84ae4ccb42576eb9f769f",
-];
+const HEAD: &str = "\
+# Golden bytes of dt-feed. Made by tests/it/vectors.rs; do not edit.
+#
+# One line is one value: its canonical (borsh) bytes in hex, or the SHA-256 of them where they are many. The owner is the party of seed 1 of
+# dt_model::testing::identity, the epoch key is 32 bytes of 01, and what is random comes from dt_model::testing::SeedRng.
+";
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire.txt");
 
 fn hex(bytes: impl AsRef<[u8]>) -> String {
     bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -104,39 +107,62 @@ fn leaf_preimage(proof: &EntryProof) -> Vec<u8> {
     preimage
 }
 
-#[test]
-fn golden_bytes() {
-    let entry = Entry::new(Timestamp::from_millis(0x0102), "4.02");
-    assert_eq!(hex(codec::encode(&entry)), "020100000000000004000000342e3032");
-    let floor = Floor { size: 3, root: Digest::from([0xaa; 32]) };
-    assert_eq!(hex(codec::encode(&floor)), format!("0300000000000000{}", "aa".repeat(32)));
-    let owner = hex(identity(OWNER).party().as_bytes());
-    assert_eq!(
-        hex(codec::encode(&manifest())),
-        format!(
-            "{}{}{owner}{}{}",
-            "07".repeat(32),
-            "0d0000007b336331667d2d66696c6c6572",
-            "080000007072657373757265",
-            "100000006170706c69636174696f6e2f6a736f6e"
-        )
-    );
-    assert_eq!(manifest().feed().to_string(), GOLDEN_FEED);
-}
-
-/// Everything that one batch writes follows from its entries, the key, the time and the random source.
-#[test]
-fn a_golden_batch() {
+/// A batch of five readings: everything that it writes follows from its entries, the key, the time and the random source.
+fn batch(seed: u64) -> (Step, Vec<u8>) {
     let owner = identity(OWNER);
     let mut publisher = Publisher::new(manifest(), BatchPolicy::default(), key(1), None).unwrap();
     let now = Timestamp::from_millis(START + 1000);
     (0..5).for_each(|index| publisher.append(reading(index), now).unwrap());
     let resilience = Resilience::tolerating(1).unwrap();
-    let batch = publisher.batch(resilience, now, &owner, &mut SeedRng::new(1)).unwrap().unwrap();
-    let content = |bytes: &[u8]| hex(ContentHash::of(bytes));
+    let batch = publisher.batch(resilience, now, &owner, &mut SeedRng::new(seed)).unwrap().unwrap();
     assert_eq!(batch.sealed().len(), 4 + 5 * (12 + 9) + 16);
-    assert_eq!(content(batch.sealed()), GOLDEN_BATCH[0], "the sealed entries");
-    assert_eq!(content(&batch.segment().record().body), GOLDEN_BATCH[1], "the segment");
-    assert_eq!(content(&batch.head().record().body), GOLDEN_BATCH[2], "the head");
-    assert_eq!(hex(batch.head().root()), GOLDEN_BATCH[3], "the root");
+    let step = Step { segment: batch.segment().clone(), head: batch.head().clone() };
+    (step, batch.sealed().to_vec())
+}
+
+#[tokio::test]
+async fn formats_are_what_they_were() {
+    let mut golden = Golden::new(HEAD);
+    golden.section("A feed");
+    golden.value("manifest", &manifest(), MAX_MANIFEST_BYTES);
+    golden.add("feed", manifest().feed().as_bytes());
+    golden.value("entry", &Entry::new(Timestamp::from_millis(0x0102), "4.02"), 1024);
+    golden.value("floor", &Floor { size: 3, root: Digest::from([0xaa; 32]) }, 64);
+    golden.section("What a batch writes");
+    let (step, sealed) = batch(1);
+    golden.add("sealed entries", &sealed);
+    golden.value("segment", &*step.segment, MAX_SEGMENT_BYTES);
+    golden.value("head", &*step.head, MAX_HEAD_BYTES);
+    golden.add("root", step.head.root().as_bytes());
+    golden.section("What is shown to others");
+    let fork = Fork::between(&step.head, &batch(2).0.head).unwrap();
+    golden.value("fork", &fork, MAX_FORK_BYTES);
+    let network = network();
+    let owner = client(&network, OWNER);
+    published(&network, &owner, 5, 10).await;
+    let mut reader = Reader::open(&owner, manifest().feed(), all_keys, network.now()).await.unwrap();
+    let (proof, _) = reader.prove(2, network.now()).await.unwrap();
+    golden.value("proof of an entry", &proof, MAX_PROOF_BYTES);
+    golden.check(Path::new(FILE), "DT_FEED_WRITE_GOLDEN");
+}
+
+/// A new type or domain is to be given golden bytes, and a line here.
+#[test]
+fn every_format_has_golden_bytes() {
+    let formats = [
+        ("Entry", "entry"),
+        ("EntryProof", "proof of an entry"),
+        ("FeedId", "feed"),
+        ("Floor", "floor"),
+        ("Fork", "fork"),
+        ("Head", "head"),
+        ("Manifest", "manifest"),
+        ("Segment", "segment"),
+        ("dt/feed/blinding/v1", "root"),
+        ("dt/feed/leaf/v1", "root"),
+        ("dt/feed/manifest/v1", "feed"),
+        ("dt/feed/segment-key/v1", "sealed entries"),
+    ];
+    let sources = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    check_formats(sources, &formats, Path::new(FILE));
 }

@@ -153,6 +153,44 @@ async fn roles_that_a_policy_names_are_groups_of_the_list() {
     assert_eq!(world.read(Auditor, document).await.unwrap(), "text");
 }
 
+/// A list begins as the ledger has it: by role where the policy names roles, and by name where everyone may read.
+#[tokio::test]
+async fn what_was_just_shared_needs_no_alignment() {
+    let world = World::new().await;
+    let all = [Operation::Read, Operation::Write].into_iter().flat_map(|operation| {
+        [DataClass::Document, DataClass::Sensor].map(|class| Permission::new(operation, class))
+    });
+    let roles = ["inspector", dt_ledger::OWNER, dt_ledger::MAINTAINER, dt_ledger::AGENT];
+    let policy = roles
+        .into_iter()
+        .fold(Policy::none(), |policy, role| policy.allow(Subject::Role(name(role)), all.clone()));
+    let component = Some(component("press"));
+    world.call(Owner, TwinCall::SetPolicy { component, policy }).await.unwrap();
+    for who in [Stranger, Auditor] {
+        let (party, role) = (party(who), name("inspector"));
+        world.call(Owner, TwinCall::AssignRole { party, role }).await.unwrap();
+    }
+    let mut agent = world.connected().await;
+    world.measure(&mut agent, "20").await;
+    let document = world.share(&world.client(Maintainer), "manual", "text").await.unwrap();
+    let manual = world.item(document);
+    let before = world.list(Owner, manual).await;
+    assert_eq!(before.version(), 1);
+    let inspectors = before.groups().iter().position(|group| group.role.name == name("inspector")).unwrap();
+    for who in [Stranger, Auditor] {
+        let entry = before.entry(&party(who)).unwrap();
+        assert!(entry.grant.is_none(), "by its role alone");
+        assert_eq!(entry.groups.iter().map(|by| usize::from(by.group)).collect::<Vec<_>>(), [inspectors]);
+        assert_eq!(world.read(who, document).await.unwrap(), "text");
+        assert_eq!(world.temperatures(who).await.unwrap().len(), 1);
+    }
+    for who in [Owner, Maintainer, Agent] {
+        let aligned = world.client(who).align(world.twin, History::Full, world.now()).await.unwrap();
+        assert_eq!(aligned, [], "{who:?} finds nothing to do");
+    }
+    assert_eq!(world.list(Owner, manual).await, before);
+}
+
 /// Two managers align at once, and a third party's change comes between: each tries again, and the lists end as the ledger says.
 #[tokio::test]
 async fn two_that_align_at_once_both_succeed() {

@@ -2,6 +2,7 @@
 //! `tests/golden/wire.txt`; each value is read back from its bytes, and from none near them ([`Golden::value`]).
 
 mod agreement;
+mod formats;
 mod messages;
 mod near_misses;
 mod rows;
@@ -79,14 +80,25 @@ fn formats_are_what_they_were() {
     messages::add_refusals(&mut golden);
     rows::add(&mut golden);
     rows::add_agreed(&mut golden);
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire.txt");
-    golden.check(Path::new(file), "DT_DHT_WRITE_GOLDEN");
+    rows::add_cursors(&mut golden);
+    golden.check(Path::new(FILE), "DT_DHT_WRITE_GOLDEN");
+}
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire.txt");
+
+/// A new type or domain is to be given golden bytes, and a line here.
+#[test]
+fn every_format_has_golden_bytes() {
+    let sources = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    dt_model::testing::check_formats(sources, &formats::FORMATS, Path::new(FILE));
 }
 
 fn add_records(golden: &mut Golden) {
     golden.section("Records, receipts and evidence");
     let record = record();
     golden.add("owned address", record.key.address.as_bytes());
+    golden.add("its replicas among nine nodes", &codec::encode(&membership(9).replicas(&record.key.address)));
+    golden.value("node", &membership(4).nodes()[0], 512);
     golden.value("key", &record.key, 64);
     golden.value("record", record.value(), MAX_RECORD_BYTES);
     golden.value("signed record", record.envelope(), MAX_RECORD_BYTES);

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use dt_dht::{
-    Call, MemoryStore, OwnedRecords, Phase, RecordStore, Replica, ReplyBody, RequestBody, Validator,
-    encode_stripe,
+    Call, InProcess, MemoryStore, OwnedRecords, Pace, Phase, RecordStore, Replica, ReplyBody, RequestBody,
+    Upkeep, UpkeepReply, UpkeepRequest, Validator, encode_stripe,
 };
-use dt_model::testing::{Golden, identity};
+use dt_model::testing::{Golden, SeedRng, identity};
 use dt_model::{Signed, Signer};
 
 use super::agreement::{locked, settled, state, votes};
@@ -43,6 +43,28 @@ pub(super) fn add(golden: &mut Golden) {
     ask(&replica, RequestBody::Put { record: record().into_envelope() });
     ask(&replica, RequestBody::Put { record: owned("a", 3, "other").into_envelope() });
     ask(&replica, RequestBody::PutShard { blob, index: 0, shard: shards[0].clone().into() });
+    add_rows(golden, &store);
+    // Another node is told what lies here.
+    let body = RequestBody::Upkeep { request: UpkeepRequest::Summarise { after: None } };
+    let other = (100..104).map(identity).find(|node| node.party() != replica.party()).unwrap();
+    let call = Call::new(&other, &membership, replica.party(), [0; 16], NOW, body).unwrap();
+    let reply = call.read(&replica.handle(call.bytes(), NOW)).unwrap();
+    let ReplyBody::Upkeep { reply: UpkeepReply::Summary(summary) } = reply else { panic!("{reply:?}") };
+    golden.value("summary of these rows", &summary, 256);
+}
+
+/// How far a node has compared itself with another.
+pub(super) fn add_cursors(golden: &mut Golden) {
+    golden.section("Rows after a comparison with another node");
+    let [(replica, store), (other, _)] = [replica(100), replica(101)];
+    ask(&other, RequestBody::Put { record: record().into_envelope() });
+    let [replica, other] = [replica, other].map(Arc::new);
+    let network = Arc::new(InProcess::new([replica.clone(), other], Arc::new(|| NOW)));
+    let mut upkeep = Upkeep::new(replica, network, SeedRng::new(1), Pace::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for _ in 0..16 {
+        runtime.block_on(upkeep.step(NOW)).unwrap();
+    }
     add_rows(golden, &store);
 }
 
