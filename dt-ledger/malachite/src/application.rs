@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use dt_ledger::{
-    AdmissionError, Block, BlockError, Clock, CommitCertificate, Mempool, Replica, StoreError, Tip, Verifier,
+    AdmissionError, Block, BlockError, Clock, CommitCertificate, CommittedBlock, Mempool, Replica,
+    StoreError, Tip, Verifier,
 };
 use dt_model::{Digest, PartyId, Signer, SignerError, Timestamp, codec};
 use malachite::app::engine::host::{Next, SyncedValueOutcome};
@@ -35,12 +36,16 @@ use tracing::{debug, error, info, warn};
 use crate::bodies::{Announcement, MAX_BODY_BYTES, Offered, Streams, cut};
 use crate::config::Pace;
 use crate::context::{Address, BlockId, Chain, Height, Part, Validators};
+use crate::evidence::{Equivocation, equivocations};
 use crate::signing::Signatures;
 
 /// Proposals for the next height that came before this one was committed.
 const MAX_EARLY: usize = 16;
 /// Blocks in one answer to a peer that catches up.
 const MAX_ANSWER_BLOCKS: u64 = 64;
+
+/// Contradictions that are remembered: one says enough of a validator.
+const MAX_EQUIVOCATIONS: usize = 1024;
 
 /// Why a node stopped for good. It must not be started again before somebody has looked into it.
 #[derive(Debug, thiserror::Error)]
@@ -83,8 +88,11 @@ pub(crate) struct Shared {
     pub(crate) replica: Arc<Replica>,
     pub(crate) clock: Clock,
     pub(crate) mempool: Mutex<Mempool>,
-    pub(crate) height: watch::Sender<u64>,
+    /// The last height, and its block, if this process has committed it.
+    pub(crate) newest: watch::Sender<(u64, Option<Arc<CommittedBlock>>)>,
     pub(crate) halted: watch::Sender<Option<Arc<Halt>>>,
+    /// Who was seen to contradict himself.
+    pub(crate) equivocations: Mutex<Vec<Equivocation>>,
     /// Changes whenever there is reason for a block.
     pub(crate) stirred: watch::Sender<u64>,
 }
@@ -92,6 +100,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn mempool(&self) -> MutexGuard<'_, Mempool> {
         self.mempool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn equivocations(&self) -> MutexGuard<'_, Vec<Equivocation>> {
+        self.equivocations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// There is reason for a block at `height`.
@@ -113,7 +125,8 @@ pub(crate) struct Application {
     /// Blocks for the next height that follow from our state.
     blocks: BTreeMap<Digest, Arc<Block>>,
     early: Vec<Offered>,
-    last_block: Instant,
+    /// When the present height was begun.
+    begun: Instant,
 }
 
 impl Application {
@@ -135,7 +148,7 @@ impl Application {
             streams: Streams::new(chain),
             blocks: BTreeMap::new(),
             early: Vec::new(),
-            last_block: Instant::now(),
+            begun: Instant::now(),
         }
     }
 
@@ -163,6 +176,9 @@ impl Application {
             }
             AppMsg::StartedRound { height, round, reply_value, .. } => {
                 debug!(%height, %round, "round");
+                if round == Round::ZERO {
+                    self.begun = Instant::now();
+                }
                 let next = self.shared.replica.tip().height + 1;
                 let early = std::mem::take(&mut self.early).into_iter();
                 let (due, early) = early.partition(|offered| offered.announcement.height <= next);
@@ -188,7 +204,10 @@ impl Application {
                 self.commit(&certificate).await?;
                 send(reply, ());
             }
-            AppMsg::Finalized { reply, .. } => self.go_on(reply),
+            AppMsg::Finalized { reply, evidence, .. } => {
+                self.report(equivocations(&evidence));
+                self.go_on(reply);
+            }
             AppMsg::GetHistoryMinHeight { reply } => send(reply, Height(self.shared.replica.first_block()?)),
             AppMsg::GetDecidedValues { range, reply } => {
                 let (first, last) = (range.start().0, range.end().0);
@@ -369,17 +388,28 @@ impl Application {
         info!(height, transactions = committed.receipts.len(), round = decided.round.as_i64(), "block");
         self.blocks.clear();
         self.streams.prune(height + 1);
-        self.last_block = Instant::now();
         self.shared.mempool().committed(&committed, (self.shared.clock)());
-        self.shared.height.send_replace(height);
+        self.shared.newest.send_replace((height, Some(committed)));
         Ok(())
+    }
+
+    /// Remembers who contradicted himself, for whoever asks.
+    fn report(&self, found: Vec<Equivocation>) {
+        let mut known = self.shared.equivocations();
+        for equivocation in found {
+            let Equivocation { validator, height, round, act, .. } = equivocation;
+            if known.len() < MAX_EQUIVOCATIONS && !known.contains(&equivocation) {
+                warn!(validator = %validator.short(), height, round, ?act, "a validator contradicts itself");
+                known.push(equivocation);
+            }
+        }
     }
 
     /// Starts the next height when there is reason for a block, or the idle time is over.
     fn go_on(&self, reply: Reply<Next<Chain>>) {
         let tip = self.shared.replica.tip();
         let (next, parameters) = (tip.height + 1, self.parameters(&tip));
-        let (shared, pace, last) = (Arc::clone(&self.shared), self.pace, self.last_block);
+        let (shared, pace, last, now) = (Arc::clone(&self.shared), self.pace, self.begun, Instant::now());
         tokio::spawn(async move {
             sleep_until(last + pace.block).await;
             let mut stirred = shared.stirred.subscribe();
@@ -387,7 +417,7 @@ impl Application {
             let mut halted = shared.halted.subscribe();
             tokio::select! {
                 _ = reason => {}
-                () = sleep_until(last + pace.idle) => {}
+                () = sleep_until(now + pace.idle) => {}
                 _ = halted.wait_for(Option::is_some) => return,
             }
             send(reply, Next::Start(Height(next), parameters));

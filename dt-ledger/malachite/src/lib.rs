@@ -24,6 +24,7 @@ mod bodies;
 mod config;
 mod context;
 mod engine;
+mod evidence;
 mod exchange;
 mod images;
 mod node;
@@ -34,6 +35,7 @@ pub use application::Halt;
 #[cfg(feature = "bare")]
 pub use bare::Bare;
 pub use config::{Config, Pace, Peer, Start};
+pub use evidence::{Act, Equivocation, Said};
 pub use images::{RestoreError, Restored, restore};
 pub use libp2p::Multiaddr;
 pub use libp2p::identity::Keypair;

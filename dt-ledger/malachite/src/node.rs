@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::application::{Application, Halt, Shared};
 use crate::config::{Config, Start};
 use crate::engine;
+use crate::evidence::Equivocation;
 use crate::exchange::{Exchange, Outbox};
 use crate::signing::FirstVotes;
 
@@ -84,10 +85,18 @@ impl Malachite {
         let started = engine::start(&config, replica.chain(), &keys, journal.path, first_votes.clone());
         let (channels, engine) = started.await?;
 
-        let height = watch::Sender::new(replica.tip().height);
+        let newest = watch::Sender::new((replica.tip().height, None));
         let (mempool, halted, stirred) =
             (Mutex::new(Mempool::new(config.mempool)), watch::Sender::new(None), watch::Sender::new(0));
-        let shared = Arc::new(Shared { replica, clock, mempool, height, halted, stirred });
+        let shared = Arc::new(Shared {
+            replica,
+            clock,
+            mempool,
+            newest,
+            halted,
+            stirred,
+            equivocations: Mutex::default(),
+        });
         let exchange = Exchange::listen(&config, Arc::clone(&shared));
         let (exchange, outbox) = match exchange {
             Ok(exchange) => exchange,
@@ -121,6 +130,12 @@ impl Malachite {
         let mut halted = self.shared.halted.subscribe();
         let halt = halted.wait_for(Option::is_some).await.ok().and_then(|halt| halt.clone());
         halt.unwrap_or_else(|| Arc::new(Halt::Engine))
+    }
+
+    /// The validators that were seen to contradict themselves since the node was started, with the proof. Nothing is done about them here.
+    #[must_use]
+    pub fn equivocations(&self) -> Vec<Equivocation> {
+        self.shared.equivocations().clone()
     }
 
     /// Stops the node; what is committed stays, what waits is forgotten.
@@ -170,11 +185,15 @@ impl Consensus for Malachite {
     }
 
     async fn committed(&self, height: u64) -> Result<Arc<CommittedBlock>, ConsensusError> {
-        let mut reached = self.shared.height.subscribe();
+        let mut newest = self.shared.newest.subscribe();
         tokio::select! {
             biased;
-            reached = reached.wait_for(|reached| *reached >= height) => {
-                reached.map_err(|_| ConsensusError::Stopped)?;
+            newest = newest.wait_for(|(reached, _)| *reached >= height) => {
+                let (reached, block) = newest.map_err(|_| ConsensusError::Stopped)?.clone();
+                // Whoever follows asks for the newest one, and need not read it from the disk.
+                if let Some(block) = block.filter(|_| reached == height) {
+                    return Ok(block);
+                }
             }
             _ = self.halted() => return Err(ConsensusError::Stopped),
         }

@@ -53,7 +53,7 @@ fn free_ports(count: usize) -> Vec<(u16, u16)> {
     ports.chunks(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
-fn node_key(member: usize) -> Keypair {
+pub(crate) fn node_key(member: usize) -> Keypair {
     Keypair::ed25519_from_bytes([u8::try_from(member).unwrap() + 1; 32]).unwrap()
 }
 
@@ -115,7 +115,16 @@ impl Plan {
 
     /// Starts a member over its store.
     pub(crate) async fn start(&self, member: usize, start: Start) -> Result<Malachite, StartError> {
-        let store: Arc<dyn LedgerStore> = Arc::new(self.store(member));
+        self.start_over(member, start, Arc::new(self.store(member))).await
+    }
+
+    /// Starts a member over some store.
+    pub(crate) async fn start_over(
+        &self,
+        member: usize,
+        start: Start,
+        store: Arc<dyn LedgerStore>,
+    ) -> Result<Malachite, StartError> {
         let replica = Arc::new(Replica::open(store, &self.genesis()).unwrap());
         let keys = Arc::new(self.keys().validator(member as u64));
         Malachite::start(replica, keys, clock(), self.config(member, start)).await
@@ -126,7 +135,7 @@ impl Plan {
 pub(crate) struct Cluster {
     pub(crate) plan: Plan,
     pub(crate) members: Vec<Option<Malachite>>,
-    _folder: TempDir,
+    pub(crate) _folder: TempDir,
 }
 
 impl Cluster {

@@ -3,5 +3,7 @@
 
 mod agreement;
 mod cluster;
+mod exchange;
+mod liars;
 mod processes;
 mod suite;
