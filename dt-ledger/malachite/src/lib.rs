@@ -28,10 +28,10 @@ mod evidence;
 mod exchange;
 mod images;
 mod node;
+mod shared;
 mod signing;
 mod wire;
 
-pub use application::Halt;
 #[cfg(feature = "bare")]
 pub use bare::Bare;
 pub use config::{Config, Pace, Peer, Start};
@@ -40,3 +40,4 @@ pub use images::{RestoreError, Restored, restore};
 pub use libp2p::Multiaddr;
 pub use libp2p::identity::Keypair;
 pub use node::{Malachite, StartError};
+pub use shared::Halt;

@@ -7,19 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dt_ledger::{
-    Clock, CommittedBlock, Consensus, ConsensusError, Mempool, MempoolError, Replica, Status, StoreError,
-    Transaction,
+    Clock, CommittedBlock, Consensus, ConsensusError, Mempool, Replica, Status, StoreError, Transaction,
 };
 use dt_model::{Digest, Envelope, PartyId, Signer, codec};
 use malachite::EngineHandle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::application::{Application, Halt, Shared};
+use crate::application::Application;
 use crate::config::{Config, Start};
 use crate::engine;
 use crate::evidence::Equivocation;
 use crate::exchange::{Exchange, Outbox};
+use crate::shared::{Halt, Shared};
 use crate::signing::FirstVotes;
 
 /// Why a node did not start.
@@ -102,7 +102,7 @@ impl Malachite {
             Ok(exchange) => exchange,
             Err(error) => {
                 engine::stop(&engine.actor);
-                return Err(StartError::Exchange(error.to_string()));
+                return Err(StartError::Exchange(format!("{error:?}")));
             }
         };
         let exchange = tokio::spawn(exchange.run());
@@ -203,24 +203,6 @@ impl Consensus for Malachite {
 
     fn status(&self) -> Status {
         Status { height: self.shared.replica.tip().height, pending: self.shared.mempool().len() }
-    }
-}
-
-impl Shared {
-    /// Lets a transaction wait for a block; its digest, also if it waits already.
-    pub(crate) fn admit(&self, bytes: &Bytes) -> Result<Digest, ConsensusError> {
-        let now = (self.clock)();
-        let candidate = self.replica.screen(bytes, now)?;
-        let digest = candidate.digest();
-        let admitted = self.mempool().insert(candidate, now);
-        match admitted {
-            Ok(_) => self.stir(0),
-            Err(MempoolError::Known) => {}
-            Err(MempoolError::Admission(error)) => return Err(error.into()),
-            Err(MempoolError::Conflict { nonce }) => return Err(ConsensusError::Conflict { nonce }),
-            Err(_) => return Err(ConsensusError::Busy),
-        }
-        Ok(digest)
     }
 }
 

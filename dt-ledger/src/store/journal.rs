@@ -6,7 +6,7 @@
 //! after a crash:  engine as it was flushed last ◀─ the journal's records that follow on it, in order
 //! ```
 //!
-//! A record is the head before it, its length, the batch, and the head after it: a SHA-256 of the one before and of the batch. The engine's file holds the head up
+//! A record is the head before it, its length, the batch, and the head after it: a BLAKE3 of the one before and of the batch. The engine's file holds the head up
 //! to which it has come, so a record is taken up once and in its place, and never into another ledger.
 //!
 //! # Invariants
@@ -141,7 +141,7 @@ impl Journal {
 }
 
 fn head_after(before: Digest, batch: &[u8]) -> Digest {
-    RECORD.sha256(&[before.as_bytes(), batch])
+    RECORD.blake3(&[before.as_bytes(), batch])
 }
 
 struct Record<'a> {

@@ -30,9 +30,9 @@ enum Engine {
     ReadOnly(ReadOnlyDatabase),
 }
 
-/// The journal is emptied when it would be longer: enough for redb to write a page once for many blocks, and so little that the flush is
-/// no pause that anybody notices.
-const MAX_JOURNAL_BYTES: u64 = 16 * 1024 * 1024;
+/// The journal is emptied when it would be longer: enough for redb to write a page once for many blocks, and little enough to be read again
+/// after a crash in a moment.
+const MAX_JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
 /// Up to where redb has come in the journal.
 const HEAD: TableDefinition<'static, (), [u8; 32]> = TableDefinition::new("journal");
 

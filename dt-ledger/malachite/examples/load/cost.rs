@@ -3,9 +3,11 @@
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dt_ledger::{RedbStore, Replica};
+use dt_ledger::store::Batch;
+use dt_ledger::{LedgerStore, RedbStore, Replica, StoreError, StoreView};
 use dt_model::Timestamp;
 
 use crate::cluster::chain;
@@ -51,6 +53,35 @@ fn of_thread() -> Duration {
     Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
 }
 
+/// A store that counts what is written to it.
+struct Counted {
+    store: RedbStore,
+    rows: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Counted {
+    fn rows_and_bytes(&self) -> (u64, u64) {
+        (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
+
+impl LedgerStore for Counted {
+    fn view(&self) -> Result<Box<dyn StoreView>, StoreError> {
+        self.store.view()
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        for (_, writes) in batch.tables() {
+            let bytes =
+                |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
+            self.rows.fetch_add(writes.len() as u64, Ordering::Relaxed);
+            self.bytes.fetch_add(writes.iter().map(bytes).sum::<usize>() as u64, Ordering::Relaxed);
+        }
+        self.store.commit(batch)
+    }
+}
+
 /// What a transaction costs one validator of what it cannot do without, on one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -60,15 +91,23 @@ pub(crate) struct Ledger {
     pub(crate) apply: Duration,
     /// Keeping the proposal, and then the block, durably.
     pub(crate) store: Duration,
+    /// What that writes.
+    pub(crate) rows: f64,
+    pub(crate) bytes: f64,
 }
 
 /// Does once more what a validator did with its blocks from `first` on: on one thread, with nobody else, into a store of its own.
 pub(crate) fn of_ledger(folder: &Path, done: &Replica, first: u64) -> Ledger {
-    let store = Arc::new(RedbStore::open(folder).unwrap());
-    let replica =
-        Replica::open(store, chain().replica().genesis()).unwrap().on_threads(NonZero::<usize>::MIN);
-    let (mut cost, mut transactions) = (Ledger::default(), 0);
+    let store = RedbStore::open(folder).unwrap();
+    let store = Arc::new(Counted { store, rows: AtomicU64::new(0), bytes: AtomicU64::new(0) });
+    let genesis = chain().replica().genesis().clone();
+    let replica = Replica::open(Arc::clone(&store) as Arc<dyn LedgerStore>, &genesis).unwrap();
+    let replica = replica.on_threads(NonZero::<usize>::MIN);
+    let (mut cost, mut transactions, mut before) = (Ledger::default(), 0, (0, 0));
     for height in 1..=done.tip().height {
+        if height == first {
+            before = store.rows_and_bytes();
+        }
         let committed = done.block(height).unwrap().unwrap();
         let begun = of_thread();
         for transaction in &committed.block.transactions {
@@ -88,7 +127,15 @@ pub(crate) fn of_ledger(folder: &Path, done: &Replica, first: u64) -> Ledger {
         }
     }
     let each = |all: Duration| all / transactions.max(1);
-    Ledger { signature: each(cost.signature), apply: each(cost.apply), store: each(cost.store) }
+    let (rows, bytes) = store.rows_and_bytes();
+    let share = |all: u64| all as f64 / f64::from(transactions.max(1));
+    Ledger {
+        signature: each(cost.signature),
+        apply: each(cost.apply),
+        store: each(cost.store),
+        rows: share(rows - before.0),
+        bytes: share(bytes - before.1),
+    }
 }
 
 /// How busy the machine is: without it, times on the clock say nothing.

@@ -16,7 +16,7 @@ const FOLLOWED: u64 = 200;
 
 pub(crate) async fn measure(folder: &Path, seconds: u64) {
     let nodes = start(folder).await;
-    let parties = enrol(&nodes[0]).await;
+    let parties = enrol(&nodes).await;
     let (begun, cpu, before) = (Instant::now(), Cpu::of_process(), nodes[0].status().height);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let per_minute = begun.elapsed().as_secs_f64() / 60.0 * nodes.len() as f64;

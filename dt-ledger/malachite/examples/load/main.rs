@@ -57,7 +57,7 @@ async fn load(folder: &Path, seconds: u64) {
     );
     println!("                   transactions               CPU time of each, all four together");
     let nodes = cluster::start(&folder.join("full")).await;
-    let parties = traffic::enrol(&nodes[0]).await;
+    let parties = traffic::enrol(&nodes).await;
     let first = nodes[0].status().height + 1;
     let most = traffic::load(&nodes, &parties, seconds, None).await;
     row("most", &most);
@@ -101,6 +101,7 @@ async fn load(folder: &Path, seconds: u64) {
         rest = rest.saturating_sub(time);
     }
     println!("    {:<46} {:5.0} µs", "the rest: mempool, its gossip, copies, this program", micros(rest));
+    println!("    each validator writes {:.1} rows and {:.0} bytes for it", ledger.rows, ledger.bytes);
     println!("\n  load average at the end {}", load_average());
 }
 

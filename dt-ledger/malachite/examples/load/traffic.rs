@@ -44,7 +44,8 @@ fn sign(replica: &Replica, party: &Identity, nonce: u64, calls: Vec<Call>) -> En
 }
 
 /// Parties, each with a twin of its own.
-pub(crate) async fn enrol(node: &Malachite) -> Vec<(Identity, TwinId)> {
+pub(crate) async fn enrol(nodes: &[Arc<Malachite>]) -> Vec<(Identity, TwinId)> {
+    let node = &nodes[0];
     let keys = chain();
     let mut parties = Vec::new();
     let mut last = Vec::new();
@@ -78,6 +79,10 @@ pub(crate) async fn enrol(node: &Malachite) -> Vec<(Identity, TwinId)> {
     }
     for digest in last {
         find(node, digest).await;
+    }
+    // All know of them.
+    for other in nodes {
+        other.committed(node.status().height).await.unwrap();
     }
     twins
 }

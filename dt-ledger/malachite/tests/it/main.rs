@@ -4,6 +4,8 @@
 mod agreement;
 mod cluster;
 mod exchange;
+mod fleet;
 mod liars;
 mod processes;
+mod soak;
 mod suite;
