@@ -186,7 +186,10 @@ impl Stream {
 
     /// The block, if it is the one that was announced.
     fn put_together(self, announcement: &Announcement) -> Option<Block> {
-        let body: Vec<u8> = self.pieces.into_values().flatten().collect();
+        let body = self.pieces.values().fold(Vec::with_capacity(self.bytes), |mut body, piece| {
+            body.extend_from_slice(piece);
+            body
+        });
         let block: Block = codec::decode(&body, MAX_BODY_BYTES).ok()?;
         let is_right =
             block.header.digest() == announcement.block && block.header.height == announcement.height;

@@ -118,6 +118,9 @@ impl Engine {
                 enabled: false,
                 max_connections_per_ip: MAX_CONNECTIONS_PER_ADDRESS,
                 ip_throttle_duration: Duration::ZERO,
+                // A peer that is away is dialled again each second or two. With more retries the pauses between them grow, and links that
+                // were cut for minutes stay so for as long again.
+                dial_max_retries: 1,
                 ..DiscoveryConfig::default()
             },
             protocol: PubSubProtocol::default(),

@@ -27,9 +27,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, interval};
 use tracing::{debug, warn};
 
-use crate::application::Shared;
 use crate::config::Config;
 use crate::images::Images;
+use crate::shared::Shared;
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/dt/ledger-malachite/exchange/1");
 /// Bytes of transactions in one request. A longer transaction goes alone.

@@ -24,17 +24,20 @@ mod bodies;
 mod config;
 mod context;
 mod engine;
+mod evidence;
 mod exchange;
 mod images;
 mod node;
+mod shared;
 mod signing;
 mod wire;
 
-pub use application::Halt;
 #[cfg(feature = "bare")]
 pub use bare::Bare;
 pub use config::{Config, Pace, Peer, Start};
+pub use evidence::{Act, Equivocation, Said};
 pub use images::{RestoreError, Restored, restore};
 pub use libp2p::Multiaddr;
 pub use libp2p::identity::Keypair;
 pub use node::{Malachite, StartError};
+pub use shared::Halt;

@@ -7,18 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dt_ledger::{
-    Clock, CommittedBlock, Consensus, ConsensusError, Mempool, MempoolError, Replica, Status, StoreError,
-    Transaction,
+    Clock, CommittedBlock, Consensus, ConsensusError, Mempool, Replica, Status, StoreError, Transaction,
 };
 use dt_model::{Digest, Envelope, PartyId, Signer, codec};
 use malachite::EngineHandle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::application::{Application, Halt, Shared};
+use crate::application::Application;
 use crate::config::{Config, Start};
 use crate::engine;
+use crate::evidence::Equivocation;
 use crate::exchange::{Exchange, Outbox};
+use crate::shared::{Halt, Shared};
 use crate::signing::FirstVotes;
 
 /// Why a node did not start.
@@ -84,16 +85,24 @@ impl Malachite {
         let started = engine::start(&config, replica.chain(), &keys, journal.path, first_votes.clone());
         let (channels, engine) = started.await?;
 
-        let height = watch::Sender::new(replica.tip().height);
+        let newest = watch::Sender::new((replica.tip().height, None));
         let (mempool, halted, stirred) =
             (Mutex::new(Mempool::new(config.mempool)), watch::Sender::new(None), watch::Sender::new(0));
-        let shared = Arc::new(Shared { replica, clock, mempool, height, halted, stirred });
+        let shared = Arc::new(Shared {
+            replica,
+            clock,
+            mempool,
+            newest,
+            halted,
+            stirred,
+            equivocations: Mutex::default(),
+        });
         let exchange = Exchange::listen(&config, Arc::clone(&shared));
         let (exchange, outbox) = match exchange {
             Ok(exchange) => exchange,
             Err(error) => {
                 engine::stop(&engine.actor);
-                return Err(StartError::Exchange(error.to_string()));
+                return Err(StartError::Exchange(format!("{error:?}")));
             }
         };
         let exchange = tokio::spawn(exchange.run());
@@ -121,6 +130,12 @@ impl Malachite {
         let mut halted = self.shared.halted.subscribe();
         let halt = halted.wait_for(Option::is_some).await.ok().and_then(|halt| halt.clone());
         halt.unwrap_or_else(|| Arc::new(Halt::Engine))
+    }
+
+    /// The validators that were seen to contradict themselves since the node was started, with the proof. Nothing is done about them here.
+    #[must_use]
+    pub fn equivocations(&self) -> Vec<Equivocation> {
+        self.shared.equivocations().clone()
     }
 
     /// Stops the node; what is committed stays, what waits is forgotten.
@@ -170,11 +185,15 @@ impl Consensus for Malachite {
     }
 
     async fn committed(&self, height: u64) -> Result<Arc<CommittedBlock>, ConsensusError> {
-        let mut reached = self.shared.height.subscribe();
+        let mut newest = self.shared.newest.subscribe();
         tokio::select! {
             biased;
-            reached = reached.wait_for(|reached| *reached >= height) => {
-                reached.map_err(|_| ConsensusError::Stopped)?;
+            newest = newest.wait_for(|(reached, _)| *reached >= height) => {
+                let (reached, block) = newest.map_err(|_| ConsensusError::Stopped)?.clone();
+                // Whoever follows asks for the newest one, and need not read it from the disk.
+                if let Some(block) = block.filter(|_| reached == height) {
+                    return Ok(block);
+                }
             }
             _ = self.halted() => return Err(ConsensusError::Stopped),
         }
@@ -184,24 +203,6 @@ impl Consensus for Malachite {
 
     fn status(&self) -> Status {
         Status { height: self.shared.replica.tip().height, pending: self.shared.mempool().len() }
-    }
-}
-
-impl Shared {
-    /// Lets a transaction wait for a block; its digest, also if it waits already.
-    pub(crate) fn admit(&self, bytes: &Bytes) -> Result<Digest, ConsensusError> {
-        let now = (self.clock)();
-        let candidate = self.replica.screen(bytes, now)?;
-        let digest = candidate.digest();
-        let admitted = self.mempool().insert(candidate, now);
-        match admitted {
-            Ok(_) => self.stir(0),
-            Err(MempoolError::Known) => {}
-            Err(MempoolError::Admission(error)) => return Err(error.into()),
-            Err(MempoolError::Conflict { nonce }) => return Err(ConsensusError::Conflict { nonce }),
-            Err(_) => return Err(ConsensusError::Busy),
-        }
-        Ok(digest)
     }
 }
 

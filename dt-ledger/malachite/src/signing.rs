@@ -129,6 +129,26 @@ impl Signatures {
         })
     }
 
+    /// Whether the voter signed the vote.
+    pub(crate) fn holds_vote(&self, vote: &Vote, signature: &Signature, voter: &PartyId) -> bool {
+        match (vote.kind, vote.block) {
+            (VoteType::Precommit, NilOrVal::Val(block)) => {
+                holds(self.commit(vote.height, vote.round, block), signature, voter)
+            }
+            _ => holds(self.ballot(vote), signature, voter),
+        }
+    }
+
+    /// Whether the proposer signed the proposal.
+    pub(crate) fn holds_proposal(
+        &self,
+        proposal: &Proposal,
+        signature: &Signature,
+        proposer: &PartyId,
+    ) -> bool {
+        holds(self.offer(proposal), signature, proposer)
+    }
+
     fn node(&self, peer: &[u8]) -> Node {
         Node { chain: self.chain, peer: peer.to_vec() }
     }
@@ -166,9 +186,8 @@ fn envelope<T: Message>(signer: PartyId, signature: Signature, value: &T) -> Env
 }
 
 /// Whether `signer` signed the value; it is none where a round is missing.
-fn check<T: Message>(value: Option<T>, signature: &Signature, signer: &PartyId) -> VerificationResult {
-    let holds = value.is_some_and(|value| envelope(*signer, *signature, &value).open().is_ok());
-    VerificationResult::from_bool(holds)
+fn holds<T: Message>(value: Option<T>, signature: &Signature, signer: &PartyId) -> bool {
+    value.is_some_and(|value| envelope(*signer, *signature, &value).open().is_ok())
 }
 
 #[async_trait]
@@ -179,12 +198,7 @@ impl Verifier<Chain> for Signatures {
         signature: &Signature,
         voter: &PartyId,
     ) -> Result<VerificationResult, Error> {
-        Ok(match (vote.kind, vote.block) {
-            (VoteType::Precommit, NilOrVal::Val(block)) => {
-                check(self.commit(vote.height, vote.round, block), signature, voter)
-            }
-            _ => check(self.ballot(vote), signature, voter),
-        })
+        Ok(VerificationResult::from_bool(self.holds_vote(vote, signature, voter)))
     }
 
     async fn verify_signed_proposal(
@@ -193,7 +207,7 @@ impl Verifier<Chain> for Signatures {
         signature: &Signature,
         proposer: &PartyId,
     ) -> Result<VerificationResult, Error> {
-        Ok(check(self.offer(proposal), signature, proposer))
+        Ok(VerificationResult::from_bool(self.holds_proposal(proposal, signature, proposer)))
     }
 
     async fn verify_signed_vote_extension(
@@ -210,9 +224,9 @@ impl Verifier<Chain> for Signatures {
         &self,
         proof: &ValidatorProof<Chain>,
     ) -> Result<VerificationResult, Error> {
-        Ok(proof.decoded_public_key().map_or(VerificationResult::Invalid, |validator| {
-            check(Some(self.node(&proof.peer_id)), &proof.signature, &validator)
-        }))
+        let validator = proof.decoded_public_key();
+        let is_own = |validator| holds(Some(self.node(&proof.peer_id)), &proof.signature, &validator);
+        Ok(VerificationResult::from_bool(validator.is_ok_and(is_own)))
     }
 }
 

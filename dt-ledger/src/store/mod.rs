@@ -1,5 +1,7 @@
 //! The storage seam: a few tables of bytes, written in one atomic step per block.
 
+#[cfg(feature = "redb")]
+pub(crate) mod journal;
 pub(crate) mod memory;
 #[cfg(feature = "redb")]
 pub(crate) mod redb;

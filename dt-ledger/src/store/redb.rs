@@ -1,27 +1,40 @@
-//! The embedded persistent store: redb, one durable transaction per block.
+//! The embedded persistent store: redb behind a journal.
+//!
+//! A block touches rows all over redb's file, and each flush would write every page that has one of them. So a batch is flushed to a
+//! [journal](crate::store::journal), which costs one write, and redb has it in memory until there is enough to be worth a flush.
 
 use std::io;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use dt_model::file;
+use dt_model::{Digest, codec, file};
 use redb::{
     Builder, Database, Durability, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase,
-    TableDefinition,
+    TableDefinition, WriteTransaction,
 };
 
 /// Where a [`RedbStore`] keeps its bytes: redb's own seam.
 pub use redb::StorageBackend;
 
-use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, Visit};
+use crate::store::journal::Journal;
+use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, Visit, Writes};
 
-/// A ledger in one file, which survives the end of the process at any moment.
+/// A ledger in a file, which survives the end of the process at any moment.
+///
+/// Beside the file `ledger` lies `ledger.journal`, which belongs to it: while the store is open, or after a crash, it holds what was
+/// committed last. When the store is closed all of it is in `ledger` alone.
 pub struct RedbStore(Engine);
 
 enum Engine {
-    Writable(Database),
+    Writable { database: Database, journal: Option<Mutex<Journal>> },
     ReadOnly(ReadOnlyDatabase),
 }
+
+/// The journal is emptied when it would be longer: enough for redb to write a page once for many blocks, and little enough to be read again
+/// after a crash in a moment.
+const MAX_JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
+/// Up to where redb has come in the journal.
+const HEAD: TableDefinition<'static, (), [u8; 32]> = TableDefinition::new("journal");
 
 const fn table(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
     TableDefinition::new(table.name())
@@ -41,13 +54,15 @@ impl RedbStore {
             file::make_whole(path, |path| create(path).map_err(io::Error::other))
                 .map_err(redb::Error::Io)
                 .map_err(engine)?;
-            Database::open(path).map(|database| Self(Engine::Writable(database))).map_err(engine)
+            let database = Database::open(path).map_err(engine)?;
+            let journal = take_up(&database, &Journal::beside(path))?;
+            Ok(Self(Engine::Writable { database, journal: Some(Mutex::new(journal)) }))
         })
     }
 
     /// Opens the ledger in `backend`, or begins one there if that is empty: a raw device, an encrypted file, a disk that a test breaks.
     ///
-    /// What [`RedbStore::open`] does for a file is left to the caller: nobody else may write to the backend meanwhile, and if the
+    /// There is no journal: each batch is flushed to the backend. What else [`RedbStore::open`] does for a file is left to the caller: nobody else may write to the backend meanwhile, and if the
     /// process dies while a ledger is begun, the backend is to be emptied and the ledger begun again.
     ///
     /// # Errors
@@ -56,7 +71,7 @@ impl RedbStore {
         guarded(|| {
             let database = Builder::new().create_with_backend(backend).map_err(engine)?;
             create_tables(&database).map_err(engine)?;
-            Ok(Self(Engine::Writable(database)))
+            Ok(Self(Engine::Writable { database, journal: None }))
         })
     }
 
@@ -77,15 +92,29 @@ impl RedbStore {
     /// # Errors
     /// [`StoreError::Engine`].
     pub fn compact(&mut self) -> Result<(), StoreError> {
-        let Engine::Writable(database) = &mut self.0 else {
+        self.flush()?;
+        let Engine::Writable { database, .. } = &mut self.0 else {
             return Err(StoreError::Engine(Box::new(ReadOnly)));
         };
         guarded(|| database.compact().map(drop).map_err(engine))
     }
 
+    /// Brings the file up to date, and empties the journal.
+    fn flush(&self) -> Result<(), StoreError> {
+        let Engine::Writable { database, journal: Some(journal) } = &self.0 else { return Ok(()) };
+        let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if journal.len() == 0 {
+            return Ok(());
+        }
+        guarded(|| {
+            write(database, &[], Some(journal.head()), Durability::Immediate)?;
+            journal.empty().map_err(redb::Error::Io).map_err(engine)
+        })
+    }
+
     fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         match &self.0 {
-            Engine::Writable(database) => database.begin_read(),
+            Engine::Writable { database, .. } => database.begin_read(),
             Engine::ReadOnly(database) => database.begin_read(),
         }
         .map_err(engine)
@@ -134,24 +163,95 @@ impl LedgerStore for RedbStore {
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        let Engine::Writable(database) = &self.0 else {
+        let Engine::Writable { database, journal } = &self.0 else {
             return Err(StoreError::Engine(Box::new(ReadOnly)));
         };
-        guarded(|| {
-            let mut write = database.begin_write().map_err(engine)?;
-            write.set_durability(Durability::Immediate).map_err(engine)?;
-            for (each, writes) in batch.tables() {
-                let mut rows = write.open_table(table(each)).map_err(engine)?;
-                for (key, value) in writes {
-                    match value {
-                        Some(value) => rows.insert(key.as_slice(), value.as_slice()).map_err(engine)?,
-                        None => rows.remove(key.as_slice()).map_err(engine)?,
-                    };
-                }
-            }
-            write.commit().map_err(engine)
-        })
+        let tables: Vec<(&str, &Writes)> =
+            batch.tables().map(|(table, writes)| (table.name(), writes)).collect();
+        let Some(journal) = journal else {
+            return guarded(|| write(database, &tables, None, Durability::Immediate));
+        };
+        let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = codec::encode(&tables);
+        if journal.len().saturating_add(bytes.len() as u64) > MAX_JOURNAL_BYTES {
+            guarded(|| write(database, &tables, Some(journal.head()), Durability::Immediate))?;
+            // All is written, whether this fails or not; if it does, nothing more will be.
+            let _ = journal.empty();
+            return Ok(());
+        }
+        let head = journal.append(&bytes).map_err(redb::Error::Io).map_err(engine)?;
+        guarded(|| write(database, &tables, Some(head), Durability::None))
+            .inspect_err(|_| journal.take_back())
     }
+}
+
+impl Drop for RedbStore {
+    fn drop(&mut self) {
+        // If this fails, the journal has what is missing.
+        let _ = self.flush();
+    }
+}
+
+/// Writes rows, and how far that is in the journal, in one step.
+fn write(
+    database: &Database,
+    tables: &[(&str, &Writes)],
+    head: Option<Digest>,
+    durability: Durability,
+) -> Result<(), StoreError> {
+    let mut write = database.begin_write().map_err(engine)?;
+    write.set_durability(durability).map_err(engine)?;
+    for (name, writes) in tables {
+        insert(&write, name, writes)?;
+    }
+    if let Some(head) = head {
+        write.open_table(HEAD).map_err(engine)?.insert((), *head.as_bytes()).map_err(engine)?;
+    }
+    write.commit().map_err(engine)
+}
+
+fn insert(write: &WriteTransaction, name: &str, writes: &Writes) -> Result<(), StoreError> {
+    let mut rows = write.open_table(TableDefinition::<&[u8], &[u8]>::new(name)).map_err(engine)?;
+    for (key, value) in writes {
+        match value {
+            Some(value) => rows.insert(key.as_slice(), value.as_slice()).map_err(engine)?,
+            None => rows.remove(key.as_slice()).map_err(engine)?,
+        };
+    }
+    Ok(())
+}
+
+/// Opens the journal, and gives redb what it holds that redb has not flushed.
+fn take_up(database: &Database, path: &Path) -> Result<Journal, StoreError> {
+    let failed = |error| engine(redb::Error::Io(error));
+    let Some(head) = head(database)? else {
+        // What lies there was left by a former ledger.
+        let mut journal = Journal::new(path).map_err(failed)?;
+        journal.empty().map_err(failed)?;
+        write(database, &[], Some(journal.head()), Durability::Immediate)?;
+        return Ok(journal);
+    };
+    let mut journal = Journal::open(path, head, |bytes, head| {
+        let batch: Vec<(String, Writes)> = codec::decode(bytes, usize::MAX).map_err(io::Error::other)?;
+        let tables: Vec<(&str, &Writes)> =
+            batch.iter().map(|(name, writes)| (name.as_str(), writes)).collect();
+        write(database, &tables, Some(head), Durability::None).map_err(io::Error::other)
+    })
+    .map_err(failed)?;
+    write(database, &[], Some(journal.head()), Durability::Immediate)?;
+    journal.empty().map_err(failed)?;
+    Ok(journal)
+}
+
+/// Up to where redb has come in the journal; `None` where there was none yet.
+fn head(database: &Database) -> Result<Option<Digest>, StoreError> {
+    let read = database.begin_read().map_err(engine)?;
+    let table = match read.open_table(HEAD) {
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+        table => table.map_err(engine)?,
+    };
+    let head = table.get(()).map_err(engine)?;
+    Ok(head.map(|head| Digest::from(head.value())))
 }
 
 struct RedbView {

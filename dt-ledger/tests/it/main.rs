@@ -18,6 +18,7 @@ mod events;
 mod golden;
 mod images;
 mod interlocks;
+mod journal;
 mod membership;
 mod mempool;
 mod model;

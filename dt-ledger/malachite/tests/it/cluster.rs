@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use dt_ledger::testing::Fixture;
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     /// Validators that the chain begins with; further members watch or are named later.
     pub(crate) validators: u64,
     pub(crate) ports: Vec<(u16, u16)>,
+    /// By which ports each member reaches each other one, if not by that one's own.
+    pub(crate) links: Vec<Vec<(u16, u16)>>,
     pub(crate) pace: Pace,
 }
 
@@ -47,19 +50,23 @@ pub(crate) fn quick() -> Pace {
     }
 }
 
+/// Pairs of ports that nobody listens on: below those that the system gives to outgoing connections, one of which might take a port
+/// while a member that is to listen there is away; and none twice.
 fn free_ports(count: usize) -> Vec<(u16, u16)> {
-    let listeners: Vec<_> = (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let ports: Vec<u16> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-    ports.chunks(2).map(|pair| (pair[0], pair[1])).collect()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 150).unwrap() * 100;
+    let mut free = std::iter::repeat_with(|| 12_000 + (first + NEXT.fetch_add(1, Ordering::SeqCst)) % 20_000)
+        .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    std::iter::repeat_with(|| (free.next().unwrap(), free.next().unwrap())).take(count).collect()
 }
 
-fn node_key(member: usize) -> Keypair {
+pub(crate) fn node_key(member: usize) -> Keypair {
     Keypair::ed25519_from_bytes([u8::try_from(member).unwrap() + 1; 32]).unwrap()
 }
 
 impl Plan {
     pub(crate) fn new(folder: PathBuf, validators: u64, members: usize) -> Self {
-        Self { folder, validators, ports: free_ports(members), pace: quick() }
+        Self { folder, validators, ports: free_ports(members), links: Vec::new(), pace: quick() }
     }
 
     pub(crate) fn genesis(&self) -> Genesis {
@@ -81,7 +88,8 @@ impl Plan {
             format!("/ip4/127.0.0.1/tcp/{port}/p2p/{peer}").parse().unwrap()
         };
         let listen = |port: u16| -> Multiaddr { format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap() };
-        let others = self.ports.iter().enumerate().filter(|(other, _)| *other != member);
+        let ways = self.links.get(member).unwrap_or(&self.ports);
+        let others = ways.iter().enumerate().filter(|(other, _)| *other != member);
         Config {
             name: format!("member-{member}"),
             folder: self.folder(member),
@@ -115,7 +123,16 @@ impl Plan {
 
     /// Starts a member over its store.
     pub(crate) async fn start(&self, member: usize, start: Start) -> Result<Malachite, StartError> {
-        let store: Arc<dyn LedgerStore> = Arc::new(self.store(member));
+        self.start_over(member, start, Arc::new(self.store(member))).await
+    }
+
+    /// Starts a member over some store.
+    pub(crate) async fn start_over(
+        &self,
+        member: usize,
+        start: Start,
+        store: Arc<dyn LedgerStore>,
+    ) -> Result<Malachite, StartError> {
         let replica = Arc::new(Replica::open(store, &self.genesis()).unwrap());
         let keys = Arc::new(self.keys().validator(member as u64));
         Malachite::start(replica, keys, clock(), self.config(member, start)).await
@@ -126,7 +143,7 @@ impl Plan {
 pub(crate) struct Cluster {
     pub(crate) plan: Plan,
     pub(crate) members: Vec<Option<Malachite>>,
-    _folder: TempDir,
+    pub(crate) _folder: TempDir,
 }
 
 impl Cluster {

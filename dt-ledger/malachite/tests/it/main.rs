@@ -3,5 +3,9 @@
 
 mod agreement;
 mod cluster;
+mod exchange;
+mod fleet;
+mod liars;
 mod processes;
+mod soak;
 mod suite;

@@ -1,0 +1,123 @@
+//! How much four validators commit, all in this process, and how fast: real sockets, real disks, real contract execution.
+//!
+//! ```sh
+//! cargo run --release -p dt-ledger-malachite --features bare --example load -- 10
+//! cargo run --release -p dt-ledger-malachite --features bare --example load -- idle 60
+//! ```
+//!
+//! The first prints, for so many seconds each: transactions per second with as many under way as there is room for; the time from handing
+//! in to the durable commit at half that load; beside it, how fast the same engine agrees on blocks of as many bytes that mean nothing;
+//! and what a transaction costs in CPU time. The second prints what nodes cost that have nothing to do, and how long after one node's
+//! commit another one knows of it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::float_arithmetic,
+    clippy::disallowed_methods,
+    reason = "a program that measures: it has a clock, and may end with a panic"
+)]
+
+mod cluster;
+mod cost;
+mod idle;
+mod traffic;
+
+use std::path::Path;
+use std::time::Duration;
+
+use cost::load_average;
+use dt_ledger::Consensus as _;
+use traffic::{Outcome, TRANSACTION_BYTES};
+
+/// The time that so many of a thousand do not exceed, in milliseconds.
+fn millis(times: &[Duration], per_mille: usize) -> f64 {
+    times.get(times.len().saturating_sub(1) * per_mille / 1000).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+fn row(what: &str, outcome: &Outcome) {
+    println!(
+        "  {what:<16} {:7.0}/s {:6.1} blocks/s   {:5.0} µs ({:.0} of them the system's)   p50 {:.0} ms, p99 {:.0} ms",
+        outcome.per_second,
+        outcome.blocks_per_second,
+        micros(outcome.cpu.total()),
+        micros(outcome.cpu.system),
+        millis(&outcome.times, 500),
+        millis(&outcome.times, 990)
+    );
+}
+
+async fn load(folder: &Path, seconds: u64) {
+    println!(
+        "four validators, {TRANSACTION_BYTES} bytes a transaction, {seconds} s each, load average {}\n",
+        load_average()
+    );
+    println!("                   transactions               CPU time of each, all four together");
+    let nodes = cluster::start(&folder.join("full")).await;
+    let parties = traffic::enrol(&nodes).await;
+    let first = nodes[0].status().height + 1;
+    let most = traffic::load(&nodes, &parties, seconds, None).await;
+    row("most", &most);
+    let half = traffic::load(&nodes, &parties, seconds, Some(most.per_second / 2.0)).await;
+    row("half of it", &half);
+    for node in &nodes {
+        node.shutdown().await;
+    }
+    let each = most.per_second / most.blocks_per_second;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some megabytes")]
+    let bytes = (each * TRANSACTION_BYTES as f64) as usize;
+    let alone = cluster::engine_alone(&folder.join("bare"), bytes, seconds).await;
+    let engine = alone.cpu.total().div_f64(each);
+    println!(
+        "  {:<16} {:7.0}/s {:6.1} blocks/s   {:5.0} µs ({:.0} of them the system's)",
+        "engine alone",
+        alone.blocks_per_second * each,
+        alone.blocks_per_second,
+        micros(engine),
+        micros(alone.cpu.system.div_f64(each))
+    );
+    let empty = cluster::engine_alone(&folder.join("empty"), 0, seconds).await;
+    println!(
+        "  {:<16} {:>9} {:6.1} blocks/s   {:5.0} µs a block",
+        "empty blocks",
+        "",
+        empty.blocks_per_second,
+        micros(empty.cpu.total())
+    );
+
+    let ledger = cost::of_ledger(&folder.join("again"), nodes[0].replica(), first);
+    println!("\n  where the CPU time of a transaction goes, of {:.0} µs:", micros(most.cpu.total()));
+    let mut rest = most.cpu.total();
+    for (what, time) in [
+        ("4 times its signature", 4 * ledger.signature),
+        ("4 times contracts, root and rows", 4 * ledger.apply),
+        ("4 times keeping the proposal and the block", 4 * ledger.store),
+        ("the engine alone, with as many bytes", engine),
+    ] {
+        println!("    {what:<46} {:5.0} µs", micros(time));
+        rest = rest.saturating_sub(time);
+    }
+    println!("    {:<46} {:5.0} µs", "the rest: mempool, its gossip, copies, this program", micros(rest));
+    println!("    each validator writes {:.1} rows and {:.0} bytes for it", ledger.rows, ledger.bytes);
+    println!("\n  load average at the end {}", load_average());
+}
+
+#[tokio::main]
+async fn main() {
+    let mut words = std::env::args().skip(1);
+    let mut word = words.next();
+    let idle = word.as_deref() == Some("idle");
+    if idle {
+        word = words.next();
+    }
+    let seconds = word.and_then(|seconds| seconds.parse().ok()).unwrap_or(10);
+    let folder = tempfile::tempdir().unwrap();
+    if idle {
+        idle::measure(folder.path(), seconds).await;
+    } else {
+        load(folder.path(), seconds).await;
+    }
+}
