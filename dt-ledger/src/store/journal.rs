@@ -56,7 +56,9 @@ impl Journal {
     /// # Errors
     /// What the system says.
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        // A new file's name is durable before its content counts.
+        dt_model::file::make_whole(path, |path| File::create(path)?.sync_all())?;
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
         Ok(Self { file, length: 0, head: Digest::ZERO, last: (0, Digest::ZERO), broken: false })
     }
 
