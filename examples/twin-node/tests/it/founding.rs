@@ -75,7 +75,7 @@ fn a_founding_file_that_was_changed_is_refused_by_whoever_runs_it() {
     assert_eq!(status, 0, "{said_}");
     let founding = std::fs::read_to_string(home.join("founding.json")).unwrap();
     std::fs::write(home.join("founding.json"), founding.replace("127.0.0.1", "127.0.0.9")).unwrap();
-    let output = run(&["run", "--folder", text(&home)]);
+    let output = run(&["run", "--while-stdin", "--folder", text(&home)]);
     assert_eq!(code(&output), 2, "{}", said(&output));
 }
 
@@ -107,7 +107,7 @@ fn a_configuration_that_makes_no_sense_is_refused() {
     let open = format!("{head}[api]{}", api.replace("127.0.0.1", "0.0.0.0"));
     for (wrong, why) in [(open, "api.listen"), (config.replace("vote = true", "votes = true"), "votes")] {
         std::fs::write(home.join("config.toml"), wrong).unwrap();
-        let output = run(&["run", "--folder", text(&home)]);
+        let output = run(&["run", "--while-stdin", "--folder", text(&home)]);
         assert_eq!((code(&output), said(&output).contains(why)), (2, true), "{}", said(&output));
     }
 }

@@ -16,7 +16,7 @@ fn asked_stopped_and_started_again() {
     who_may_ask(&house);
 
     // A second process does not get the folder.
-    let second = run(&["run", "--folder", text(&house.home())]);
+    let second = run(&["run", "--while-stdin", "--folder", text(&house.home())]);
     assert_eq!((code(&second), said(&second).contains("another process")), (5, true), "{}", said(&second));
 
     let aml = house.file("pump.aml", AML.as_bytes());
@@ -61,7 +61,7 @@ fn asked_stopped_and_started_again() {
 
     // Without its journal it might vote twice, so it does not start.
     std::fs::remove_file(house.home().join("ledger/journal/wal")).unwrap();
-    let lost = run(&["run", "--folder", text(&house.home())]);
+    let lost = run(&["run", "--while-stdin", "--folder", text(&house.home())]);
     assert_eq!((code(&lost), said(&lost).contains("journal")), (6, true), "{}", said(&lost));
 }
 
