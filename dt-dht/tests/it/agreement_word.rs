@@ -215,6 +215,8 @@ impl World {
             Some(shown) => assert_eq!((shown.ballot, shown.epoch, shown.state), (ballot, epoch, state)),
             None => assert!(!is_bound, "it shows what it is locked on"),
         }
+        // A lock that binds nobody any more would make readers take an honest node for a liar.
+        assert_eq!(shown.is_some(), is_bound);
     }
 }
 
