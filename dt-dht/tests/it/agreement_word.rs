@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dt_dht::{
-    Ballot, Call, LockCertificate, Membership, MemoryStore, Node, Phase, Promise, Record, Replica, ReplyBody,
-    RequestBody, Resilience, Vote,
+    Ballot, Call, LockCertificate, Membership, MemoryStore, Node, Phase, Promise, Record, Refusal, Replica,
+    ReplyBody, RequestBody, Resilience, Vote,
 };
 use dt_model::testing::identity;
 use dt_model::{Digest, Envelope, Identity, Signed, Signer, Timestamp};
@@ -215,11 +215,27 @@ impl World {
             Some(shown) => assert_eq!((shown.ballot, shown.epoch, shown.state), (ballot, epoch, state)),
             None => assert!(!is_bound, "it shows what it is locked on"),
         }
+        // A lock that binds nobody any more would make readers take an honest node for a liar.
+        assert_eq!(shown.is_some(), is_bound);
     }
 }
 
 fn open(node: &Arc<Identity>, store: &Arc<MemoryStore>, membership: &Membership) -> Replica {
     Replica::new(node.clone(), store.clone(), membership.clone(), vec![Arc::new(Shared)])
+}
+
+/// Of two locks that promises show, the record of the newer one has to be proposed.
+#[test]
+fn the_newest_lock_that_promises_show_counts() {
+    let world = World::new();
+    let shown = |record, round| world.lock(Shown { record, round, proposer: 0, back: 0 });
+    let ((his, _, older, _), (hers, _, newer, _)) = (shown(0, 1), shown(1, 2));
+    let attempt = number(0, 3).unwrap();
+    let mut promises = world.promises(&his, attempt, Some(&older));
+    promises[1] = world.promises(&his, attempt, Some(&newer)).swap_remove(1);
+    let ask = |record| world.ask(WRITER, propose(record, 1, Some(attempt), promises.clone()));
+    assert_eq!(ask(&his), refused(Refusal::Unproven));
+    assert!(matches!(ask(&hers), ReplyBody::Voted { .. }));
 }
 
 proptest! {
