@@ -141,17 +141,6 @@ impl ContentOpener {
         Ok(())
     }
 
-    /// [`ContentOpener::push`] to the beginning of `content`; how much that was: see [`seal::Opener::push_into`].
-    ///
-    /// # Errors
-    /// [`Corrupt`]; then it is of no further use.
-    pub fn push_into(&mut self, ciphertext: &[u8], content: &mut [u8]) -> Result<usize, Corrupt> {
-        self.sealed.update(ciphertext);
-        let length = self.opener.push_into(ciphertext, content).map_err(|_| Corrupt)?;
-        self.opened.update(&content[..length]);
-        Ok(length)
-    }
-
     /// Checks the whole, when all of it was pushed: length, ciphertext and content are those of the record.
     ///
     /// # Errors

@@ -71,8 +71,7 @@ impl Items {
         let before = opener.seek(start);
         let whole = start == 0 && end == length;
         let (opener, left, writer) = (Some(opener), end - start, data.writer());
-        let plaintext = Zeroizing::new(Vec::new());
-        Ok(ItemReader { blob, opener, plaintext, before, left, whole, corrupt: false, writer })
+        Ok(ItemReader { blob, opener, before, left, whole, corrupt: false, writer })
     }
 }
 
@@ -147,8 +146,6 @@ pub struct ItemReader<'a> {
     blob: BlobReader<'a>,
     /// Until the end was checked.
     opener: Option<ContentOpener>,
-    /// The last piece, and room for the next one.
-    plaintext: Zeroizing<Vec<u8>>,
     /// How many bytes of what is opened next are before the range.
     before: u64,
     /// How many bytes of the range are still to be given.
@@ -166,27 +163,26 @@ impl ItemReader<'_> {
         self.writer
     }
 
-    /// The next piece of the range; `None` at its end. It is erased when the reader is dropped.
+    /// The next piece of the range; `None` at its end.
     ///
     /// # Errors
     /// [`AclError::Corrupt`], and what comes from the DHT; after the latter a later call tries again.
-    pub async fn next(&mut self, now: Timestamp) -> Result<Option<&[u8]>, AclError> {
+    pub async fn next(&mut self, now: Timestamp) -> Result<Option<Zeroizing<Vec<u8>>>, AclError> {
         while let Some(opener) = &mut self.opener {
             let Some(sealed) = self.blob.next(now).await? else { break };
-            // The rest of a chunk may come out, too.
-            let room = sealed.len() + seal::CHUNK_BYTES;
-            if self.plaintext.len() < room {
-                self.plaintext = Zeroizing::new(vec![0; room]);
-            }
-            let Ok(opened) = opener.push_into(&sealed, &mut self.plaintext) else {
+            // At once, so that no copy is left behind when it grows: the rest of a chunk may come out, too.
+            let mut piece = Zeroizing::new(Vec::with_capacity(sealed.len() + seal::CHUNK_BYTES));
+            if opener.push(&sealed, &mut piece).is_err() {
                 return Err(self.give_up());
-            };
-            let before = usize::try_from(self.before).unwrap_or(usize::MAX).min(opened);
-            let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(opened - before);
+            }
+            let before = usize::try_from(self.before).unwrap_or(usize::MAX).min(piece.len());
+            let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(piece.len() - before);
+            piece.copy_within(before..before + length, 0);
+            piece.truncate(length);
             self.before -= before as u64;
             self.left -= length as u64;
-            if length > 0 {
-                return Ok(Some(&self.plaintext[before..before + length]));
+            if !piece.is_empty() {
+                return Ok(Some(piece));
             }
         }
         let end = self.opener.take().filter(|_| self.whole).map(ContentOpener::finish);

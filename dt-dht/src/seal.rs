@@ -17,7 +17,7 @@
 use core::ops::Range;
 
 use chacha20poly1305::aead::inout::InOutBuf;
-use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::aead::{AeadInOut, Error, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
 use dt_model::{Secret, SecretError};
 use zeroize::Zeroizing;
@@ -248,33 +248,7 @@ impl Opener {
     ///
     /// # Errors
     /// [`SecretError`]; then `plaintext` has only sound chunks, and the stream is of no further use.
-    pub fn push(&mut self, sealed: &[u8], plaintext: &mut Vec<u8>) -> Result<(), SecretError> {
-        self.open_each(sealed, |stream, number, last, chunk| stream.open(number, last, chunk, plaintext))
-    }
-
-    /// [`Opener::push`] to the beginning of `plaintext`; how much that was. It is at most what was pushed, and [`CHUNK_BYTES`] more.
-    ///
-    /// Whoever keeps `plaintext` for the next bytes touches no new memory, which is much of what there is to save beside the cipher.
-    ///
-    /// # Errors
-    /// [`SecretError`], also where there is not enough room; then the stream is of no further use.
-    pub fn push_into(&mut self, sealed: &[u8], plaintext: &mut [u8]) -> Result<usize, SecretError> {
-        let mut at = 0;
-        self.open_each(sealed, |stream, number, last, chunk| {
-            let end = at + chunk.len().saturating_sub(TAG_BYTES);
-            let room = plaintext.get_mut(at..end).ok_or(SecretError)?;
-            at = end;
-            stream.open_into(number, last, chunk, room)
-        })?;
-        Ok(at)
-    }
-
-    /// Gives `open` every chunk that is whole by now, with its number, and whether it is the last one.
-    fn open_each(
-        &mut self,
-        mut sealed: &[u8],
-        mut open: impl FnMut(&Stream, u64, bool, &[u8]) -> Result<(), SecretError>,
-    ) -> Result<(), SecretError> {
+    pub fn push(&mut self, mut sealed: &[u8], plaintext: &mut Vec<u8>) -> Result<(), SecretError> {
         loop {
             let size = self.chunk_bytes(self.next).ok_or(SecretError);
             if sealed.is_empty() {
@@ -284,7 +258,7 @@ impl Opener {
             if self.pending.is_empty()
                 && let Some((chunk, tail)) = sealed.split_at_checked(size)
             {
-                open(&self.stream, self.next, self.is_last(self.next), chunk)?;
+                self.stream.open(self.next, self.is_last(self.next), chunk, plaintext)?;
                 sealed = tail;
             } else {
                 let (head, tail) = sealed.split_at(sealed.len().min(size - self.pending.len()));
@@ -293,7 +267,7 @@ impl Opener {
                 if self.pending.len() < size {
                     return Ok(());
                 }
-                open(&self.stream, self.next, self.is_last(self.next), &self.pending)?;
+                self.stream.open(self.next, self.is_last(self.next), &self.pending, plaintext)?;
                 self.pending.clear();
             }
             self.next += 1;
@@ -364,28 +338,33 @@ impl Stream {
 
     /// Appends chunk `number`, sealed, to `out`.
     fn seal(&self, number: u64, last: bool, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), SecretError> {
-        let (nonce, at) = (nonce(number, last)?, out.len());
-        out.resize(at + chunk.len(), 0);
-        let both = InOutBuf::new(chunk, &mut out[at..]).map_err(|_| SecretError)?;
-        let tag = self.cipher.encrypt_inout_detached(&nonce, &self.context, both).map_err(|_| SecretError)?;
+        let nonce = nonce(number, last)?;
+        let tag = beside(chunk, out)
+            .and_then(|both| self.cipher.encrypt_inout_detached(&nonce, &self.context, both))
+            .map_err(|_| SecretError)?;
         out.extend_from_slice(&tag);
         Ok(())
     }
 
     /// Appends chunk `number`, opened, to `out`; on error nothing.
     fn open(&self, number: u64, last: bool, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), SecretError> {
-        let at = out.len();
-        out.resize(at + chunk.len().saturating_sub(TAG_BYTES), 0);
-        self.open_into(number, last, chunk, &mut out[at..]).inspect_err(|_| out.truncate(at))
-    }
-
-    /// Opens chunk `number` into `out`, which is as long as its content: to work from one into the other costs less than to copy first.
-    fn open_into(&self, number: u64, last: bool, chunk: &[u8], out: &mut [u8]) -> Result<(), SecretError> {
         let (content, tag) = chunk.split_last_chunk::<TAG_BYTES>().ok_or(SecretError)?;
         let (nonce, tag) = (nonce(number, last)?, Tag::from(*tag));
-        let both = InOutBuf::new(content, out).map_err(|_| SecretError)?;
-        self.cipher.decrypt_inout_detached(&nonce, &self.context, both, &tag).map_err(|_| SecretError)
+        let at = out.len();
+        let opened = beside(content, out)
+            .and_then(|both| self.cipher.decrypt_inout_detached(&nonce, &self.context, both, &tag));
+        opened.map_err(|_| {
+            out.truncate(at);
+            SecretError
+        })
     }
+}
+
+/// The bytes of `chunk`, and as much new room at the end of `out`: to work from one into the other costs less than to copy first.
+fn beside<'a>(chunk: &'a [u8], out: &'a mut Vec<u8>) -> Result<InOutBuf<'a, 'a, u8>, Error> {
+    let at = out.len();
+    out.resize(at + chunk.len(), 0);
+    InOutBuf::new(chunk, &mut out[at..]).map_err(|_| Error)
 }
 
 /// Counter and flag.
