@@ -209,18 +209,21 @@ impl Application {
         }
     }
 
-    /// Starts the next height when there is reason for a block, or the idle time is over.
+    /// Starts the next height when others have, when there is reason for a block, or the idle time is over.
     fn go_on(&self, reply: Reply<Next<Chain>>) {
         let tip = self.shared.replica.tip();
         let (next, parameters) = (tip.height + 1, self.parameters(&tip));
-        let (shared, pace, last, now) = (Arc::clone(&self.shared), self.pace, self.begun, Instant::now());
+        let (shared, pace, begun, now) = (Arc::clone(&self.shared), self.pace, self.begun, Instant::now());
         tokio::spawn(async move {
-            sleep_until(last + pace.block).await;
-            let mut stirred = shared.stirred.subscribe();
-            let reason = stirred.wait_for(|height| *height >= next || !shared.mempool().is_empty());
+            let (mut ahead, mut waiting) = (shared.stirred.subscribe(), shared.stirred.subscribe());
+            let reason = async {
+                sleep_until(begun + pace.block).await;
+                let _ = waiting.wait_for(|_| !shared.mempool().is_empty()).await;
+            };
             let mut halted = shared.halted.subscribe();
             tokio::select! {
-                _ = reason => {}
+                _ = ahead.wait_for(|height| *height >= next) => {}
+                () = reason => {}
                 () = sleep_until(now + pace.idle) => {}
                 _ = halted.wait_for(Option::is_some) => return,
             }
@@ -253,6 +256,8 @@ impl Application {
         // Its votes say that its time was right.
         let verdict = self.accept(&tip, &block, Timestamp::MAX, false).await?;
         verdict.map_err(|error| Halt::Diverged { height: height.0, error })?;
+        // Others may have come further: no time is lost before the next one.
+        self.shared.stir(height.0 + 1);
         Ok(SyncedValueOutcome::Verdict(ProposedValue {
             height,
             round,

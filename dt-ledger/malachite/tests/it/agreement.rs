@@ -1,13 +1,14 @@
 //! Validators in one process agree.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dt_ledger::store::{Batch, Table};
 use dt_ledger::{
     Consensus as _, ConsensusError, LedgerStore, MemoryStore, Replica, StateKey, StoreError, StoreView,
     Verifier,
 };
-use dt_ledger_malachite::{Halt, Malachite, Start, StartError};
+use dt_ledger_malachite::{Halt, Malachite, Pace, Start, StartError};
 use dt_model::testing::identity;
 use dt_model::{Signer as _, codec};
 
@@ -41,10 +42,12 @@ fn four_validators_commit_what_any_of_them_is_given() {
     });
 }
 
+/// Without a pause for each block: with nothing to do, the others make one in twenty seconds.
 #[test]
 fn a_validator_that_was_away_catches_up_by_blocks() {
     run(180, async {
-        let mut cluster = Cluster::start(4).await;
+        let pace = Pace { idle: Duration::from_secs(20), ..quick() };
+        let mut cluster = Cluster::paced(4, pace).await;
         let party = cluster.enrol(0, 10).await;
         let gone = cluster.members[3].take().unwrap();
         gone.shutdown().await;

@@ -148,8 +148,13 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn start(validators: u64) -> Self {
+        Self::paced(validators, quick()).await
+    }
+
+    pub(crate) async fn paced(validators: u64, pace: Pace) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let plan = Plan::new(folder.path().into(), validators, usize::try_from(validators).unwrap());
+        let mut plan = Plan::new(folder.path().into(), validators, usize::try_from(validators).unwrap());
+        plan.pace = pace;
         let mut members = Vec::new();
         for member in 0..plan.ports.len() {
             members.push(Some(plan.start(member, Start::First).await.unwrap()));

@@ -244,8 +244,8 @@ fn a_validator_that_votes_twice_is_reported_and_changes_nothing() {
         };
         let watch = async {
             let seen = |act: Act| {
-                let all = (0..3).flat_map(|member| cluster.member(member).equivocations());
-                all.filter(|found| found.act == act).next()
+                let mut all = (0..3).flat_map(|member| cluster.member(member).equivocations());
+                all.find(|found| found.act == act)
             };
             while seen(Act::Prevote).is_none() || seen(Act::Precommit).is_none() {
                 sleep(Duration::from_millis(50)).await;
