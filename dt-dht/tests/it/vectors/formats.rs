@@ -1,6 +1,6 @@
 //! Which golden value has the bytes of which format.
 
-pub(super) const FORMATS: [(&str, &str); 66] = [
+pub(super) const FORMATS: [(&str, &str); 70] = [
     ("Accepted", "value, 'a'"),
     ("Address", "owned address"),
     ("AddressRow", "value, 'l'"),
@@ -12,6 +12,8 @@ pub(super) const FORMATS: [(&str, &str); 66] = [
     ("Checkpoint", "checkpoint after a stripe"),
     ("CursorRow", "value, 'c'"),
     ("Equivocation", "evidence"),
+    ("Former", "former entry"),
+    ("FoundPast", "upkeep, past"),
     ("FoundShard", "upkeep, shard"),
     ("HandOver", "hand-over"),
     ("HandOverCertificate", "hand-over certificate"),
@@ -25,6 +27,7 @@ pub(super) const FORMATS: [(&str, &str); 66] = [
     ("Node", "node"),
     ("Owned", "record"),
     ("Parcel", "shard stored"),
+    ("PastRow", "value, 'h'"),
     ("Phase", "vote to accept"),
     ("Place", "holding, locked"),
     ("Promise", "promise"),
@@ -65,6 +68,7 @@ pub(super) const FORMATS: [(&str, &str); 66] = [
     ("dt/dht/request/v1", "put shard"),
     ("dt/dht/row/v1", "value, 'r'"),
     ("dt/dht/shard/v1", "shard 0's digest"),
+    ("dt/dht/state-entry/v1", "former entry"),
     ("dt/dht/verified-certificate/v1", "- it never leaves the memory of a node"),
     ("dt/dht/vote/v1", "vote's digest"),
 ];
