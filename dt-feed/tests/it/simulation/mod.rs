@@ -48,15 +48,24 @@ fn simulation() {
 /// Nodes join and leave meanwhile.
 #[test]
 fn epochs() {
-    for_seeds("-p dt-feed --test it -- simulation::epochs", 2, |seed| {
-        let setup = Setup { spares: 2, ..Setup::draw(&mut Dice::new(seed), setup) };
-        let nodes = setup.nodes;
-        let mut run = Run::new(seed, setup);
-        run.change(vec![(0..=nodes).collect(), (1..nodes + 2).filter(|at| *at != nodes / 2).collect()]);
-        run.storm()?;
-        run.calm()?;
-        run.check()
-    });
+    for_seeds("-p dt-feed --test it -- simulation::epochs", 2, while_nodes_change);
+}
+
+/// A put that broke off left a shard or two, of which nobody can make the others: whoever is to take over waits for them.
+#[test]
+#[ignore = "a hand-over does not end while a blob lies there that was never stored"]
+fn a_blob_that_was_never_stored_holds_up_no_hand_over() {
+    while_nodes_change(272).unwrap();
+}
+
+fn while_nodes_change(seed: u64) -> Result<Tally, String> {
+    let setup = Setup { spares: 2, ..Setup::draw(&mut Dice::new(seed), setup) };
+    let nodes = setup.nodes;
+    let mut run = Run::new(seed, setup);
+    run.change(vec![(0..=nodes).collect(), (1..nodes + 2).filter(|at| *at != nodes / 2).collect()]);
+    run.storm()?;
+    run.calm()?;
+    run.check()
 }
 
 /// With one malicious node too many, the guarantees end: the log's own check notices, and some readers do by themselves.
