@@ -3,7 +3,8 @@
 //! In a joint epoch every quorum is one of the old replicas and one of the new, so nothing that is written then has to be handed over.
 //! What was written before lies with at least k + 1 honest old replicas of its address. A new replica compares itself with every old
 //! node and fetches what is its own; when it has done so with all but *k* of them, it holds everything that was ever certified. Then it goes
-//! through its own addresses, for the shards and the former versions that it lacks, and says that it is done: it signs a [`HandOver`]. A node answers in the joint epoch only after it has left the former one, so what it lists is final.
+//! through its own addresses, for the shards and the former versions that it lacks, and says that it is done: it signs a
+//! [`HandOver`]. A node answers in the joint epoch only after it has left the former one, so what it lists is final.
 //!
 //! What replicas were locked on when they left the former epoch may be decided: the new ones have it decided again in the joint one, by whose
 //! locks alone anything is committed then ([`crate::SettlementCertificate`]), so that it binds the new group.
@@ -14,6 +15,8 @@
 //! # Limits
 //! - Of former versions of agreed records ([`crate::Client::past`]) the last 1,024 of a slot are handed over, as far as n − k of the old replicas
 //!   have them: no change waits for what is lost.
+//! - **A put that broke off holds up a hand-over.** A blob of which too few shards were stored to make the others was never acknowledged, but a
+//!   new replica cannot tell, and waits for it: so one party that stores a single shard can keep an epoch from ending for as long as it keeps the lease.
 //! - A node that is started again MUST NOT go by an older membership than it did before: what it listed in a joint epoch would not be final.
 
 use std::collections::BTreeSet;

@@ -62,8 +62,8 @@ impl RedbStore {
 
     /// Opens the ledger in `backend`, or begins one there if that is empty: a raw device, an encrypted file, a disk that a test breaks.
     ///
-    /// There is no journal: each batch is flushed to the backend. What else [`RedbStore::open`] does for a file is left to the caller: nobody else may write to the backend meanwhile, and if the
-    /// process dies while a ledger is begun, the backend is to be emptied and the ledger begun again.
+    /// There is no journal: each batch is flushed to the backend. What else [`RedbStore::open`] does for a file is left to the caller: nobody
+    /// else may write to the backend meanwhile, and if the process dies while a ledger is begun, the backend is to be emptied and the ledger begun again.
     ///
     /// # Errors
     /// [`StoreError::Engine`]: the backend fails, or holds no ledger, or a damaged one.
