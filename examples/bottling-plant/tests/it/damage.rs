@@ -18,7 +18,9 @@ impl Lcg {
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = [folder.to_owned(), folder.join("keys")].map(|part| fs::read_dir(part).unwrap());
     let paths = entries.into_iter().flatten().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = paths.filter(|path| path.is_file()).collect();
+    // The journal of a ledger that was closed is empty: it has no bit to flip.
+    let has_bits = |path: &PathBuf| path.is_file() && fs::metadata(path).unwrap().len() > 0;
+    let mut files: Vec<_> = paths.filter(has_bits).collect();
     files.sort();
     files
 }
