@@ -44,6 +44,15 @@ impl Schemer {
         let certificate = settlement(&first(&self.record), &committed);
         self.kept.extend(certificate.verify(&cluster.membership).is_ok().then_some(certificate));
     }
+
+    /// He has a decision, and what somebody else settles now is the same, though she asked for another.
+    async fn is_respected(&self, cluster: &Cluster) {
+        let hers = counted(READER, 1);
+        drop(cluster.reader.settle(&hers, cluster.now).await);
+        let settled = cluster.reader.state(hers.key.address, cluster.now).await.unwrap().unwrap();
+        self.kept[0].verify(&cluster.membership).unwrap();
+        assert_eq!(self.kept[0].state(), settled.state());
+    }
 }
 
 /// The votes that these nodes give for a request.
@@ -115,11 +124,7 @@ async fn a_decision_of_a_joint_epoch_binds_through_the_next() {
     cluster.enter(after);
     let joint = cluster.membership.successor(registered(&cluster.nodes, &OLD), parties()).unwrap();
     cluster.enter(joint);
-    let hers = counted(READER, 1);
-    drop(cluster.reader.settle(&hers, cluster.now).await);
-    let settled = cluster.reader.state(hers.key.address, cluster.now).await.unwrap().unwrap();
-    schemer.kept[0].verify(&cluster.membership).unwrap();
-    assert_eq!(schemer.kept[0].state(), settled.state());
+    schemer.is_respected(&cluster).await;
 }
 
 /// Where the change concerns others and all replicas are locked alike, nothing differs that one of them could find; each has its own lock
@@ -135,11 +140,7 @@ async fn a_decision_that_is_kept_back_stays_where_no_node_changes() {
     assert!(cluster.tasks[0].hand_over(cluster.now).await.is_some());
     let after = cluster.membership.complete().unwrap();
     cluster.enter(after);
-    let hers = counted(READER, 1);
-    drop(cluster.reader.settle(&hers, cluster.now).await);
-    let settled = cluster.reader.state(hers.key.address, cluster.now).await.unwrap().unwrap();
-    schemer.kept[0].verify(&cluster.membership).unwrap();
-    assert_eq!(schemer.kept[0].state(), settled.state());
+    schemer.is_respected(&cluster).await;
 }
 
 /// What anybody needs offline: who the replicas were in the epoch that the certificate names, and nothing of what came after.
