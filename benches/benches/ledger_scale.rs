@@ -67,13 +67,18 @@ impl Grown {
     fn new(count: u64) -> Self {
         let chain = Chain::default().on_one_thread();
         let filled = chain.fill(count);
-        let receipts = filled.iter().flat_map(|block| &block.receipts);
+        let added = filled.iter().flat_map(|committed| {
+            let height = committed.block.header.height;
+            committed.receipts.iter().map(move |receipt| (height, receipt.transaction))
+        });
         let state = chain.fixture.state();
         let some = (0..u32::try_from(CALLS).expect("few calls")).step_by(SAMPLING);
-        let added = receipts
-            .flat_map(|receipt| some.clone().map(|call| document_id(&receipt.transaction, call)))
-            .filter(|id| state.document(&chain.twin, id).expect("the store answers").is_some());
-        let documents = added.collect();
+        let documents = added
+            .flat_map(|(height, transaction)| {
+                some.clone().map(move |call| document_id(height, &transaction, call))
+            })
+            .filter(|id| state.document(&chain.twin, id).expect("the store answers").is_some())
+            .collect();
         let block = chain.fixture.commit(&chain.mixed(BLOCK));
         let transactions = block.receipts.iter().map(|receipt| receipt.transaction).collect();
         let aml = plant(if is_trial() { SPECIFICATION / 100 } else { SPECIFICATION });

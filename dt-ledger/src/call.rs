@@ -12,7 +12,8 @@ use crate::safety::SafetyRule;
 use crate::{Credential, Policy, Proposal};
 
 dt_model::fixed_bytes! {
-    /// A document of a twin. Derived from the transaction that added it, so that it names one document in the world.
+    /// A document of a twin. Derived from the block and the transaction that added it, so that it names one document in the world, and that
+    /// those of a twin are in the order in which they came.
     pub struct DocumentId(32);
 }
 

@@ -165,7 +165,7 @@ impl Client {
         // The document comes first, so that it is named by call 0.
         let calls = std::iter::once(TwinCall::AddDocument(document)).chain(anchor);
         let executed = self.ledger.execute_on(twin, calls).await?;
-        Ok(document_id(&executed.transaction, 0))
+        Ok(document_id(executed.height, &executed.transaction, 0))
     }
 
     /// Shares a new version of a document.

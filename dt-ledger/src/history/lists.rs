@@ -112,7 +112,7 @@ impl Snapshot {
         Ok(select(rows, |key| if let StateKey::Roles(_, party) = key { Some(party) } else { None }))
     }
 
-    /// The documents of `twin`, those out of use among them (mapping `documents` of Listing 1.1).
+    /// The documents of `twin`, those out of use among them (mapping `documents` of Listing 1.1): in the order of the blocks that added them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -120,7 +120,7 @@ impl Snapshot {
         self.documents_page(twin, None, usize::MAX)
     }
 
-    /// Of the documents of `twin` by their IDs: those after `after`, `limit` of them at most.
+    /// Of the documents of `twin` by their IDs, which is the order of the blocks that added them: those after `after`, `limit` of them at most.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -126,7 +126,7 @@ mod tests {
             let name = |text| Name::new(text).unwrap();
             let new = Document { title: name("t"), media_type: name("m"), component, version: version(byte) };
             let receipt = chain.call(&owner, twin, TwinCall::AddDocument(new)).unwrap();
-            let document = document_id(&receipt.transaction, 0);
+            let document = document_id(chain.replica().tip().height, &receipt.transaction, 0);
             let more = TwinCall::AddDocumentVersion { document, version: version(byte + 1) };
             chain.call(&owner, twin, more).unwrap();
             chain.call(&owner, twin, TwinCall::RemoveDocument { document }).unwrap();

@@ -7,7 +7,7 @@
 //!   p ‖ sender ‖ place                      → nothing
 //!   w ‖ twin ‖ place                        → nothing; for each twin that it touched
 //!   c ‖ digest of the element ‖ place       → nothing; for each element that it touched
-//!   r ‖ digest of the resource ‖ number     → the TraceEntry; for each write
+//!   r ‖ resource ‖ number                   → the TraceEntry; for each write. A document by its ID, another by its digest
 //! ```
 //!
 //! A place is the block's height and the transaction's number in it, both big-endian, so that all rows of one list lie in the order of the
@@ -157,8 +157,8 @@ impl Entry {
     #[cfg(test)]
     pub(crate) fn trace_keys(&self) -> Vec<Vec<u8>> {
         let keys = |(resource, written): (&Resource, &Written)| {
-            let (digest, Written { first, count }) = (resource.digest(), *written);
-            (first..first.saturating_add(count)).map(move |number| trace_key(&digest, number))
+            let (list, Written { first, count }) = (trace_list(resource), *written);
+            (first..first.saturating_add(count)).map(move |number| trace_key(&list, number))
         };
         self.resources.iter().flat_map(keys).collect()
     }
@@ -199,9 +199,17 @@ pub(crate) fn transaction_key(transaction: &Digest) -> Vec<u8> {
 /// What the index keys of all entries of traces start with.
 pub(crate) const TRACES: &[u8] = b"r";
 
+/// The list of a thing's trace. Documents are the many: those that came together have theirs together.
+pub(crate) fn trace_list(resource: &Resource) -> Vec<u8> {
+    match resource {
+        Resource::Document(_, document) => [TRACES, b"d", document.as_bytes()].concat(),
+        other => [TRACES, b"r", other.digest().as_bytes()].concat(),
+    }
+}
+
 /// Where the index holds an entry of a trace.
-pub(crate) fn trace_key(resource: &Digest, number: u64) -> Vec<u8> {
-    [TRACES, resource.as_bytes(), &number.to_be_bytes()].concat()
+pub(crate) fn trace_key(list: &[u8], number: u64) -> Vec<u8> {
+    [list, &number.to_be_bytes()].concat()
 }
 
 /// The list of all transactions.

@@ -4,7 +4,7 @@ use dt_model::{Digest, codec};
 use thiserror::Error;
 
 use crate::history::query::MAX_PAGE;
-use crate::history::trace_key;
+use crate::history::{trace_key, trace_list};
 use crate::record::{Resource, TraceEntry, TraceHead};
 use crate::replica::Replica;
 use crate::replica::opening::MAX_META_BYTES;
@@ -54,13 +54,13 @@ impl Snapshot {
     /// [`StoreError::Damaged`] where the chain does not hold.
     pub fn trace(&self, resource: &Resource) -> Result<Vec<TraceEntry>, StoreError> {
         let head = self.trace_head(resource)?.unwrap_or(TraceHead::BEGINNING);
-        let from = trace_key(&resource.digest(), 0);
-        let rows = scan_prefix(&*self.view, Table::Index, &from[..from.len() - 8], usize::MAX)?;
+        let list = trace_list(resource);
+        let rows = scan_prefix(&*self.view, Table::Index, &list, usize::MAX)?;
         let (entries, reached) = chained(resource, TraceHead::BEGINNING, rows)?;
         if reached == head {
             Ok(entries)
         } else {
-            Err(StoreError::Damaged { table: Table::Index, key: from })
+            Err(StoreError::Damaged { table: Table::Index, key: trace_key(&list, reached.count) })
         }
     }
 }
@@ -107,38 +107,32 @@ impl Replica {
         limit: u32,
     ) -> Result<TracePage, TraceError> {
         let snapshot = self.snapshot()?;
-        let digest = resource.digest();
+        let list = trace_list(resource);
         let head = snapshot.trace_head(resource)?.unwrap_or(TraceHead::BEGINNING);
-        if !stood_at(&snapshot, &digest, head, after)? {
+        if !stood_at(&snapshot, &list, head, after)? {
             return Err(TraceError::NotOfThisTrace(after));
         }
-        let from = trace_key(&digest, after.count);
-        let list = &from[..from.len() - 8];
+        let from = trace_key(&list, after.count);
         let limit = limit.clamp(1, MAX_PAGE) as usize;
-        let rows = scan_after(&*snapshot.view, Table::Index, list, Some(&from), limit)?;
+        let rows = scan_after(&*snapshot.view, Table::Index, &list, Some(&from), limit)?;
         let (entries, reached) = chained(resource, after, rows)?;
         if (entries.len() < limit || reached.count >= head.count) && reached != head {
-            let key = trace_key(&digest, reached.count);
+            let key = trace_key(&list, reached.count);
             return Err(StoreError::Damaged { table: Table::Index, key }.into());
         }
         Ok(TracePage { entries, reached, head })
     }
 }
 
-/// Whether the trace that now stands at `head` once stood at `after`.
-fn stood_at(
-    snapshot: &Snapshot,
-    resource: &Digest,
-    head: TraceHead,
-    after: TraceHead,
-) -> Result<bool, StoreError> {
+/// Whether the trace in `list` that now stands at `head` once stood at `after`.
+fn stood_at(snapshot: &Snapshot, list: &[u8], head: TraceHead, after: TraceHead) -> Result<bool, StoreError> {
     if after == head || after == TraceHead::BEGINNING {
         return Ok(true);
     }
     if after.count == 0 || after.count >= head.count {
         return Ok(false);
     }
-    let key = trace_key(resource, after.count);
+    let key = trace_key(list, after.count);
     let Some(bytes) = snapshot.view.get(Table::Index, &key)? else {
         return Err(StoreError::Damaged { table: Table::Index, key });
     };

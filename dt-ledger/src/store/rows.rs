@@ -118,12 +118,7 @@ impl Rows {
 
 /// The child that holds `key`, if any does. A key below all bounds belongs to the first.
 fn child_of(children: &Sorted<Child>, key: &[u8]) -> usize {
-    below(children.find(key))
-}
-
-/// The child below which a key with this place among the bounds belongs.
-fn below(place: Result<usize, usize>) -> usize {
-    place.unwrap_or_else(|after| after.saturating_sub(1))
+    children.find(key).unwrap_or_else(|after| after.saturating_sub(1))
 }
 
 impl Node {
@@ -169,13 +164,10 @@ impl Node {
             Self::Inner(children) => {
                 // From the last child to the first, so that splitting one moves none that is still to be done.
                 let mut left = writes;
-                while let ([(first, _), ..], Some((last, _))) = (left, left.last()) {
+                while let Some((last, _)) = left.last() {
                     let at = child_of(children, last);
-                    // Few of many writes belong to one child. Where each belongs is seen without a look at the bounds themselves.
-                    let is_shared = children.is_shared_by(first, last);
-                    let place =
-                        |key: &[u8]| if is_shared { children.find_alike(key) } else { children.find(key) };
-                    let is_here = |(key, _): &&Write| below(place(key)) == at;
+                    // Few of many writes belong to one child.
+                    let is_here = |(key, _): &&Write| at == 0 || !children.is_before(key, at);
                     let here = left.iter().rev().skip(1).take_while(is_here).count() + 1;
                     let (before, here) = left.split_at(left.len() - here);
                     let Some(child) = children.get_mut(at) else { return };

@@ -1,9 +1,11 @@
 //! Things in the order of their keys, laid out for searching: what keys share stands once, and eight bytes of each stand side by side.
 //!
-//! Where a table is larger than the caches, a search costs what it touches. This one touches the eight bytes of some keys, which are one
-//! piece of memory, and beyond these only keys that they do not tell apart.
+//! Where a table is larger than the caches, a search costs the places in memory that it waits for. This one waits for the things' own place,
+//! where the eight bytes are, and beyond that only for keys that they do not tell apart.
 
 mod prefix;
+
+use smallvec::SmallVec;
 
 use crate::store::sorted::prefix::Prefix;
 
@@ -13,6 +15,9 @@ pub(super) trait Keyed {
     fn key(&self) -> &[u8];
 }
 
+/// The words of as many things as a node of a tree has stand in place.
+type Words = SmallVec<[u64; 64]>;
+
 /// Things with different keys, in their order.
 ///
 /// # Invariant
@@ -20,13 +25,13 @@ pub(super) trait Keyed {
 #[derive(Debug, Clone)]
 pub(super) struct Sorted<T> {
     shared: Prefix,
-    words: Vec<u64>,
+    words: Words,
     things: Vec<T>,
 }
 
 impl<T> Default for Sorted<T> {
     fn default() -> Self {
-        Self { shared: Prefix::default(), words: Vec::new(), things: Vec::new() }
+        Self { shared: Prefix::default(), words: Words::new(), things: Vec::new() }
     }
 }
 
@@ -44,26 +49,26 @@ impl<T: Keyed> From<Vec<T>> for Sorted<T> {
 impl<T: Keyed> Sorted<T> {
     /// Where the thing with this key is, or else where one would be inserted.
     pub(super) fn find(&self, key: &[u8]) -> Result<usize, usize> {
-        if key.starts_with(&self.shared) {
-            self.find_alike(key)
-        } else {
+        let Some(rest) = key.strip_prefix(&*self.shared) else {
             // It comes before all that start with the prefix, or after them.
-            Err(if *key < *self.shared { 0 } else { self.things.len() })
-        }
-    }
-
-    /// Whether all keys from `first` to `last` start with what the things' keys share.
-    pub(super) fn is_shared_by(&self, first: &[u8], last: &[u8]) -> bool {
-        first.starts_with(&self.shared) && last.starts_with(&self.shared)
-    }
-
-    /// [`Sorted::find`] for a key that MUST start with what the things' keys share.
-    pub(super) fn find_alike(&self, key: &[u8]) -> Result<usize, usize> {
-        let word = word(&key[self.shared.len()..]);
-        let first = self.words.partition_point(|other| *other < word);
+            return Err(if *key < *self.shared { 0 } else { self.things.len() });
+        };
+        let word = word(rest);
+        // All are looked at: they come from memory together, where steps of a binary search would wait for each other.
+        let first = self.words.iter().filter(|other| **other < word).count();
         let alike = self.words[first..].iter().take_while(|other| **other == word).count();
         let alike = self.things[first..first + alike].binary_search_by(|thing| thing.key().cmp(key));
         alike.map(|at| first + at).map_err(|at| first + at)
+    }
+
+    /// Whether `key` comes before that of the thing at `at`.
+    pub(super) fn is_before(&self, key: &[u8], at: usize) -> bool {
+        let word_before =
+            key.strip_prefix(&*self.shared).zip(self.words.get(at)).map(|(rest, other)| (word(rest), *other));
+        match word_before {
+            Some((word, other)) if word != other => word < other,
+            _ => self.things.get(at).is_none_or(|thing| key < thing.key()),
+        }
     }
 
     /// The things, in order.
@@ -101,14 +106,12 @@ impl<T: Keyed> Sorted<T> {
     ) {
         let places: Vec<_> = writes.iter().map(|(key, _)| self.find(key)).collect();
         let len = self.shared.len();
-        let is_shared = match (writes.first(), writes.last()) {
-            (Some((first, _)), Some((last, _))) => self.is_shared_by(first, last),
-            _ => true,
-        };
+        let ends = [writes.first(), writes.last()].into_iter().flatten();
+        let is_shared = ends.into_iter().all(|(key, _)| key.starts_with(&self.shared));
         let Self { shared, words, things } = std::mem::take(self);
         let (mut old_words, mut old_things) = (words.into_iter(), things.into_iter());
         let room = old_things.len() + writes.len();
-        let (mut words, mut things) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        let (mut words, mut things) = (Words::with_capacity(room), Vec::with_capacity(room));
         let mut passed = 0;
         for ((key, value), place) in writes.iter().zip(places) {
             let (Ok(at) | Err(at)) = place;

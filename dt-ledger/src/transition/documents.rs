@@ -16,10 +16,15 @@ const DOCUMENT: Domain = Domain::new("dt/ledger/document/v1");
 /// Feeds that one analysis result may be made from.
 const MAX_PROVENANCE_FEEDS: usize = 64;
 
-/// The document that call number `call` of `transaction` adds.
+/// The document that call number `call` of `transaction` adds in the block at `height`.
+///
+/// The height comes first: what is registered together lies together, in the state and in every list, however many others there are. The
+/// other 24 bytes are of a digest.
 #[must_use]
-pub fn document_id(transaction: &Digest, call: u32) -> DocumentId {
-    DocumentId::from(*DOCUMENT.sha256_of(&(transaction, call)).as_bytes())
+pub fn document_id(height: u64, transaction: &Digest, call: u32) -> DocumentId {
+    let mut id = *DOCUMENT.sha256_of(&(transaction, call)).as_bytes();
+    id[..size_of::<u64>()].copy_from_slice(&height.to_be_bytes());
+    DocumentId::from(id)
 }
 
 impl Transition<'_> {
@@ -31,7 +36,9 @@ impl Transition<'_> {
     ) -> Result<(), CallError> {
         self.require(sender, &id, Operation::Write, DataClass::Document, new.component.as_ref())?;
         self.require_component(&id, new.component.as_ref())?;
-        let document = DocumentId::from(*self.fresh_digest(DOCUMENT).as_bytes());
+        let document = self.present.map_or(DocumentId::from([0; 32]), |present| {
+            document_id(self.at.height, &present.transaction, present.call)
+        });
         let newest = self.version(sender, id, document, &new.version)?;
         self.tell(id, TwinEvent::DocumentAdded(document));
         let traced = self.document_changed(id, document, TraceHead::BEGINNING, new.component.as_ref())?;

@@ -38,7 +38,7 @@ use dt_model::{ComponentId, DataClass, Digest, Operation, PartyId, Permission, T
 
 use crate::Reason;
 use crate::call::{Call, TwinCall};
-use crate::history::{Entry, Place, Written, trace_key};
+use crate::history::{Entry, Place, Written, trace_key, trace_list};
 use crate::receipt::{Event, EventKind, Outcome, Receipt, TwinEvent};
 use crate::record::{Resource, StateKey, TraceEntry, TraceHead, Twin};
 use crate::replica::admission::{self, AdmissionError};
@@ -401,7 +401,7 @@ impl<'a> Transition<'a> {
         };
         self.take_work(1)?;
         let head = TraceHead::after(&entry);
-        self.index(trace_key(&entry.resource.digest(), number), codec::encode(&entry));
+        self.index(trace_key(&trace_list(&entry.resource), number), codec::encode(&entry));
         if let Resource::Call(twin, number) = &entry.resource {
             let program = self.call(twin, *number)?.call.program;
             self.touch(Resource::Element(*twin, program));

@@ -195,7 +195,7 @@ proptest! {
             };
             let expected = match write {
                 Write::Add(at) if may && *at != Some("nowhere") => {
-                    let id = receipt.as_ref().map(|receipt| document_id(&receipt.transaction, 0));
+                    let id = receipt.as_ref().map(|receipt| plant.added(receipt));
                     model.push(Kept { id, versions: vec![(*party, 1)], removed: false, writes: 1 });
                     true
                 }

@@ -5,11 +5,23 @@ use std::sync::Arc;
 use dt_ledger::store::{Batch, Table};
 use dt_ledger::testing::Fixture;
 use dt_ledger::{
-    LedgerStore, MemoryStore, Resource, StoreError, TraceEntry, TraceError, TraceHead, TwinCall,
+    DocumentId, LedgerStore, MemoryStore, Resource, StoreError, TraceEntry, TraceError, TraceHead, TwinCall,
 };
 use dt_model::{ComponentId, Signer as _, codec};
 
 use crate::support::*;
+
+#[test]
+fn documents_are_listed_in_the_order_in_which_they_came() {
+    let plant = Plant::new();
+    let added: Vec<DocumentId> = (0..300).map(|_| plant.document(&plant.owner, Some("tank"))).collect();
+    let state = plant.chain.state();
+    let listed: Vec<DocumentId> =
+        state.documents(&plant.twin).unwrap().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(listed, added);
+    let of = state.documents_of(&plant.twin, &component("tank"), Some(&added[99]), 150).unwrap();
+    assert_eq!(of, added[100..250]);
+}
 
 #[test]
 fn a_trace_in_pages_is_the_trace() {
@@ -67,7 +79,7 @@ fn a_broken_trace_is_noticed_on_its_page() {
         plant.document(&plant.owner, Some("tank"));
     }
     let tank = Resource::Element(plant.twin, component("tank"));
-    let key = |number: u64| [b"r".as_slice(), tank.digest().as_bytes(), &number.to_be_bytes()].concat();
+    let key = |number: u64| [b"rr".as_slice(), tank.digest().as_bytes(), &number.to_be_bytes()].concat();
     let read = |at: TraceHead, limit| plant.chain.replica().trace_page(&tank, at, limit);
     let first = read(TraceHead::BEGINNING, 2).unwrap();
     let is_damaged = |outcome: Result<_, TraceError>| {

@@ -125,7 +125,7 @@ impl World {
             if let TwinCall::AddDocument(document) = &call
                 && is_applied
             {
-                let id = document_id(&receipt.transaction, number);
+                let id = document_id(place.height, &receipt.transaction, number);
                 self.documents.insert(twin, (id, document.component.clone()));
             }
             let touched = if is_applied { applied } else { named };

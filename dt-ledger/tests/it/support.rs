@@ -58,8 +58,12 @@ impl Plant {
 
     /// Adds a document there and says which it is.
     pub(crate) fn document(&self, who: &Identity, at: Option<&str>) -> DocumentId {
-        let receipt = self.call(who, add_document(at)).expect("may add documents there");
-        document_id(&receipt.transaction, 0)
+        self.added(&self.call(who, add_document(at)).expect("may add documents there"))
+    }
+
+    /// The document that the first call of the last block's transaction added.
+    pub(crate) fn added(&self, receipt: &Receipt) -> DocumentId {
+        document_id(self.chain.replica().tip().height, &receipt.transaction, 0)
     }
 
     pub(crate) fn specification_root(&self) -> Digest {

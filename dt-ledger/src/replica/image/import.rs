@@ -14,7 +14,7 @@ use crate::block::{Header, store_header};
 use crate::evidence::log;
 use crate::evidence::log::LogHead;
 use crate::history::lookup::derived_keys;
-use crate::history::trace_key;
+use crate::history::{trace_key, trace_list};
 use crate::parallel::Threads;
 use crate::record::{Specification, StateKey, TraceEntry, TraceHead};
 use crate::replica::Tip;
@@ -340,24 +340,25 @@ impl Import<'_> {
         let state = self.store.view()?;
         let mut open: Option<Trace> = None;
         while let Frame::Trace(entry) = frame {
-            let resource = entry.resource.digest();
+            let list = trace_list(&entry.resource);
             let mut trace = match open.take() {
-                Some(trace) if trace.resource == resource => trace,
+                Some(trace) if trace.list == list => trace,
                 before => {
-                    if before.as_ref().is_some_and(|before| before.resource >= resource) {
+                    if before.as_ref().is_some_and(|before| before.list >= list) {
                         return Err(ImportError::OutOfOrder);
                     }
                     before.map_or(Ok(()), Trace::close)?;
+                    let resource = entry.resource.digest();
                     let wrong = || ImportError::Trace(resource);
                     let head = state.get(Table::State, &entry.resource.head_key().to_bytes())?;
                     let head = entry.resource.head_in(&head.ok_or_else(wrong)?).map_err(|_| wrong())?;
                     traced -= 1;
-                    Trace::begin(resource, head)
+                    Trace { list, resource, ends: head, so_far: TraceHead::BEGINNING }
                 }
             };
             trace.extend(&entry)?;
+            self.put(Table::Index, trace_key(&trace.list, entry.number), codec::encode(&entry))?;
             open = Some(trace);
-            self.put(Table::Index, trace_key(&resource, entry.number), codec::encode(&entry))?;
             frame = frames.next()?;
         }
         open.map_or(Ok(()), Trace::close)?;
@@ -409,16 +410,13 @@ fn row<T: borsh::BorshSerialize + borsh::BorshDeserialize>(
 
 /// A trace that is being read, and how it must end.
 struct Trace {
+    list: Vec<u8>,
     resource: Digest,
     ends: TraceHead,
     so_far: TraceHead,
 }
 
 impl Trace {
-    const fn begin(resource: Digest, ends: TraceHead) -> Self {
-        Self { resource, ends, so_far: TraceHead::BEGINNING }
-    }
-
     fn extend(&mut self, entry: &TraceEntry) -> Result<(), ImportError> {
         let follows = entry.previous == self.so_far.last && entry.number == self.so_far.count + 1;
         self.so_far = TraceHead::after(entry);

@@ -3,7 +3,7 @@
 use dt_aml::{Edit, RemovePolicy};
 use dt_ledger::safety::{Comparison, Condition, Operand, Relation, SafetyRule};
 use dt_ledger::store::{Table, scan_prefix};
-use dt_ledger::{Argument, CallResult, ProgramCall, Provenance, State as _, TwinCall, document_id};
+use dt_ledger::{Argument, CallResult, ProgramCall, Provenance, State as _, TwinCall};
 use dt_model::{Identity, Text, Timestamp};
 
 use super::story::Story;
@@ -14,7 +14,7 @@ impl Story {
     /// Documents, sources, feeds, anchors.
     pub(super) fn data(&self) {
         let Plant { owner, maintainer, auditor, agent, .. } = &self.plant;
-        let document = document_id(&self.does(maintainer, add_document(Some("line"))).transaction, 0);
+        let document = self.plant.added(&self.does(maintainer, add_document(Some("line"))));
         self.fails(auditor, add_document(Some("line")), "authorization.not-permitted");
         let add = |version| TwinCall::AddDocumentVersion { document, version };
         self.does(owner, add(version(2)));
