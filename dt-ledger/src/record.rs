@@ -338,7 +338,7 @@ const RESOURCE: Domain = Domain::new("dt/ledger/resource/v1");
 const TRACE_ENTRY: Domain = Domain::new("dt/ledger/trace-entry/v1");
 
 impl Resource {
-    /// The digest that stands for it where its length would.
+    /// Its digest: by this the state and the lists name a thing that is not a document.
     #[must_use]
     pub fn digest(&self) -> Digest {
         RESOURCE.sha256_of(self)
