@@ -30,7 +30,7 @@ use malachite::app::types::sync::RawDecidedValue;
 use malachite::{AppMsg, NetworkMsg, Reply};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use tracing::{Span, debug, error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::bodies::{MAX_BODY_BYTES, Offered, Streams};
 use crate::config::Pace;
@@ -301,8 +301,7 @@ fn decided(replica: &Replica, first: u64, last: u64) -> Result<Vec<RawDecidedVal
 
 /// Does what waits for the disk, or works long, where it holds up nobody.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Halt> {
-    let span = Span::current();
-    tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|_| Halt::Engine)
+    tokio::task::spawn_blocking(work).await.map_err(|_| Halt::Engine)
 }
 
 /// Nobody listens where the engine has gone.

@@ -89,7 +89,7 @@ pub(crate) struct Ledger {
     pub(crate) signature: Duration,
     /// The contracts, the state's root and the rows to be stored.
     pub(crate) apply: Duration,
-    /// Keeping the proposal, and then the block, durably.
+    /// Keeping the proposal, and then the block, durably; also what is done for that behind the back of whoever commits.
     pub(crate) store: Duration,
     /// What that writes.
     pub(crate) rows: f64,
@@ -104,9 +104,11 @@ pub(crate) fn of_ledger(folder: &Path, done: &Replica, first: u64) -> Ledger {
     let replica = Replica::open(Arc::clone(&store) as Arc<dyn LedgerStore>, &genesis).unwrap();
     let replica = replica.on_threads(NonZero::<usize>::MIN);
     let (mut cost, mut transactions, mut before) = (Ledger::default(), 0, (0, 0));
+    let (mut process, mut thread) = (Cpu::default(), Duration::ZERO);
     for height in 1..=done.tip().height {
         if height == first {
             before = store.rows_and_bytes();
+            (process, thread) = (Cpu::of_process(), of_thread());
         }
         let committed = done.block(height).unwrap().unwrap();
         let begun = of_thread();
@@ -126,8 +128,13 @@ pub(crate) fn of_ledger(folder: &Path, done: &Replica, first: u64) -> Ledger {
             cost.store += of_thread() - applied;
         }
     }
-    let each = |all: Duration| all / transactions.max(1);
     let (rows, bytes) = store.rows_and_bytes();
+    // What is closed is done; and what another thread did meanwhile, it did for the store.
+    let closing = of_thread();
+    drop((replica, store));
+    cost.store += of_thread() - closing;
+    cost.store += (Cpu::of_process().since(process).total() + thread).saturating_sub(of_thread());
+    let each = |all: Duration| all / transactions.max(1);
     let share = |all: u64| all as f64 / f64::from(transactions.max(1));
     Ledger {
         signature: each(cost.signature),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
+
 use tracing::{Event, Metadata, Subscriber};
 
 /// What a proposer's node logs of its block, in this order, and what each node does.

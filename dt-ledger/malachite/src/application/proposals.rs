@@ -135,18 +135,16 @@ impl Application {
         if block.header.time <= tip.time {
             return Ok(Err(BlockError::TimeGoesBack));
         }
+        let height = block.header.height;
         let (replica, body) = (Arc::clone(&self.shared.replica), Arc::clone(block));
-        let verdict = blocking(move || {
-            let height = body.header.height;
-            replica.verify(&body, latest)?;
-            debug!(height, "verified");
-            if hold {
-                replica.hold(&body)?;
-                debug!(height, "held");
-            }
-            Ok(())
-        });
-        match verdict.await? {
+        let mut verdict = blocking(move || replica.verify(&body, latest)).await?;
+        debug!(height, "verified");
+        if hold && verdict.is_ok() {
+            let (replica, body) = (Arc::clone(&self.shared.replica), Arc::clone(block));
+            verdict = blocking(move || replica.hold(&body).map_err(BlockError::Store)).await?;
+            debug!(height, "held");
+        }
+        match verdict {
             Err(
                 BlockError::Store(error)
                 | BlockError::Transaction { error: AdmissionError::Store(error), .. },

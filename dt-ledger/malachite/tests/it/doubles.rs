@@ -69,7 +69,7 @@ async fn join(plan: &Plan, member: usize) -> Handle {
         persistent_peers_only: false,
         discovery: DiscoveryConfig { enabled: false, ..DiscoveryConfig::default() },
         idle_connection_timeout: Duration::from_secs(60),
-        transport: Default::default(),
+        transport: malachite_network::TransportProtocol::Tcp,
         gossipsub: Default::default(),
         pubsub_protocol: Default::default(),
         channel_names: Default::default(),
@@ -101,16 +101,11 @@ fn a_validator_that_votes_twice_is_reported_and_changes_nothing() {
         // The fourth validator has no node but this one.
         let cluster = Cluster::of(4, 3, 5).await;
         let (keys, chain) = (cluster.plan.keys().validator(3), cluster.plan.genesis().chain());
-        let traitor = join(&cluster.plan, 4).await;
-        let mut traitor = traitor;
-        let reached = loop {
-            match traitor.recv().await.expect("the network goes on") {
-                malachite_network::Event::PeerConnected(_) => break cluster.member(0).status().height,
-                _ => {}
-            }
-        };
+        let (mut network, traitor) = join(&cluster.plan, 4).await.split();
+        // What comes must be taken, or nothing goes.
+        let listening = tokio::spawn(async move { while network.recv().await.is_some() {} });
         // Votes for a height that is not begun wait for it: so they count, whoever is fast or slow.
-        let mut height = reached;
+        let mut height = cluster.member(0).status().height;
         while seen(&cluster, Act::Prevote).is_none() || seen(&cluster, Act::Precommit).is_none() {
             for vote in [false, true].iter().flat_map(|kind| votes(&keys, chain, height + 2, *kind)) {
                 traitor.publish(Channel::Consensus, vote).await.unwrap();
@@ -132,5 +127,7 @@ fn a_validator_that_votes_twice_is_reported_and_changes_nothing() {
         // The chain is what it would be, and so are those who vote.
         assert_eq!(cluster.member(0).replica().tip().validators.len(), 4);
         cluster.agree(height + 2).await;
+        traitor.wait_shutdown().await.unwrap();
+        listening.await.unwrap();
     });
 }
