@@ -123,7 +123,10 @@ async fn load(folder: &Path, seconds: u64) {
         rest = rest.saturating_sub(time);
     }
     println!("    {:<46} {:5.0} µs", "the rest: mempool, its gossip, copies, this program", micros(rest));
-    println!("    each validator writes {:.1} rows and {:.0} bytes for it", ledger.rows, ledger.bytes);
+    println!("    what each validator writes for it:");
+    for (table, rows, bytes) in &ledger.written {
+        println!("      {:<14} {rows:5.2} rows {bytes:6.0} bytes", table.name());
+    }
     println!("\n  load average at the end {}", load_average());
 }
 

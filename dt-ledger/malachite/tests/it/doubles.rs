@@ -80,7 +80,7 @@ async fn join(plan: &Plan, member: usize) -> Handle {
         sync_max_request_size: 1 << 20,
         sync_parallel_requests: 1,
         enable_consensus: true,
-        enable_sync: false,
+        enable_sync: true,
         protocol_names: Default::default(),
     };
     let identity = NetworkIdentity::new(config.name, config.node_key, None);
@@ -103,7 +103,7 @@ fn a_validator_that_votes_twice_is_reported_and_changes_nothing() {
         let (keys, chain) = (cluster.plan.keys().validator(3), cluster.plan.genesis().chain());
         let (mut network, traitor) = join(&cluster.plan, 4).await.split();
         // What comes must be taken, or nothing goes.
-        let listening = tokio::spawn(async move { while network.recv().await.is_some() {} });
+        let listening = tokio::spawn(async move { while let Some(event) = network.recv().await { if !matches!(event, malachite_network::Event::ConsensusMessage(..)|malachite_network::Event::LivenessMessage(..)) { eprintln!("{event:?}"); } } });
         // Votes for a height that is not begun wait for it: so they count, whoever is fast or slow.
         let mut height = cluster.member(0).status().height;
         while seen(&cluster, Act::Prevote).is_none() || seen(&cluster, Act::Precommit).is_none() {
