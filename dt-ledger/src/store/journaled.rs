@@ -1,12 +1,13 @@
 //! redb behind a [journal](crate::store::journal): what is committed is in the journal and in memory at once, and in redb's file some time later.
 //!
 //! A block touches rows all over redb's file, and each flush would write every page that has one of them. So redb is given many blocks
-//! together, each row as the last of them left it, and meanwhile the chain goes on: nobody waits for redb, unless it falls behind by a whole segment.
+//! together, each row as the last of them left it, and meanwhile the chain goes on. redb keeps step with the commits: a piece of the old rows for each new
+//! ones, so that the disk has no more to do at one time than at another. Nobody waits for it, unless it falls behind by a whole segment.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 
 use dt_model::{Digest, codec};
@@ -20,8 +21,10 @@ use crate::store::{Batch, StoreError, StoreView, Table, Writes};
 /// Bytes of a segment: enough for redb to write a page once for many blocks, and little enough for two of them to be in memory, and to be read
 /// again after a crash in a moment.
 const MAX_SEGMENT_BYTES: u64 = if cfg!(test) { 2048 } else { 32 * 1024 * 1024 };
-/// Bytes of rows that redb is given at once: so many pages stand before a commit's flush in the disk's queue.
-const PIECE_BYTES: usize = if cfg!(test) { 256 } else { 2 * 1024 * 1024 };
+/// Bytes of rows that redb is given at once: their pages stand before a commit's flush in the disk's queue.
+const PIECE_BYTES: usize = if cfg!(test) { 256 } else { 1024 * 1024 };
+/// Bytes of old rows that redb may be given for each byte that is committed: it has them all when the present segment is half full.
+const STEP: u64 = 2;
 /// Up to where redb has come in the journal.
 const HEAD: TableDefinition<'static, (), [u8; 32]> = TableDefinition::new("journal");
 
@@ -38,8 +41,30 @@ pub(crate) struct Journaled {
 
 struct Writing {
     journal: Journal,
-    /// Gives redb the old rows; then it has the segment cleared.
-    behind: Option<JoinHandle<Result<Segment, StoreError>>>,
+    behind: Option<Behind>,
+}
+
+/// The thread that gives redb the old rows, and then clears their segment.
+struct Behind {
+    thread: JoinHandle<Result<Segment, StoreError>>,
+    /// Is told of the bytes that are committed meanwhile. When this is dropped, the thread waits for nothing any more.
+    committed: mpsc::Sender<u64>,
+}
+
+/// How far redb may have been brought.
+struct Pace {
+    committed: mpsc::Receiver<u64>,
+    allowed: u64,
+}
+
+impl Pace {
+    /// Waits until redb may be given more than the bytes that it was given.
+    fn keep(&mut self, given: u64) {
+        while given > self.allowed {
+            let committed = self.committed.recv().unwrap_or(u64::MAX);
+            self.allowed = self.allowed.saturating_add(committed.saturating_mul(STEP));
+        }
+    }
 }
 
 impl Journaled {
@@ -54,7 +79,7 @@ impl Journaled {
             }),
         };
         let mut journal = journal.map_err(failed)?;
-        bring_up(&database, &layer, journal.head())?;
+        bring_up(&database, &layer, journal.head(), |_| {})?;
         journal.empty().map_err(failed)?;
         let writing = Mutex::new(Writing { journal, behind: None });
         Ok(Self { database: Arc::new(database), recent: Arc::default(), writing })
@@ -73,13 +98,17 @@ impl Journaled {
         let bytes = codec::encode(&tables);
         let mut writing = self.writing();
         let length = writing.journal.len();
-        if writing.behind.as_ref().is_some_and(JoinHandle::is_finished) {
+        if writing.behind.as_ref().is_some_and(|behind| behind.thread.is_finished()) {
             writing.settle()?;
         }
         if length > 0 && length.saturating_add(bytes.len() as u64) > MAX_SEGMENT_BYTES {
             self.turn(&mut writing)?;
         }
         writing.journal.append(&bytes).map_err(failed)?;
+        if let Some(behind) = &writing.behind {
+            // It may have come to its end just now.
+            let _ = behind.committed.send(bytes.len() as u64);
+        }
         self.recent.write().unwrap_or_else(PoisonError::into_inner).young.apply(batch);
         Ok(())
     }
@@ -95,14 +124,17 @@ impl Journaled {
             recent.old.clone()
         };
         let (database, recent) = (Arc::clone(&self.database), Arc::clone(&self.recent));
+        let (committed, told) = mpsc::channel();
+        let mut pace = Pace { committed: told, allowed: 0 };
         let work = move || {
-            bring_up(&database, &layer, head)?;
+            bring_up(&database, &layer, head, |given| pace.keep(given))?;
             std::mem::take(&mut recent.write().unwrap_or_else(PoisonError::into_inner).old);
             full.clear().map_err(failed)
         };
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(work);
         // Without the thread the rows stay in memory and in the journal, and nothing is added.
-        writing.behind = Some(thread.inspect_err(|_| writing.journal.close()).map_err(failed)?);
+        let thread = thread.inspect_err(|_| writing.journal.close()).map_err(failed)?;
+        writing.behind = Some(Behind { thread, committed });
         Ok(())
     }
 
@@ -114,7 +146,7 @@ impl Journaled {
             return writing.journal.empty().map_err(failed);
         }
         let young = self.recent.read().unwrap_or_else(PoisonError::into_inner).young.clone();
-        bring_up(&self.database, &young, writing.journal.head())?;
+        bring_up(&self.database, &young, writing.journal.head(), |_| {})?;
         self.recent.write().unwrap_or_else(PoisonError::into_inner).young = Layer::default();
         writing.journal.empty().map_err(failed)
     }
@@ -140,8 +172,9 @@ impl Drop for Journaled {
 impl Writing {
     /// Waits until redb has the old rows. If it could not take them, nothing is committed any more: the journal has them.
     fn settle(&mut self) -> Result<(), StoreError> {
-        let Some(behind) = self.behind.take() else { return Ok(()) };
-        let cleared = behind.join().unwrap_or_else(|_| Err(StoreError::Engine(Box::new(BrokeOff))));
+        let Some(Behind { thread, committed }) = self.behind.take() else { return Ok(()) };
+        drop(committed);
+        let cleared = thread.join().unwrap_or_else(|_| Err(StoreError::Engine(Box::new(BrokeOff))));
         let cleared = cleared.inspect_err(|_| self.journal.close())?;
         self.journal.give_back(cleared);
         Ok(())
@@ -149,12 +182,20 @@ impl Writing {
 }
 
 /// Gives redb the rows of `layer`, durably, in pieces, and then says that it has come to `head`. After a crash it is given all of them again.
-fn bring_up(database: &Database, layer: &Layer, head: Digest) -> Result<(), StoreError> {
+/// After each piece `pace` is told how many bytes it was given.
+fn bring_up(
+    database: &Database,
+    layer: &Layer,
+    head: Digest,
+    mut pace: impl FnMut(u64),
+) -> Result<(), StoreError> {
     guarded(|| {
+        let mut given = 0;
         for each in Table::ALL {
             let mut next = Some(Vec::new());
             while let Some(from) = next {
-                next = give(database, each, layer, &from)?;
+                next = give(database, each, layer, &from, &mut given)?;
+                pace(given);
             }
         }
         let write = database.begin_write().map_err(engine)?;
@@ -163,8 +204,14 @@ fn bring_up(database: &Database, layer: &Layer, head: Digest) -> Result<(), Stor
     })
 }
 
-/// Gives redb a piece of a table's rows; where the next one begins.
-fn give(database: &Database, of: Table, layer: &Layer, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+/// Gives redb a piece of a table's rows, and counts their bytes; where the next one begins.
+fn give(
+    database: &Database,
+    of: Table,
+    layer: &Layer,
+    from: &[u8],
+    given: &mut u64,
+) -> Result<Option<Vec<u8>>, StoreError> {
     let mut any = false;
     layer.each(of, from, &mut |_, _| {
         any = true;
@@ -173,7 +220,7 @@ fn give(database: &Database, of: Table, layer: &Layer, from: &[u8]) -> Result<Op
     if !any {
         return Ok(None);
     }
-    let (mut next, mut bytes, mut given) = (None, 0, Ok(()));
+    let (mut next, mut bytes, mut outcome) = (None, 0, Ok(()));
     let write = database.begin_write().map_err(engine)?;
     {
         let mut rows = write.open_table(table(of)).map_err(engine)?;
@@ -188,14 +235,15 @@ fn give(database: &Database, of: Table, layer: &Layer, from: &[u8]) -> Result<Op
                 None => rows.remove(key).map(drop),
             };
             if let Err(error) = done {
-                given = Err(engine(error));
+                outcome = Err(engine(error));
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         });
     }
-    given?;
+    outcome?;
     write.commit().map_err(engine)?;
+    *given += bytes as u64;
     Ok(next)
 }
 
