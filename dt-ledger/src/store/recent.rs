@@ -12,6 +12,9 @@ use crate::store::{Batch, StoreError, StoreView, Table, Visit};
 /// Marks, behind a value, that there is a row. What was removed has an empty value.
 const HERE: u8 = 1;
 
+/// Who is shown rows and what was removed, until he breaks off.
+pub(crate) type VisitWrites<'a> = &'a mut dyn FnMut(&[u8], Option<&[u8]>) -> ControlFlow<()>;
+
 /// Some batches, each row as the last of them left it.
 #[derive(Clone, Default)]
 pub(crate) struct Layer([Rows; Table::ALL.len()]);
@@ -36,12 +39,7 @@ impl Layer {
     }
 
     /// Shows the rows of a table from key `from` on, with their values or `None` where they were removed, until `visit` breaks off.
-    pub(crate) fn each(
-        &self,
-        of: Table,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], Option<&[u8]>) -> ControlFlow<()>,
-    ) {
+    pub(crate) fn each(&self, of: Table, from: &[u8], visit: VisitWrites<'_>) {
         self.0[of as usize].scan(from, &mut |key, marked| visit(key, content(marked)));
     }
 

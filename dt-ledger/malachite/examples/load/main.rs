@@ -144,6 +144,6 @@ async fn main() {
         None => load(folder.path(), seconds).await,
         Some("idle") => idle::measure(folder.path(), seconds).await,
         Some("stages") => look(folder.path(), seconds).await,
-        Some(other) => panic!("{other} is not known: idle, stages, or nothing"),
+        Some(other) => eprintln!("{other} is not known: idle, stages, or nothing"),
     }
 }
