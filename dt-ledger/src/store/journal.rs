@@ -147,6 +147,11 @@ impl Journal {
         self.broken = true;
     }
 
+    /// Whether nothing is added any more.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.broken
+    }
+
     /// Forgets all records, and gives their room back: the engine has flushed them.
     ///
     /// # Errors

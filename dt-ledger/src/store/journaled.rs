@@ -170,14 +170,16 @@ impl Drop for Journaled {
 }
 
 impl Writing {
-    /// Waits until redb has the old rows. If it could not take them, nothing is committed any more: the journal has them.
+    /// Waits until redb has the old rows. If it could not take them, nothing is committed any more, and redb MUST NOT be given what follows on
+    /// them: the journal has all of it.
     fn settle(&mut self) -> Result<(), StoreError> {
-        let Some(Behind { thread, committed }) = self.behind.take() else { return Ok(()) };
-        drop(committed);
-        let cleared = thread.join().unwrap_or_else(|_| Err(StoreError::Engine(Box::new(BrokeOff))));
-        let cleared = cleared.inspect_err(|_| self.journal.close())?;
-        self.journal.give_back(cleared);
-        Ok(())
+        if let Some(Behind { thread, committed }) = self.behind.take() {
+            drop(committed);
+            let cleared = thread.join().unwrap_or_else(|_| Err(StoreError::Engine(Box::new(BrokeOff))));
+            let cleared = cleared.inspect_err(|_| self.journal.close())?;
+            self.journal.give_back(cleared);
+        }
+        if self.journal.is_closed() { Err(StoreError::Engine(Box::new(BrokeOff))) } else { Ok(()) }
     }
 }
 

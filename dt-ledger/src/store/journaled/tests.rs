@@ -54,6 +54,7 @@ struct Disk {
     flushed: Vec<u8>,
     written: Vec<(usize, Vec<u8>)>,
     now: Vec<u8>,
+    is_broken: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -89,6 +90,9 @@ impl StorageBackend for Shared {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut disk = self.0.lock().unwrap();
+        if disk.is_broken {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let offset = usize::try_from(offset).unwrap();
         disk.now[offset..offset + data.len()].copy_from_slice(data);
         disk.written.push((offset, data.to_vec()));
@@ -130,7 +134,7 @@ impl Machine {
         }
         let disk = self.disk.0.lock().unwrap();
         let left = if is_power { disk.flushed.clone() } else { disk.now.clone() };
-        let left = Disk { flushed: left.clone(), written: Vec::new(), now: left };
+        let left = Disk { flushed: left.clone(), written: Vec::new(), now: left, is_broken: false };
         drop(disk);
         Self::start(Shared(Arc::new(Mutex::new(left))), folder.join("ledger"))
     }
@@ -163,6 +167,33 @@ fn check(view: &dyn StoreView, model: &Model) {
             }
         }
     }
+}
+
+#[test]
+fn where_redb_fails_nothing_is_lost_and_nothing_is_added() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("0")).unwrap();
+    let mut machine = Machine::start(Shared::default(), folder.path().join("0").join("ledger"));
+    let mut model = Model::default();
+    let mut commit = |machine: &mut Machine, number: u8| {
+        let mut batch = Batch::default();
+        batch.put(Table::State, vec![number], vec![number; 200]);
+        let done = machine.store().commit(batch).is_ok();
+        if done {
+            model[0].insert(vec![number], vec![number; 200]);
+        }
+        done
+    };
+    assert!((0..30).all(|number| commit(&mut machine, number)), "a disk that works");
+    machine.disk.0.lock().unwrap().is_broken = true;
+    assert!(!(30..200).all(|number| commit(&mut machine, number)), "it is noticed");
+    assert!((200..=255).all(|number| !commit(&mut machine, number)), "and not forgotten");
+    check(&*machine.store().view().unwrap(), &model);
+    assert!(machine.store().database().is_err());
+    // It works again before the store is closed: redb must not get the young rows without the old ones.
+    machine.disk.0.lock().unwrap().is_broken = false;
+    let mut again = machine.reopen();
+    check(&*again.store().view().unwrap(), &model);
 }
 
 proptest! {
