@@ -16,6 +16,7 @@ mod proposals;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use dt_ledger::{Block, BlockError, CommitCertificate, Replica, StoreError, Tip, Verifier};
@@ -92,7 +93,11 @@ impl Application {
                 break halt;
             }
         };
-        error!(%halt, "this node stops");
+        if self.shared.stopping.load(Ordering::SeqCst) {
+            info!("this node is stopped");
+        } else {
+            error!(%halt, "this node stops");
+        }
         self.shared.halted.send_replace(Some(Arc::new(halt)));
         // The engine waits for ever for what is not answered, so nobody hears from this node again.
     }
@@ -104,10 +109,14 @@ impl Application {
                     self.blocks.insert(block.header.digest(), Arc::new(block));
                 }
                 let tip = self.shared.replica.tip();
+                if !self.blocks.is_empty() {
+                    // Others may have decided on one of these, and gone on.
+                    self.shared.stir(tip.height + 2);
+                }
                 send(reply, (Height(tip.height + 1), self.parameters(&tip)));
             }
             AppMsg::StartedRound { height, round, reply_value, .. } => {
-                debug!(%height, %round, "round");
+                debug!(height = height.0, round = round.as_i64(), "round");
                 if round == Round::ZERO {
                     self.begun = Instant::now();
                 }
@@ -133,6 +142,7 @@ impl Application {
                 }
             }
             AppMsg::Decided { certificate, reply, .. } => {
+                debug!(height = certificate.height.0, "decided");
                 self.commit(&certificate).await?;
                 send(reply, ());
             }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use dt_model::{Digest, Envelope, PartyId, Signer, codec};
 use malachite::EngineHandle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing::{Instrument as _, info_span};
 
 use crate::application::Application;
 use crate::config::{Config, Start};
@@ -95,6 +97,7 @@ impl Malachite {
             newest,
             halted,
             stirred,
+            stopping: AtomicBool::new(false),
             equivocations: Mutex::default(),
         });
         let exchange = Exchange::listen(&config, Arc::clone(&shared));
@@ -108,7 +111,8 @@ impl Malachite {
         let exchange = tokio::spawn(exchange.run());
         let driver =
             Application::new(Arc::clone(&shared), keys, config.pace, channels.network.clone(), first_votes);
-        let driver = tokio::spawn(driver.run(channels.consensus));
+        let driver =
+            tokio::spawn(driver.run(channels.consensus).instrument(info_span!("node", name = config.name)));
         // A node that has halted is silent: nobody counts on it.
         let (mut halted, actor) = (shared.halted.subscribe(), engine.actor.clone());
         tokio::spawn(async move {
@@ -142,6 +146,7 @@ impl Malachite {
     pub async fn shutdown(&self) {
         let running = self.running().take();
         if let Some(Running { engine, driver, exchange }) = running {
+            self.shared.stopping.store(true, Ordering::SeqCst);
             engine::stop(&engine.actor);
             // The engine's parts go one by one; the journal is free for another when all have gone.
             let _ = engine.handle.await;
@@ -165,6 +170,7 @@ impl Malachite {
 impl Drop for Malachite {
     fn drop(&mut self) {
         if let Some(Running { engine, driver, exchange }) = self.running().take() {
+            self.shared.stopping.store(true, Ordering::SeqCst);
             engine::stop(&engine.actor);
             driver.abort();
             exchange.abort();

@@ -1,5 +1,6 @@
 //! What the parts of a node share: the replica, what waits, how far the chain has come, and why the node stopped.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     /// The last height, and its block, if this process has committed it.
     pub(crate) newest: watch::Sender<(u64, Option<Arc<CommittedBlock>>)>,
     pub(crate) halted: watch::Sender<Option<Arc<Halt>>>,
+    /// Whether somebody wants the node to stop.
+    pub(crate) stopping: AtomicBool,
     /// Who was seen to contradict himself.
     pub(crate) equivocations: Mutex<Vec<Equivocation>>,
     /// Changes whenever there is reason for a block.

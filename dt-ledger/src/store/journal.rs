@@ -1,17 +1,21 @@
-//! What was committed since the engine's own file was last brought up to date, in a file that only grows: so a commit costs one write and
-//! one flush, however many rows it touches all over the engine's file.
+//! What was committed since the engine's own file was last brought up to date, in files that are written from their beginning to their
+//! end: so a commit costs one write and one flush, however many rows it touches all over the engine's file.
 //!
 //! ```text
-//! commit:      batch ─▶ journal, flushed ─▶ engine, in memory          many blocks later:  engine, flushed ─▶ journal emptied
-//! after a crash:  engine as it was flushed last ◀─ the journal's records that follow on it, in order
+//! commit:         batch ─▶ segment, flushed ─▶ seen
+//! segment full:   the other segment takes what comes ∥ engine brought up to date, flushed ─▶ full segment cleared
+//! after a crash:  engine as it was flushed last ◀─ the records that follow on it, in order, of one segment and then of the other
 //! ```
 //!
 //! A record is the head before it, its length, the batch, and the head after it: a BLAKE3 of the one before and of the batch. The engine's file holds the head up
 //! to which it has come, so a record is taken up once and in its place, and never into another ledger.
 //!
+//! A segment that was cleared keeps its room on the disk, and what is behind its beginning; records are written over that, so that a flush
+//! has nothing to tell the file system. What is left of former records follows on no head and counts for nothing.
+//!
 //! # Invariants
 //! - A record is flushed before its batch is seen. What a crash leaves of a record that was not flushed is no record: its head is wrong.
-//! - The journal is emptied only when the engine has flushed all that is in it.
+//! - A segment is cleared only when the engine has flushed all that is in it, and the other one is not written to before.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -26,67 +30,76 @@ const BEFORE: usize = 32 + 8;
 /// The head after.
 const AFTER: usize = 32;
 
-/// The file beside the engine's holds what follows on another state than the engine's: one of the two was put back, or is another ledger's.
+/// The files beside the engine's hold what follows on another state than the engine's: one of them was put back, or is another ledger's.
 #[derive(Debug, Error)]
 #[error("the journal does not follow on what the ledger's file holds")]
 pub(crate) struct OtherLedger;
 
+/// A file of records.
+pub(crate) struct Segment {
+    file: File,
+    /// The bytes of its records; behind them may lie what is left of former ones.
+    length: u64,
+}
+
 /// The journal of one ledger.
 pub(crate) struct Journal {
-    file: File,
-    length: u64,
+    segment: Segment,
+    /// The other one, while it is clear.
+    spare: Option<Segment>,
     /// The head after the last record.
     head: Digest,
-    /// Where the last record begins, and the head before it.
-    last: (u64, Digest),
     /// What is there is not what should be, and could not be taken back.
     broken: bool,
 }
 
-impl Journal {
-    /// Where the journal of the ledger at `ledger` lies.
-    pub(crate) fn beside(ledger: &Path) -> PathBuf {
+/// Where the two segments of the ledger at `ledger` lie.
+fn beside(ledger: &Path) -> [PathBuf; 2] {
+    [".journal", ".journal2"].map(|suffix| {
         let mut name = ledger.as_os_str().to_owned();
-        name.push(".journal");
+        name.push(suffix);
         name.into()
-    }
+    })
+}
 
-    /// The journal at `path`, of an engine that has come to nothing yet; it is to be emptied.
+impl Journal {
+    /// The journal of the ledger at `ledger`, whose engine has come to nothing yet. What lies there was left by a former ledger and goes.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn new(path: &Path) -> io::Result<Self> {
-        // A new file's name is durable before its content counts.
-        dt_model::file::make_whole(path, |path| File::create(path)?.sync_all())?;
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Self { file, length: 0, head: Digest::ZERO, last: (0, Digest::ZERO), broken: false })
+    pub(crate) fn begin(ledger: &Path) -> io::Result<Self> {
+        let [(first, _), (second, _)] = segments(ledger)?;
+        let mut journal = Self { segment: first, spare: Some(second), head: Digest::ZERO, broken: false };
+        journal.empty()?;
+        Ok(journal)
     }
 
-    /// Opens the journal at `path` of an engine that has come to `head`, and gives it, in order, what follows on that. The engine is to flush
-    /// it, and the journal to be emptied.
+    /// Opens the journal of the ledger at `ledger`, whose engine has come to `head`, and gives it, in order, what follows on that. The engine
+    /// is to flush it, and the journal to be [emptied](Journal::empty).
     ///
     /// # Errors
     /// What `take` or the system says, or [`OtherLedger`].
     pub(crate) fn open(
-        path: &Path,
+        ledger: &Path,
         head: Digest,
-        mut take: impl FnMut(&[u8], Digest) -> io::Result<()>,
+        mut take: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<Self> {
-        let mut journal = Self::new(path)?;
-        let mut bytes = Vec::new();
-        journal.file.read_to_end(&mut bytes)?;
-        let found = records(&bytes);
-        let reached = found.last().map_or(head, |last| last.after);
-        let next = found.iter().position(|record| record.before == head);
-        match next {
-            Some(next) => found[next..].iter().try_for_each(|record| take(record.batch, record.after))?,
-            // The engine had flushed them all before the journal was emptied.
-            None if reached == head => {}
-            None => return Err(io::Error::other(OtherLedger)),
+        let [(first, first_bytes), (second, second_bytes)] = segments(ledger)?;
+        let mut left = vec![records(&first_bytes), records(&second_bytes)];
+        left.retain(|found| !found.is_empty());
+        let mut reached = head;
+        let follows =
+            |found: &Vec<Record<'_>>, reached| found.iter().position(|record| record.before == reached);
+        while let Some((at, next)) = (0..left.len()).find_map(|at| Some((at, follows(&left[at], reached)?))) {
+            let found = left.remove(at);
+            found[next..].iter().try_for_each(|record| take(record.batch))?;
+            reached = found.last().map_or(reached, |last| last.after);
         }
-        journal.length = bytes.len() as u64;
-        journal.head = reached;
-        Ok(journal)
+        // The engine had flushed what else is there before that was cleared.
+        if left.iter().any(|found| found.last().is_some_and(|last| last.after != head)) {
+            return Err(io::Error::other(OtherLedger));
+        }
+        Ok(Self { segment: first, spare: Some(second), head: reached, broken: false })
     }
 
     /// The head after the last record.
@@ -94,52 +107,110 @@ impl Journal {
         self.head
     }
 
-    /// Its bytes.
+    /// Bytes of the records in the present segment.
     pub(crate) const fn len(&self) -> u64 {
-        self.length
+        self.segment.length
     }
 
-    /// Adds a batch, durably; the head after it.
+    /// Adds a batch, durably.
     ///
     /// # Errors
     /// What the system says; the batch is not there then, and if that cannot be made sure of, nothing is added any more.
-    pub(crate) fn append(&mut self, batch: &[u8]) -> io::Result<Digest> {
+    pub(crate) fn append(&mut self, batch: &[u8]) -> io::Result<()> {
         if self.broken {
             return Err(io::Error::other("the journal could not be written before"));
         }
-        let (before, length) = (self.head, batch.len() as u64);
-        let after = head_after(before, batch);
-        self.last = (self.length, before);
+        let after = head_after(self.head, batch);
+        let length = (batch.len() as u64).to_le_bytes();
+        let parts: [&[u8]; 4] = [self.head.as_bytes(), &length, batch, after.as_bytes()];
+        if let Err(error) = self.segment.append(parts) {
+            self.broken |= self.segment.end_here().is_err();
+            return Err(error);
+        }
         self.head = after;
-        self.length += BEFORE as u64 + length + AFTER as u64;
-        let parts: [&[u8]; 4] = [before.as_bytes(), &length.to_le_bytes(), batch, after.as_bytes()];
-        let written = parts.iter().try_for_each(|part| self.file.write_all(part));
-        written.and_then(|()| self.file.sync_data()).inspect_err(|_| self.take_back())?;
-        Ok(after)
+        Ok(())
     }
 
-    /// Takes the last record back, which the engine did not take.
-    pub(crate) fn take_back(&mut self) {
-        (self.length, self.head) = self.last;
-        let taken_back = self
-            .file
-            .set_len(self.length)
-            .and_then(|()| self.file.seek(SeekFrom::Start(self.length)))
-            .and_then(|_| self.file.sync_all());
-        self.broken |= taken_back.is_err();
+    /// Goes on in the other segment, which MUST have been given back; the full one, to be cleared when the engine has flushed what is in it.
+    pub(crate) fn turn(&mut self) -> Option<Segment> {
+        let spare = self.spare.take()?;
+        Some(std::mem::replace(&mut self.segment, spare))
+    }
+
+    /// Takes back a segment that was cleared.
+    pub(crate) fn give_back(&mut self, cleared: Segment) {
+        self.spare = Some(cleared);
+    }
+
+    /// Adds nothing any more: the engine has failed.
+    pub(crate) const fn close(&mut self) {
+        self.broken = true;
+    }
+
+    /// Whether nothing is added any more.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.broken
+    }
+
+    /// Forgets all records, and gives their room back: the engine has flushed them.
+    ///
+    /// # Errors
+    /// What the system says. The records are found to be done then, and nothing is added any more.
+    pub(crate) fn empty(&mut self) -> io::Result<()> {
+        let segments = std::iter::once(&mut self.segment).chain(&mut self.spare);
+        let emptied = segments.map(Segment::empty).fold(Ok(()), io::Result::and);
+        self.broken |= emptied.is_err();
+        emptied
+    }
+}
+
+impl Segment {
+    fn append(&mut self, parts: [&[u8]; 4]) -> io::Result<()> {
+        parts.iter().try_for_each(|part| self.file.write_all(part))?;
+        self.file.sync_data()?;
+        self.length += parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        Ok(())
+    }
+
+    /// Sees to it, durably, that no record begins where the last one ends.
+    fn end_here(&mut self) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.length))?;
+        self.file.write_all(&[0; BEFORE])?;
+        self.file.sync_data()?;
+        self.file.seek(SeekFrom::Start(self.length)).map(drop)
     }
 
     /// Forgets all records: the engine has flushed them.
     ///
     /// # Errors
-    /// What the system says. The records are found to be done then, and nothing is added any more.
-    pub(crate) fn empty(&mut self) -> io::Result<()> {
-        let emptied =
-            self.file.set_len(0).and_then(|()| self.file.rewind()).and_then(|()| self.file.sync_all());
-        self.broken |= emptied.is_err();
+    /// What the system says. The records are found to be done then.
+    pub(crate) fn clear(mut self) -> io::Result<Self> {
         self.length = 0;
-        emptied
+        self.end_here()?;
+        Ok(self)
     }
+
+    fn empty(&mut self) -> io::Result<()> {
+        self.length = 0;
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.sync_all()
+    }
+}
+
+/// The two segments of a ledger, with what they hold.
+fn segments(ledger: &Path) -> io::Result<[(Segment, Vec<u8>); 2]> {
+    let open = |path: PathBuf| {
+        // A new file's name is durable before its content counts.
+        dt_model::file::make_whole(&path, |path| File::create(path)?.sync_all())?;
+        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let length = bytes.len() as u64;
+        Ok::<_, io::Error>((Segment { file, length }, bytes))
+    };
+    let [first, second] = beside(ledger);
+    Ok([open(first)?, open(second)?])
 }
 
 fn head_after(before: Digest, batch: &[u8]) -> Digest {

@@ -1,8 +1,12 @@
 //! The storage seam: a few tables of bytes, written in one atomic step per block.
 
 #[cfg(feature = "redb")]
-pub(crate) mod journal;
+mod journal;
+#[cfg(feature = "redb")]
+mod journaled;
 pub(crate) mod memory;
+#[cfg(feature = "redb")]
+mod recent;
 #[cfg(feature = "redb")]
 pub(crate) mod redb;
 pub(crate) mod rows;

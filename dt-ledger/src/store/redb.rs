@@ -1,46 +1,38 @@
-//! The embedded persistent store: redb behind a journal.
-//!
-//! A block touches rows all over redb's file, and each flush would write every page that has one of them. So a batch is flushed to a
-//! [journal](crate::store::journal), which costs one write, and redb has it in memory until there is enough to be worth a flush.
+//! The embedded persistent store: redb, [behind a journal](crate::store::journaled) where it is in a file.
 
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
-use dt_model::{Digest, codec, file};
+use dt_model::file;
 use redb::{
-    Builder, Database, Durability, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase,
-    TableDefinition, WriteTransaction,
+    Builder, Database, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase as _,
+    TableDefinition,
 };
 
 /// Where a [`RedbStore`] keeps its bytes: redb's own seam.
 pub use redb::StorageBackend;
 
-use crate::store::journal::Journal;
-use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, Visit, Writes};
+use crate::store::journaled::Journaled;
+use crate::store::{Batch, LedgerStore, StoreError, StoreView, Table, Visit};
 
 /// A ledger in a file, which survives the end of the process at any moment.
 ///
-/// Beside the file `ledger` lies `ledger.journal`, which belongs to it: while the store is open, or after a crash, it holds what was
-/// committed last. When the store is closed all of it is in `ledger` alone.
+/// Beside the file `ledger` lie `ledger.journal` and `ledger.journal2`, which belong to it: while the store is open, or after a crash, they
+/// hold what was committed last. When the store is closed all of it is in `ledger` alone.
 pub struct RedbStore(Engine);
 
 enum Engine {
-    Writable { database: Database, journal: Option<Mutex<Journal>> },
+    Journaled(Journaled),
+    Direct(Database),
     ReadOnly(ReadOnlyDatabase),
 }
 
-/// The journal is emptied when it would be longer: enough for redb to write a page once for many blocks, and little enough to be read again
-/// after a crash in a moment.
-const MAX_JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
-/// Up to where redb has come in the journal.
-const HEAD: TableDefinition<'static, (), [u8; 32]> = TableDefinition::new("journal");
-
-const fn table(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+pub(crate) const fn table(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
     TableDefinition::new(table.name())
 }
 
-fn engine(error: impl Into<redb::Error>) -> StoreError {
+pub(crate) fn engine(error: impl Into<redb::Error>) -> StoreError {
     StoreError::Engine(Box::new(error.into()))
 }
 
@@ -55,8 +47,7 @@ impl RedbStore {
                 .map_err(redb::Error::Io)
                 .map_err(engine)?;
             let database = Database::open(path).map_err(engine)?;
-            let journal = take_up(&database, &Journal::beside(path))?;
-            Ok(Self(Engine::Writable { database, journal: Some(Mutex::new(journal)) }))
+            Journaled::open(database, path).map(|journaled| Self(Engine::Journaled(journaled)))
         })
     }
 
@@ -71,7 +62,7 @@ impl RedbStore {
         guarded(|| {
             let database = Builder::new().create_with_backend(backend).map_err(engine)?;
             create_tables(&database).map_err(engine)?;
-            Ok(Self(Engine::Writable { database, journal: None }))
+            Ok(Self(Engine::Direct(database)))
         })
     }
 
@@ -92,32 +83,14 @@ impl RedbStore {
     /// # Errors
     /// [`StoreError::Engine`].
     pub fn compact(&mut self) -> Result<(), StoreError> {
-        self.flush()?;
-        let Engine::Writable { database, .. } = &mut self.0 else {
-            return Err(StoreError::Engine(Box::new(ReadOnly)));
-        };
-        guarded(|| database.compact().map(drop).map_err(engine))
-    }
-
-    /// Brings the file up to date, and empties the journal.
-    fn flush(&self) -> Result<(), StoreError> {
-        let Engine::Writable { database, journal: Some(journal) } = &self.0 else { return Ok(()) };
-        let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-        if journal.len() == 0 {
-            return Ok(());
-        }
         guarded(|| {
-            write(database, &[], Some(journal.head()), Durability::Immediate)?;
-            journal.empty().map_err(redb::Error::Io).map_err(engine)
+            let database = match &mut self.0 {
+                Engine::Journaled(journaled) => journaled.database()?,
+                Engine::Direct(database) => database,
+                Engine::ReadOnly(_) => return Err(StoreError::Engine(Box::new(ReadOnly))),
+            };
+            database.compact().map(drop).map_err(engine)
         })
-    }
-
-    fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
-        match &self.0 {
-            Engine::Writable { database, .. } => database.begin_read(),
-            Engine::ReadOnly(database) => database.begin_read(),
-        }
-        .map_err(engine)
     }
 }
 
@@ -127,7 +100,7 @@ fn create(path: &Path) -> Result<(), redb::Error> {
 }
 
 /// Makes the tables that are not there.
-fn create_tables(database: &Database) -> Result<(), redb::Error> {
+pub(crate) fn create_tables(database: &Database) -> Result<(), redb::Error> {
     let read = database.begin_read()?;
     if Table::ALL.iter().all(|each| read.open_table(table(*each)).is_ok()) {
         return Ok(());
@@ -147,9 +120,9 @@ struct ReadOnly;
 /// The engine broke off: on damaged files it may panic, which must not end the process of somebody who audits one.
 #[derive(Debug, thiserror::Error)]
 #[error("the storage engine broke off")]
-struct BrokeOff;
+pub(crate) struct BrokeOff;
 
-fn guarded<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(crate) fn guarded<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run))
         .unwrap_or_else(|_| Err(StoreError::Engine(Box::new(BrokeOff))))
 }
@@ -157,104 +130,40 @@ fn guarded<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreErr
 impl LedgerStore for RedbStore {
     fn view(&self) -> Result<Box<dyn StoreView>, StoreError> {
         guarded(|| {
-            let view = RedbView { read: self.begin_read()?, tables: Default::default() };
-            Ok(Box::new(view) as Box<dyn StoreView>)
+            let read = match &self.0 {
+                Engine::Journaled(journaled) => return journaled.view(),
+                Engine::Direct(database) => database.begin_read(),
+                Engine::ReadOnly(database) => database.begin_read(),
+            };
+            Ok(Box::new(RedbView::new(read.map_err(engine)?)) as Box<dyn StoreView>)
         })
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        let Engine::Writable { database, journal } = &self.0 else {
-            return Err(StoreError::Engine(Box::new(ReadOnly)));
-        };
-        let tables: Vec<(&str, &Writes)> =
-            batch.tables().map(|(table, writes)| (table.name(), writes)).collect();
-        let Some(journal) = journal else {
-            return guarded(|| write(database, &tables, None, Durability::Immediate));
-        };
-        let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = codec::encode(&tables);
-        if journal.len().saturating_add(bytes.len() as u64) > MAX_JOURNAL_BYTES {
-            guarded(|| write(database, &tables, Some(journal.head()), Durability::Immediate))?;
-            // All is written, whether this fails or not; if it does, nothing more will be.
-            let _ = journal.empty();
-            return Ok(());
+        guarded(|| match &self.0 {
+            Engine::Journaled(journaled) => journaled.commit(batch),
+            Engine::Direct(database) => write(database, &batch),
+            Engine::ReadOnly(_) => Err(StoreError::Engine(Box::new(ReadOnly))),
+        })
+    }
+}
+
+/// Writes a batch, durably.
+fn write(database: &Database, batch: &Batch) -> Result<(), StoreError> {
+    let write = database.begin_write().map_err(engine)?;
+    for (of, writes) in batch.tables() {
+        let mut rows = write.open_table(table(of)).map_err(engine)?;
+        for (key, value) in writes {
+            match value {
+                Some(value) => rows.insert(key.as_slice(), value.as_slice()).map_err(engine)?,
+                None => rows.remove(key.as_slice()).map_err(engine)?,
+            };
         }
-        let head = journal.append(&bytes).map_err(redb::Error::Io).map_err(engine)?;
-        guarded(|| write(database, &tables, Some(head), Durability::None))
-            .inspect_err(|_| journal.take_back())
-    }
-}
-
-impl Drop for RedbStore {
-    fn drop(&mut self) {
-        // If this fails, the journal has what is missing.
-        let _ = self.flush();
-    }
-}
-
-/// Writes rows, and how far that is in the journal, in one step.
-fn write(
-    database: &Database,
-    tables: &[(&str, &Writes)],
-    head: Option<Digest>,
-    durability: Durability,
-) -> Result<(), StoreError> {
-    let mut write = database.begin_write().map_err(engine)?;
-    write.set_durability(durability).map_err(engine)?;
-    for (name, writes) in tables {
-        insert(&write, name, writes)?;
-    }
-    if let Some(head) = head {
-        write.open_table(HEAD).map_err(engine)?.insert((), *head.as_bytes()).map_err(engine)?;
     }
     write.commit().map_err(engine)
 }
 
-fn insert(write: &WriteTransaction, name: &str, writes: &Writes) -> Result<(), StoreError> {
-    let mut rows = write.open_table(TableDefinition::<&[u8], &[u8]>::new(name)).map_err(engine)?;
-    for (key, value) in writes {
-        match value {
-            Some(value) => rows.insert(key.as_slice(), value.as_slice()).map_err(engine)?,
-            None => rows.remove(key.as_slice()).map_err(engine)?,
-        };
-    }
-    Ok(())
-}
-
-/// Opens the journal, and gives redb what it holds that redb has not flushed.
-fn take_up(database: &Database, path: &Path) -> Result<Journal, StoreError> {
-    let failed = |error| engine(redb::Error::Io(error));
-    let Some(head) = head(database)? else {
-        // What lies there was left by a former ledger.
-        let mut journal = Journal::new(path).map_err(failed)?;
-        journal.empty().map_err(failed)?;
-        write(database, &[], Some(journal.head()), Durability::Immediate)?;
-        return Ok(journal);
-    };
-    let mut journal = Journal::open(path, head, |bytes, head| {
-        let batch: Vec<(String, Writes)> = codec::decode(bytes, usize::MAX).map_err(io::Error::other)?;
-        let tables: Vec<(&str, &Writes)> =
-            batch.iter().map(|(name, writes)| (name.as_str(), writes)).collect();
-        write(database, &tables, Some(head), Durability::None).map_err(io::Error::other)
-    })
-    .map_err(failed)?;
-    write(database, &[], Some(journal.head()), Durability::Immediate)?;
-    journal.empty().map_err(failed)?;
-    Ok(journal)
-}
-
-/// Up to where redb has come in the journal; `None` where there was none yet.
-fn head(database: &Database) -> Result<Option<Digest>, StoreError> {
-    let read = database.begin_read().map_err(engine)?;
-    let table = match read.open_table(HEAD) {
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-        table => table.map_err(engine)?,
-    };
-    let head = table.get(()).map_err(engine)?;
-    Ok(head.map(|head| Digest::from(head.value())))
-}
-
-struct RedbView {
+pub(crate) struct RedbView {
     read: ReadTransaction,
     /// Tables that were looked into, in the order of [`Table::ALL`]: finding one takes as long as reading a row.
     tables: [OnceLock<OpenTable>; Table::ALL.len()],
@@ -263,6 +172,10 @@ struct RedbView {
 type OpenTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 impl RedbView {
+    pub(crate) fn new(read: ReadTransaction) -> Self {
+        Self { read, tables: Default::default() }
+    }
+
     fn table(&self, of: Table) -> Result<&OpenTable, StoreError> {
         let place = &self.tables[of as usize];
         if let Some(open) = place.get() {

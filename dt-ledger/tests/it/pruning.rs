@@ -190,6 +190,9 @@ fn a_pruned_ledger_on_disk_becomes_smaller() {
     let blocks = blocks(plant.chain.replica());
     let store = Arc::new(RedbStore::open(&path).unwrap());
     copy_rows(&memory, &*store);
+    // Closed and opened again, it is in its file alone.
+    drop(store);
+    let store = Arc::new(RedbStore::open(&path).unwrap());
     Replica::load(Arc::clone(&store) as Arc<dyn LedgerStore>).unwrap().prune(MANY).unwrap();
     let mut store = Arc::into_inner(store).expect("nobody else has it");
     let before = std::fs::metadata(&path).unwrap().len();

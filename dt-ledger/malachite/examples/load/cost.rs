@@ -1,12 +1,12 @@
 //! What things cost: CPU time, which does not depend on what else this machine does, as time on the clock would.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dt_ledger::store::Batch;
+use dt_ledger::store::{Batch, Table};
 use dt_ledger::{LedgerStore, RedbStore, Replica, StoreError, StoreView};
 use dt_model::Timestamp;
 
@@ -56,15 +56,11 @@ fn of_thread() -> Duration {
 /// A store that counts what is written to it.
 struct Counted {
     store: RedbStore,
-    rows: AtomicU64,
-    bytes: AtomicU64,
+    written: Mutex<Written>,
 }
 
-impl Counted {
-    fn rows_and_bytes(&self) -> (u64, u64) {
-        (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
-    }
-}
+/// Rows and bytes, of each table.
+type Written = BTreeMap<Table, (u64, u64)>;
 
 impl LedgerStore for Counted {
     fn view(&self) -> Result<Box<dyn StoreView>, StoreError> {
@@ -72,11 +68,13 @@ impl LedgerStore for Counted {
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        for (_, writes) in batch.tables() {
+        for (table, writes) in batch.tables() {
             let bytes =
                 |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
-            self.rows.fetch_add(writes.len() as u64, Ordering::Relaxed);
-            self.bytes.fetch_add(writes.iter().map(bytes).sum::<usize>() as u64, Ordering::Relaxed);
+            let mut written = self.written.lock().unwrap();
+            let (all_rows, all_bytes) = written.entry(table).or_default();
+            *all_rows += writes.len() as u64;
+            *all_bytes += writes.iter().map(bytes).sum::<usize>() as u64;
         }
         self.store.commit(batch)
     }
@@ -89,24 +87,25 @@ pub(crate) struct Ledger {
     pub(crate) signature: Duration,
     /// The contracts, the state's root and the rows to be stored.
     pub(crate) apply: Duration,
-    /// Keeping the proposal, and then the block, durably.
+    /// Keeping the proposal, and then the block, durably; also what is done for that behind the back of whoever commits.
     pub(crate) store: Duration,
-    /// What that writes.
-    pub(crate) rows: f64,
-    pub(crate) bytes: f64,
+    /// What that writes: rows and bytes, in each table.
+    pub(crate) written: Vec<(Table, f64, f64)>,
 }
 
 /// Does once more what a validator did with its blocks from `first` on: on one thread, with nobody else, into a store of its own.
 pub(crate) fn of_ledger(folder: &Path, done: &Replica, first: u64) -> Ledger {
     let store = RedbStore::open(folder).unwrap();
-    let store = Arc::new(Counted { store, rows: AtomicU64::new(0), bytes: AtomicU64::new(0) });
+    let store = Arc::new(Counted { store, written: Mutex::default() });
     let genesis = chain().replica().genesis().clone();
     let replica = Replica::open(Arc::clone(&store) as Arc<dyn LedgerStore>, &genesis).unwrap();
     let replica = replica.on_threads(NonZero::<usize>::MIN);
-    let (mut cost, mut transactions, mut before) = (Ledger::default(), 0, (0, 0));
+    let (mut cost, mut transactions, mut before) = (Ledger::default(), 0, Written::new());
+    let (mut process, mut thread) = (Cpu::default(), Duration::ZERO);
     for height in 1..=done.tip().height {
         if height == first {
-            before = store.rows_and_bytes();
+            before = store.written.lock().unwrap().clone();
+            (process, thread) = (Cpu::of_process(), of_thread());
         }
         let committed = done.block(height).unwrap().unwrap();
         let begun = of_thread();
@@ -126,15 +125,25 @@ pub(crate) fn of_ledger(folder: &Path, done: &Replica, first: u64) -> Ledger {
             cost.store += of_thread() - applied;
         }
     }
+    let written = store.written.lock().unwrap().clone();
+    // What is closed is done; and what another thread did meanwhile, it did for the store.
+    let closing = of_thread();
+    drop((replica, store));
+    cost.store += of_thread() - closing;
+    cost.store += (Cpu::of_process().since(process).total() + thread).saturating_sub(of_thread());
     let each = |all: Duration| all / transactions.max(1);
-    let (rows, bytes) = store.rows_and_bytes();
     let share = |all: u64| all as f64 / f64::from(transactions.max(1));
     Ledger {
         signature: each(cost.signature),
         apply: each(cost.apply),
         store: each(cost.store),
-        rows: share(rows - before.0),
-        bytes: share(bytes - before.1),
+        written: written
+            .into_iter()
+            .map(|(table, (rows, bytes))| {
+                let (rows_before, bytes_before) = before.get(&table).copied().unwrap_or_default();
+                (table, share(rows - rows_before), share(bytes - bytes_before))
+            })
+            .collect(),
     }
 }
 

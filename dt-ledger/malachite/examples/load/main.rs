@@ -2,12 +2,13 @@
 //!
 //! ```sh
 //! cargo run --release -p dt-ledger-malachite --features bare --example load -- 10
+//! cargo run --release -p dt-ledger-malachite --features bare --example load -- stages 10
 //! cargo run --release -p dt-ledger-malachite --features bare --example load -- idle 60
 //! ```
 //!
 //! The first prints, for so many seconds each: transactions per second with as many under way as there is room for; the time from handing
 //! in to the durable commit at half that load; beside it, how fast the same engine agrees on blocks of as many bytes that mean nothing;
-//! and what a transaction costs in CPU time. The second prints what nodes cost that have nothing to do, and how long after one node's
+//! and what a transaction costs in CPU time. The second prints only where the time of transactions passes, stage by stage, and of the slowest. The third prints what nodes cost that have nothing to do, and how long after one node's
 //! commit another one knows of it.
 #![expect(
     clippy::unwrap_used,
@@ -20,6 +21,7 @@
 mod cluster;
 mod cost;
 mod idle;
+mod stages;
 mod traffic;
 
 use std::path::Path;
@@ -27,6 +29,7 @@ use std::time::Duration;
 
 use cost::load_average;
 use dt_ledger::Consensus as _;
+use stages::{Listener, Stages};
 use traffic::{Outcome, TRANSACTION_BYTES};
 
 /// The time that so many of a thousand do not exceed, in milliseconds.
@@ -48,6 +51,25 @@ fn row(what: &str, outcome: &Outcome) {
         millis(&outcome.times, 500),
         millis(&outcome.times, 990)
     );
+}
+
+/// The rate in a second at which the stages are looked at: half of what is asked for.
+const RATE: f64 = 1_500.0;
+
+/// Where the time passes, well below what there is room for.
+async fn look(folder: &Path, seconds: u64) {
+    let stages: &'static Stages = Box::leak(Box::default());
+    tracing::subscriber::set_global_default(Listener(stages)).unwrap();
+    let nodes = cluster::start(folder).await;
+    let parties = traffic::enrol(&nodes).await;
+    println!("later rounds at the start: {}", stages.clear());
+    let outcome = traffic::load(&nodes, &parties, seconds, Some(RATE)).await;
+    row("stages", &outcome);
+    stages.print(&outcome.ways);
+    println!("load average {}", load_average());
+    for node in &nodes {
+        node.shutdown().await;
+    }
 }
 
 async fn load(folder: &Path, seconds: u64) {
@@ -101,7 +123,10 @@ async fn load(folder: &Path, seconds: u64) {
         rest = rest.saturating_sub(time);
     }
     println!("    {:<46} {:5.0} µs", "the rest: mempool, its gossip, copies, this program", micros(rest));
-    println!("    each validator writes {:.1} rows and {:.0} bytes for it", ledger.rows, ledger.bytes);
+    println!("    what each validator writes for it:");
+    for (table, rows, bytes) in &ledger.written {
+        println!("      {:<14} {rows:5.2} rows {bytes:6.0} bytes", table.name());
+    }
     println!("\n  load average at the end {}", load_average());
 }
 
@@ -109,15 +134,16 @@ async fn load(folder: &Path, seconds: u64) {
 async fn main() {
     let mut words = std::env::args().skip(1);
     let mut word = words.next();
-    let idle = word.as_deref() == Some("idle");
-    if idle {
+    let what = word.take_if(|word| word.parse::<u64>().is_err());
+    if what.is_some() {
         word = words.next();
     }
     let seconds = word.and_then(|seconds| seconds.parse().ok()).unwrap_or(10);
     let folder = tempfile::tempdir().unwrap();
-    if idle {
-        idle::measure(folder.path(), seconds).await;
-    } else {
-        load(folder.path(), seconds).await;
+    match what.as_deref() {
+        None => load(folder.path(), seconds).await,
+        Some("idle") => idle::measure(folder.path(), seconds).await,
+        Some("stages") => look(folder.path(), seconds).await,
+        Some(other) => eprintln!("{other} is not known: idle, stages, or nothing"),
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::cluster::chain;
 use crate::cost::Cpu;
+use crate::stages::Way;
 
 const SENDERS: u64 = 32;
 /// Transactions under way at most, where as many as possible are wanted.
@@ -107,17 +108,17 @@ struct Watch {
     /// Of each node.
     begun: Vec<Mutex<BTreeMap<Digest, Instant>>>,
     room: Semaphore,
-    times: Mutex<Vec<Duration>>,
+    ways: Mutex<Vec<Way>>,
 }
 
 async fn follow(node: Arc<Malachite>, number: usize, watch: Arc<Watch>, from: u64) {
     for height in from.. {
         let Ok(block) = node.committed(height).await else { return };
         let mut begun = watch.begun[number].lock().unwrap();
-        let mut times = watch.times.lock().unwrap();
+        let mut ways = watch.ways.lock().unwrap();
         for receipt in &block.receipts {
             if let Some(begun) = begun.remove(&receipt.transaction) {
-                times.push(begun.elapsed());
+                ways.push(Way { node: number, begun, took: begun.elapsed(), height });
                 watch.room.add_permits(1);
             }
         }
@@ -128,6 +129,8 @@ async fn follow(node: Arc<Malachite>, number: usize, watch: Arc<Watch>, from: u6
 pub(crate) struct Outcome {
     /// From handing in to the durable commit, each, in order of length.
     pub(crate) times: Vec<Duration>,
+    /// The same with what else is known of each.
+    pub(crate) ways: Vec<Way>,
     pub(crate) per_second: f64,
     pub(crate) blocks_per_second: f64,
     /// Of each transaction, of all nodes.
@@ -169,7 +172,7 @@ pub(crate) async fn load(
     let watch = Arc::new(Watch {
         begun: nodes.iter().map(|_| Mutex::default()).collect(),
         room: Semaphore::new(UNDER_WAY),
-        times: Mutex::default(),
+        ways: Mutex::default(),
     });
     let followers: Vec<_> = nodes
         .iter()
@@ -209,7 +212,7 @@ pub(crate) async fn load(
     for task in tasks {
         task.await.unwrap();
     }
-    let in_time = watch.times.lock().unwrap().len();
+    let in_time = watch.ways.lock().unwrap().len();
     let took = begun.elapsed().as_secs_f64();
     let blocks_per_second = (nodes[0].status().height - height) as f64 / took;
     watch.rest(begun + Duration::from_secs(seconds + 60)).await;
@@ -217,10 +220,11 @@ pub(crate) async fn load(
     for follower in followers {
         follower.abort();
     }
-    let mut times = std::mem::take(&mut *watch.times.lock().unwrap());
-    times.sort_unstable();
+    let mut ways = std::mem::take(&mut *watch.ways.lock().unwrap());
+    ways.sort_by_key(|way| way.took);
+    let times: Vec<Duration> = ways.iter().map(|way| way.took).collect();
     let cpu = cpu.each(times.len() as u64);
-    Outcome { per_second: in_time as f64 / took, blocks_per_second, cpu, times }
+    Outcome { per_second: in_time as f64 / took, blocks_per_second, cpu, times, ways }
 }
 
 impl Watch {

@@ -39,9 +39,12 @@ impl Application {
             self.shared.mempool().refused(transaction, reason);
         }
         let block = Arc::new(block);
+        debug!(height = height.0, round = number, transactions = block.transactions.len(), "proposed");
         self.blocks.insert(block.header.digest(), Arc::clone(&block));
         send(reply, LocallyProposedValue::new(height, round, BlockId(block.header.digest())));
-        self.stream(height.0, number, None, &block).await
+        self.stream(height.0, number, None, &block).await?;
+        debug!(height = height.0, "sent");
+        Ok(())
     }
 
     pub(super) async fn stream(
@@ -77,6 +80,7 @@ impl Application {
         let known = |block: &Digest| blocks.get(block).cloned();
         let votes = |party: &PartyId| tip.validators.contains(party);
         let Some(offered) = self.streams.take(publisher, part, next, known, votes) else { return Ok(None) };
+        debug!(height = offered.announcement.height, round = offered.announcement.round, "received");
         self.shared.stir(offered.announcement.height);
         if offered.announcement.height == next {
             return self.judge(offered).await;
@@ -131,12 +135,16 @@ impl Application {
         if block.header.time <= tip.time {
             return Ok(Err(BlockError::TimeGoesBack));
         }
+        let height = block.header.height;
         let (replica, body) = (Arc::clone(&self.shared.replica), Arc::clone(block));
-        let verdict = blocking(move || {
-            replica.verify(&body, latest)?;
-            if hold { replica.hold(&body).map_err(BlockError::Store) } else { Ok(()) }
-        });
-        match verdict.await? {
+        let mut verdict = blocking(move || replica.verify(&body, latest)).await?;
+        debug!(height, "verified");
+        if hold && verdict.is_ok() {
+            let (replica, body) = (Arc::clone(&self.shared.replica), Arc::clone(block));
+            verdict = blocking(move || replica.hold(&body).map_err(BlockError::Store)).await?;
+            debug!(height, "held");
+        }
+        match verdict {
             Err(
                 BlockError::Store(error)
                 | BlockError::Transaction { error: AdmissionError::Store(error), .. },

@@ -152,11 +152,23 @@ impl Cluster {
     }
 
     pub(crate) async fn paced(validators: u64, pace: Pace) -> Self {
+        let all = usize::try_from(validators).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let mut plan = Plan::new(folder.path().into(), validators, usize::try_from(validators).unwrap());
+        let mut plan = Plan::new(folder.path().into(), validators, all);
         plan.pace = pace;
+        Self::begin(plan, folder, all).await
+    }
+
+    /// Validators of which the first `started` are started, and room for `members` in all.
+    pub(crate) async fn of(validators: u64, started: usize, members: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = Plan::new(folder.path().into(), validators, members);
+        Self::begin(plan, folder, started).await
+    }
+
+    async fn begin(plan: Plan, folder: TempDir, started: usize) -> Self {
         let mut members = Vec::new();
-        for member in 0..plan.ports.len() {
+        for member in 0..started {
             members.push(Some(plan.start(member, Start::First).await.unwrap()));
         }
         Self { plan, members, _folder: folder }

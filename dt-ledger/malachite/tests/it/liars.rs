@@ -3,19 +3,16 @@
 //! What a validator proposes it has kept before ([`Replica::prepare`] gives the same block again), so a store that makes a proposal up
 //! makes its node a liar, and nothing else about it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use dt_ledger::store::{Batch, Table, Visit};
 use dt_ledger::{
-    Block, Consensus as _, Header, LedgerStore, MemoryStore, Replica, StoreError, StoreView, Tip,
-    validators_digest,
+    Block, Consensus as _, Header, LedgerStore, MemoryStore, StoreError, StoreView, Tip, validators_digest,
 };
-use dt_ledger_malachite::{Act, Malachite, Start};
-use dt_model::{ContentHash, Digest, Signer as _, Timestamp, codec};
-use tokio::time::sleep;
+use dt_ledger_malachite::Start;
+use dt_model::{ContentHash, Digest, codec};
 
 use crate::cluster::*;
 
@@ -199,79 +196,4 @@ fn a_false_round_is_voted_down() {
             block.header.resting = tip.resting_after(block.header.round);
         }),
     );
-}
-
-/// One key in two places: the one node thinks that all times are ahead, and hurries with its votes for no block.
-#[test]
-#[ignore = "whether the two come to contradict each other in both kinds of votes depends on who is faster"]
-fn a_validator_that_votes_twice_is_reported_and_changes_nothing() {
-    run(300, async {
-        let folder = tempfile::tempdir().unwrap();
-        let plan = Plan::new(folder.path().into(), 4, 5);
-        let mut members = Vec::new();
-        for member in 0..3 {
-            members.push(Some(plan.start(member, Start::First).await.unwrap()));
-        }
-        let keys = || Arc::new(plan.keys().validator(3));
-        let mut doubles = Vec::new();
-        for member in [3, 4] {
-            // As if their journals were empty by now: who votes for the first time would notice the other one's votes, and stop.
-            std::fs::create_dir_all(plan.folder(member).join("journal")).unwrap();
-            std::fs::write(plan.folder(member).join("journal").join("wal"), b"").unwrap();
-            let replica = Arc::new(Replica::open(Arc::new(MemoryStore::default()), &plan.genesis()).unwrap());
-            let mut config = plan.config(member, Start::Resume);
-            let mut time = clock();
-            if member == 4 {
-                time = Arc::new(|| Timestamp::from_millis(0));
-                config.pace.vote = Duration::ZERO;
-            }
-            doubles.push(Malachite::start(replica, keys(), time, config).await.unwrap());
-        }
-        let traitor = keys().party();
-        let cluster = Cluster { plan, members, _folder: folder };
-        let party = cluster.enrol(0, 10).await;
-
-        // Until all that can be contradicted was: the load gives them reason for blocks.
-        let done = AtomicBool::new(false);
-        let load = async {
-            let (mut number, mut last) = (1, 1);
-            while !done.load(Ordering::SeqCst) {
-                let transaction = sign(cluster.member(0).replica(), &party, number, harmless(&party));
-                let digest = cluster.member(0).submit(transaction).await.unwrap();
-                last = cluster.find(0, &digest, last).await;
-                number += 1;
-            }
-            last
-        };
-        let watch = async {
-            let seen = |act: Act| {
-                let mut all = (0..3).flat_map(|member| cluster.member(member).equivocations());
-                all.find(|found| found.act == act)
-            };
-            while seen(Act::Prevote).is_none() || seen(Act::Precommit).is_none() {
-                sleep(Duration::from_millis(50)).await;
-            }
-            done.store(true, Ordering::SeqCst);
-            [seen(Act::Prevote), seen(Act::Precommit)]
-        };
-        let (last, found) = tokio::join!(load, watch);
-        let chain = cluster.plan.genesis().chain();
-        for found in found.into_iter().flatten() {
-            assert_eq!(found.validator, traitor);
-            assert!(found.holds(chain), "it is proven to whoever knows the chain");
-            assert!(!found.holds(Digest::ZERO));
-            let mut same = found;
-            same.said[1] = same.said[0];
-            assert!(!same.holds(chain), "saying the same thing twice is none");
-            let mut framed = found;
-            framed.validator = cluster.plan.keys().validator(0).party();
-            assert!(!framed.holds(chain));
-        }
-        // The chain is what it would be, and so are those who vote.
-        assert_eq!(cluster.member(0).replica().tip().validators.len(), 4);
-        cluster.agree(last).await;
-        for double in doubles {
-            double.shutdown().await;
-        }
-    });
 }

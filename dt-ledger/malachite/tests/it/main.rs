@@ -3,6 +3,7 @@
 
 mod agreement;
 mod cluster;
+mod doubles;
 mod exchange;
 mod fleet;
 mod liars;
