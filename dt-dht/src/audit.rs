@@ -8,8 +8,9 @@ use thiserror::Error;
 
 use crate::agreement::AgreedRow;
 use crate::rows::{
-    AGREED, CHECKSUM_BYTES, EVIDENCE, HISTORY, PROPOSALS, PastRow, ProposalRow, RECORDS, RecordRow, SHARDS,
-    ShardRow, TOTALS, Totals, agreed_key, history_key, open_row, proposal_key, record_key, shard_key,
+    AGREED, CHECKSUM_BYTES, EVIDENCE, HISTORY, PROOFS, PROPOSALS, PastRow, ProofRow, ProposalRow, RECORDS,
+    RecordRow, SHARDS, ShardRow, TOTALS, Totals, agreed_key, history_key, open_row, proof_key, proposal_key,
+    record_key, shard_key,
 };
 use crate::upkeep::BooksAudit;
 use crate::{Equivocation, RecordStore, StoreError};
@@ -62,6 +63,9 @@ pub enum RowDamage {
     /// The evidence proves nothing.
     #[error("the evidence proves nothing")]
     Evidence,
+    /// The receipts do not show that shards of one blob are stored.
+    #[error("the receipts are not for one blob's shards")]
+    Proof,
     /// The shard's digest is not that in the blob's reference.
     #[error("the shard is not the blob's")]
     Shard,
@@ -190,6 +194,14 @@ fn check_row(
             require(*key == shard_key(&row.blob.address(), row.index), RowDamage::Misplaced)?;
             books.take(key, value)?;
             report.shards += 1;
+            Ok(checksum)
+        }
+        Some(&PROOFS) => {
+            let (row, checksum) = content::<ProofRow>(key, value)?;
+            let (blob, since) = row.certificate.sound_blob().ok_or(RowDamage::Proof)?;
+            require(since == row.since, RowDamage::Proof)?;
+            require(*key == proof_key(&blob), RowDamage::Misplaced)?;
+            books.take(key, value)?;
             Ok(checksum)
         }
         Some(&AGREED) => {

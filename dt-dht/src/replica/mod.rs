@@ -196,6 +196,9 @@ impl Replica {
             RequestBody::RenewShard { blob, index } => {
                 self.renew_shard(membership, sender, (&blob, index), now)
             }
+            RequestBody::KeepCertificate { blob, certificate } => {
+                self.keep_certificate(membership, sender, (&blob, certificate), now)
+            }
             RequestBody::Upkeep { request } => self.answer_upkeep(membership, sender, request, now),
             RequestBody::GetShard { blob, index } => self.get_shard(membership, &blob, index),
             RequestBody::GetState { address } => self.state(membership, &address, sender, now),

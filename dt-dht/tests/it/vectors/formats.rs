@@ -1,6 +1,6 @@
 //! Which golden value has the bytes of which format.
 
-pub(super) const FORMATS: [(&str, &str); 70] = [
+pub(super) const FORMATS: [(&str, &str); 71] = [
     ("Accepted", "value, 'a'"),
     ("Address", "owned address"),
     ("AddressRow", "value, 'l'"),
@@ -31,6 +31,7 @@ pub(super) const FORMATS: [(&str, &str); 70] = [
     ("Phase", "vote to accept"),
     ("Place", "holding, locked"),
     ("Promise", "promise"),
+    ("ProofRow", "value, 'q'"),
     ("ProposalRow", "value, 'p'"),
     ("QuorumCertificate", "quorum certificate"),
     ("Receipt", "receipt"),
