@@ -1,5 +1,7 @@
 //! What a hand-over waits for: blobs whose storage is proven, and no others, whatever writers and liars do.
 
+use core::time::Duration;
+
 use dt_dht::testing::Fault;
 use dt_dht::{
     BlobRef, Holding, LEASE, Listing, Place, QuorumCertificate, Receipt, Refusal, Shard, UpkeepReply,
@@ -84,7 +86,7 @@ async fn ends(cluster: &mut Cluster, who: &[usize]) -> bool {
             cluster.enter(after);
             return true;
         }
-        cluster.now = cluster.now.saturating_add(core::time::Duration::from_secs(10));
+        cluster.advance(Duration::from_secs(10));
     }
     false
 }
@@ -94,7 +96,7 @@ async fn found(cluster: &Cluster, blob: &BlobRef) -> bool {
 }
 
 fn stop(cluster: &Cluster, which: &[usize]) {
-    which.iter().for_each(|at| drop(cluster.in_process.stop(&cluster.nodes[*at].party())));
+    which.iter().for_each(|at| cluster.in_process.stop(&cluster.nodes[*at].party()));
 }
 
 /// A party that stores a single shard, or as many as do not restore anything, holds up nothing.
@@ -211,7 +213,7 @@ async fn liars_say_that_nothing_is_proven() {
         for blob in &blobs {
             assert!(found(&cluster, blob).await, "{fault:?}");
         }
-        cluster.stores.iter().for_each(|store| drop(verify_store(&**store).unwrap()));
+        cluster.stores.iter().for_each(|store| assert!(verify_store(&**store).is_ok()));
     }
 }
 
@@ -268,7 +270,7 @@ async fn certificates_that_prove_nothing() {
     let groups = cluster.membership.groups(&address);
     let answer = hand(&cluster, quorum(&receipts[..3]));
     assert_eq!(answer, refused(Refusal::Outdated), "{groups:?}");
-    cluster.stores.iter().for_each(|store| drop(verify_store(&**store).unwrap()));
+    cluster.stores.iter().for_each(|store| assert!(verify_store(&**store).is_ok()));
 }
 
 /// A certificate that one of them has lapses with the lease, so that who renews a lease at one node alone holds up nothing.
@@ -280,11 +282,11 @@ async fn a_lease_renewed_at_one_node() {
     for at in blob.places(&cluster) {
         assert_eq!(blob.hand_certificate(&cluster, at, &proof), ReplyBody::CertificateKept);
     }
-    cluster.now = cluster.now.saturating_add(LEASE - core::time::Duration::from_secs(60));
+    cluster.advance(LEASE - Duration::from_secs(60));
     let first = blob.places(&cluster)[0];
     let renewal = RequestBody::RenewShard { blob: blob.blob.address(), index: 0 };
     assert!(is_stored(&tell(&cluster, WRITER, first, renewal)));
-    cluster.now = cluster.now.saturating_add(core::time::Duration::from_secs(120));
+    cluster.advance(Duration::from_secs(120));
     for replica in &cluster.replicas {
         assert!(replica.sweep(None, 1000, cluster.now).unwrap().is_over);
     }
@@ -308,10 +310,10 @@ async fn what_is_acknowledged_is_proven_at_a_quorum() {
     let first = cluster.now.as_millis();
     assert_eq!(since(&cluster), [Some(first); 4]);
     // Soon afterwards nothing is written; later the proof is replaced.
-    cluster.now = cluster.now.saturating_add(core::time::Duration::from_secs(60));
+    cluster.advance(Duration::from_secs(60));
     let again = cluster.writer.put_blob(b"acknowledged", cluster.now).await.unwrap();
     assert_eq!((again, since(&cluster)), (blob.clone(), vec![Some(first); 4]));
-    cluster.now = cluster.now.saturating_add(LEASE / 2);
+    cluster.advance(LEASE / 2);
     cluster.writer.put_blob(b"acknowledged", cluster.now).await.unwrap();
     assert_eq!(since(&cluster), [Some(cluster.now.as_millis()); 4]);
 }
