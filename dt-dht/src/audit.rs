@@ -8,11 +8,12 @@ use thiserror::Error;
 
 use crate::agreement::AgreedRow;
 use crate::rows::{
-    AGREED, CHECKSUM_BYTES, EVIDENCE, HISTORY, PROOFS, PROPOSALS, PastRow, ProofRow, ProposalRow, RECORDS,
+    AGREED, CHECKSUM_BYTES, EVIDENCE, HISTORY, PROOFS, PROPOSALS, PastRow, ProposalRow, RECORDS,
     RecordRow, SHARDS, ShardRow, TOTALS, Totals, agreed_key, history_key, open_row, proof_key, proposal_key,
     record_key, shard_key,
 };
-use crate::upkeep::BooksAudit;
+use crate::proof::ProofRow;
+use crate::upkeep::{BooksAudit, address_in};
 use crate::{Equivocation, RecordStore, StoreError};
 
 /// What an intact store holds.
@@ -198,9 +199,10 @@ fn check_row(
         }
         Some(&PROOFS) => {
             let (row, checksum) = content::<ProofRow>(key, value)?;
-            let (blob, since) = row.certificate.sound_blob().ok_or(RowDamage::Proof)?;
-            require(since == row.since, RowDamage::Proof)?;
+            let blob = address_in(key).map_err(|_| RowDamage::Misplaced)?;
             require(*key == proof_key(&blob), RowDamage::Misplaced)?;
+            // The receipts are for what lies here, or the signatures do not hold.
+            require(row.certificate(&blob).is_signed(), RowDamage::Proof)?;
             books.take(key, value)?;
             Ok(checksum)
         }

@@ -29,7 +29,7 @@ impl Message for Receipt {
 }
 
 /// Marks receipts for shards. No record has this kind: no record's digest is its own address.
-const SHARDS: Kind = Kind::new(*b"shrd");
+const SHARDS: Kind = Kind::new(*b"blob");
 
 impl Receipt {
     /// A word for the shards of a blob: what lies at its address, and is named by it.
@@ -141,17 +141,9 @@ impl QuorumCertificate {
         Ok(first)
     }
 
-    /// The blob whose shards the receipts are for, and the earliest of their times, if they are sound by themselves, whoever the replicas
-    /// are: what can be said of a stored certificate without a membership.
-    pub(crate) fn sound_blob(&self) -> Option<(Address, Timestamp)> {
-        let claim = body(self.receipts.first()?).ok()?;
-        let blob = claim.key.address;
-        let is_for_shards = claim == Receipt::of_shards(claim.network, claim.epoch, &blob, claim.time);
-        let agrees = |receipt: &Envelope<Receipt>| {
-            receipt.clone().open().is_ok_and(|receipt| receipt.agrees_with(&claim))
-        };
-        let (first, _) = self.times()?;
-        (is_for_shards && self.receipts.iter().all(agrees)).then_some((blob, first))
+    /// Whether every receipt is signed as it says: what can be said of a stored certificate without a membership.
+    pub(crate) fn is_signed(&self) -> bool {
+        !self.receipts.is_empty() && self.receipts.iter().all(|receipt| receipt.clone().open().is_ok())
     }
 
     /// The earliest and the latest time in the receipts.
@@ -189,7 +181,7 @@ impl QuorumCertificate {
 }
 
 /// What a receipt says; its signature is not checked.
-fn body(receipt: &Envelope<Receipt>) -> Result<Receipt, OpenError> {
+pub(crate) fn body(receipt: &Envelope<Receipt>) -> Result<Receipt, OpenError> {
     codec::decode(receipt.body(), Receipt::MAX_BYTES).map_err(OpenError::from)
 }
 

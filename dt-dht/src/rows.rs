@@ -30,8 +30,7 @@ use thiserror::Error;
 use crate::store::Row;
 use crate::upkeep::{self, Batch, Quotas, address_in};
 use crate::{
-    Address, BlobRef, Equivocation, Former, Key, MAX_MESSAGE_BYTES, QuorumCertificate, Record, RecordStore,
-    Refusal, StoreError,
+    Address, BlobRef, Equivocation, Former, Key, MAX_MESSAGE_BYTES, Record, RecordStore, Refusal, StoreError,
 };
 
 /// A record.
@@ -63,16 +62,6 @@ pub(crate) struct ShardRow {
     /// Who put it last, and is charged for it.
     pub(crate) payer: PartyId,
     pub(crate) bytes: Bytes,
-}
-
-/// The proof that a quorum holds its shards of a blob.
-#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub(crate) struct ProofRow {
-    pub(crate) certificate: QuorumCertificate,
-    /// Since when: what [`QuorumCertificate::verify_blob`] gave.
-    pub(crate) since: Timestamp,
-    /// Who handed it over, and is charged for it.
-    pub(crate) payer: PartyId,
 }
 
 /// What the totals row holds.

@@ -3,7 +3,8 @@
 use dt_model::{PartyId, Signed, Timestamp};
 
 use super::{Replica, unavailable};
-use crate::rows::{ProofRow, ShardRow, shard_key};
+use crate::proof::ProofRow;
+use crate::rows::{ShardRow, shard_key};
 use crate::upkeep::own_indexes;
 use crate::{
     Address, BlobRef, CertificateError, Membership, QuorumCertificate, Receipt, Refusal, ReplyBody, Shard,
@@ -97,12 +98,12 @@ impl Replica {
         }
         // As with leases: to put the same again and again costs no writes.
         let is_as_good = |kept: &ProofRow| {
-            let is_present = kept.certificate.claimed_epoch() == Some(membership.epoch());
-            let is_in_period = self.policy.period(kept.since) == self.policy.period(since);
-            kept.since >= since || (is_present && is_in_period)
+            let is_in_period = self.policy.period(kept.since()) == self.policy.period(since);
+            kept.since() >= since || (kept.epoch() == membership.epoch() && is_in_period)
         };
         if !self.proof(blob)?.as_ref().is_some_and(is_as_good) {
-            self.write_proof(blob, &ProofRow { certificate, since, payer: *sender })?;
+            let row = ProofRow::new(&certificate, *sender).ok_or(Refusal::Unproven)?;
+            self.write_proof(blob, &row)?;
         }
         Ok(ReplyBody::CertificateKept)
     }

@@ -41,7 +41,7 @@ impl Replica {
                 UpkeepReply::Past(self.recall(membership, &key, former)?)
             }
             UpkeepRequest::FetchCertificate { blob } => {
-                UpkeepReply::Certificate(self.proof(&blob)?.map(|proof| proof.certificate))
+                UpkeepReply::Certificate(self.proof(&blob)?.map(|proof| proof.certificate(&blob)))
             }
             UpkeepRequest::FetchShard { blob, index } => UpkeepReply::Shard(self.find_shard(&blob, index)?),
         };
@@ -203,7 +203,7 @@ impl Replica {
         }
         let has_shard = after.is_none_or(|after| after < Place::Shard) && row.shards > 0;
         if has_shard && !page.is_full() {
-            let since = self.proof(address)?.map_or(0, |proof| proof.since.as_millis());
+            let since = self.proof(address)?.map_or(0, |proof| proof.since().as_millis());
             page.holdings.push(holding(Place::Shard, since, Digest::ZERO));
         }
         Ok(())
@@ -233,7 +233,7 @@ impl Replica {
             // Of a blob that cannot be restored there is no more to be had.
             Place::Shard if self.is_bad(address)? => Some((u64::MAX, Digest::ZERO)),
             Place::Shard => {
-                let since = self.proof(address)?.map_or(0, |proof| proof.since.as_millis());
+                let since = self.proof(address)?.map_or(0, |proof| proof.since().as_millis());
                 (row.shards > 0).then_some((since, Digest::ZERO))
             }
         };

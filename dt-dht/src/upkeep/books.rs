@@ -16,8 +16,9 @@ use super::quota::{Amount, Class};
 use super::{Quotas, Usage};
 use crate::agreement::AgreedRow;
 use crate::equivocation::Equivocation;
+use crate::proof::ProofRow;
 use crate::rows::{
-    AGREED, CHECKSUM_BYTES, DamagedRow, EVIDENCE, HISTORY, PROOFS, PROPOSALS, PastRow, ProofRow, ProposalRow,
+    AGREED, CHECKSUM_BYTES, DamagedRow, EVIDENCE, HISTORY, PROOFS, PROPOSALS, PastRow, ProposalRow,
     RECORDS, RecordRow, RowsError, SHARDS, ShardRow, TOTALS, Totals, check_row, open_row, seal_row,
 };
 use crate::store::Row;
@@ -82,8 +83,8 @@ impl Entry {
             // Any proof of one time is as good, and the latest spreads.
             Some(&PROOFS) => {
                 let row: ProofRow = content(value)?;
-                let mark = mark_of(key, &codec::encode(&row.since));
-                Ok(Self { charge: Some((row.payer, Class::Shard, amount)), mark })
+                let mark = mark_of(key, &codec::encode(&row.since()));
+                Ok(Self { charge: Some((row.payer(), Class::Shard, amount)), mark })
             }
             // History is not compared: a node that was behind has gaps, which are filled when nodes change.
             Some(&HISTORY) => {

@@ -7,7 +7,8 @@ use super::books::{AddressRow, BAD_BLOBS, address_key};
 use super::visit::{CursorRow, cursor_key};
 use super::{FoundShard, HandOver};
 use crate::agreement::AgreedRow;
-use crate::rows::{ProofRow, RowsError, SHARDS, ShardRow, agreed_key, open_row, proof_key, seal_row, shard_key};
+use crate::proof::ProofRow;
+use crate::rows::{RowsError, SHARDS, ShardRow, agreed_key, open_row, proof_key, seal_row, shard_key};
 use crate::{Address, BlobRef, Equivocation, Key, Membership, Record, Refusal, Replica, Shard};
 
 /// How many rows are read to find one that is no tombstone.
@@ -110,7 +111,7 @@ impl Replica {
     /// Keeps a proof that another node has, beside the shards, if it is later than the one that is here.
     pub(crate) fn take_proof(&self, blob: &Address, row: &ProofRow) -> Result<(), Refusal> {
         let _held = self.lock(blob)?;
-        if self.proof(blob)?.is_some_and(|kept| kept.since >= row.since) {
+        if self.proof(blob)?.is_some_and(|kept| kept.since() >= row.since()) {
             return Ok(());
         }
         self.write_proof(blob, row)
@@ -118,8 +119,8 @@ impl Replica {
 
     /// Since when a blob is proven to be held by a quorum, as far as this node knows and the proof has not lapsed; in milliseconds, 0 if never.
     pub(crate) fn proven_since(&self, blob: &Address, now: Timestamp) -> Result<u64, Refusal> {
-        let proof = self.proof(blob)?.filter(|proof| self.policy().ends(proof.since) > now);
-        Ok(proof.map_or(0, |proof| proof.since.as_millis()))
+        let proof = self.proof(blob)?.filter(|proof| self.policy().ends(proof.since()) > now);
+        Ok(proof.map_or(0, |proof| proof.since().as_millis()))
     }
 
     /// Remembers that a blob cannot be restored.

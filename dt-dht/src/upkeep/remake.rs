@@ -11,13 +11,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use dt_model::{PartyId, Timestamp};
+use dt_model::PartyId;
 
 use super::fetch::{Fetched, Fetcher};
 use super::link::{upkeep, upkeep_reply};
 use super::local::own_indexes;
 use super::{Holding, UpkeepReply, UpkeepRequest};
-use crate::rows::ProofRow;
+use crate::proof::ProofRow;
 use crate::{
     Address, BlobError, BlobRef, Membership, QuorumCertificate, Refusal, Resilience, decode_stripe,
     encode_stripe,
@@ -29,8 +29,8 @@ enum Standing {
     Unproven,
     /// There is a proof, but it is old, and too few replicas are known to hold one.
     Unsure,
-    /// It is proven, since this time.
-    Proven(QuorumCertificate, Timestamp),
+    /// It is proven.
+    Proven(QuorumCertificate),
 }
 
 /// What came of making shards.
@@ -59,15 +59,15 @@ impl Fetcher<'_> {
             self.make_shards(holding, &own).await?
         };
         Ok(match (made, standing) {
-            (Made::All, Standing::Proven(certificate, since)) => self.take_proof(&address, certificate, since)?,
+            (Made::All, Standing::Proven(certificate)) => self.take_proof(&address, &certificate)?,
             (Made::All, Standing::Unproven) if holding.version == 0 => Fetched::Done,
             // Also of what cannot be restored, so that nodes do not differ.
-            (Made::Bad, Standing::Proven(certificate, since)) => {
-                self.take_proof(&address, certificate, since)?;
+            (Made::Bad, Standing::Proven(certificate)) => {
+                self.take_proof(&address, &certificate)?;
                 Fetched::Refused
             }
             (_, Standing::Unproven) | (Made::Bad, _) => Fetched::Refused,
-            (_, Standing::Unsure | Standing::Proven(..)) => Fetched::Unresolved,
+            (_, Standing::Unsure | Standing::Proven(_)) => Fetched::Unresolved,
         })
     }
 
@@ -102,42 +102,34 @@ impl Fetcher<'_> {
             return Ok(Standing::Unproven);
         }
         if node == me {
-            let proven = |row: ProofRow| Standing::Proven(row.certificate, row.since);
+            let proven = |row: ProofRow| Standing::Proven(row.certificate(&address));
             return Ok(self.replica.proof(&address)?.map_or(Standing::Unproven, proven));
         }
-        let Some((proof, since)) = self.fetch_proof(node, &address).await else {
+        let Some(proof) = self.fetch_proof(node, &address).await else {
             return Ok(Standing::Unproven);
         };
         let epoch = proof.claimed_epoch();
         let is_binding = epoch.is_some_and(|epoch| epoch >= self.membership.binding_since());
         let is_sure = is_binding || self.is_widely_proven(node, &address).await?;
-        Ok(if is_sure { Standing::Proven(proof, since) } else { Standing::Unsure })
+        Ok(if is_sure { Standing::Proven(proof) } else { Standing::Unsure })
     }
 
     /// The proof that a node has, if it is one and has not lapsed.
-    async fn fetch_proof(
-        &mut self,
-        node: PartyId,
-        blob: &Address,
-    ) -> Option<(QuorumCertificate, Timestamp)> {
+    async fn fetch_proof(&mut self, node: PartyId, blob: &Address) -> Option<QuorumCertificate> {
         let request = UpkeepRequest::FetchCertificate { blob: *blob };
         let answer = self.ask(node, upkeep(request)).await;
         let Some(UpkeepReply::Certificate(Some(certificate))) = upkeep_reply(answer.as_ref()) else {
             return None;
         };
         let since = certificate.verify_blob(self.membership, blob).ok()?;
-        (self.replica.policy().ends(since) > self.now).then(|| (certificate.clone(), since))
+        (self.replica.policy().ends(since) > self.now).then(|| certificate.clone())
     }
 
     /// Keeps a proof, charged to whom the shards are charged to.
-    fn take_proof(
-        &self,
-        blob: &Address,
-        certificate: QuorumCertificate,
-        since: Timestamp,
-    ) -> Result<Fetched, Refusal> {
+    fn take_proof(&self, blob: &Address, certificate: &QuorumCertificate) -> Result<Fetched, Refusal> {
         let payer = self.replica.any_shard(blob)?.map_or(self.replica.party(), |row| row.payer);
-        match self.replica.take_proof(blob, &ProofRow { certificate, since, payer }) {
+        let Some(row) = ProofRow::new(certificate, payer) else { return Ok(Fetched::Garbage) };
+        match self.replica.take_proof(blob, &row) {
             Ok(()) => Ok(Fetched::Done),
             Err(Refusal::QuotaExceeded) => Ok(Fetched::Unresolved),
             Err(refusal) => Err(refusal),
