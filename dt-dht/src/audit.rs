@@ -7,12 +7,12 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::agreement::AgreedRow;
-use crate::rows::{
-    AGREED, CHECKSUM_BYTES, EVIDENCE, HISTORY, PROOFS, PROPOSALS, PastRow, ProposalRow, RECORDS,
-    RecordRow, SHARDS, ShardRow, TOTALS, Totals, agreed_key, history_key, open_row, proof_key, proposal_key,
-    record_key, shard_key,
-};
 use crate::proof::ProofRow;
+use crate::rows::{
+    AGREED, CHECKSUM_BYTES, EVIDENCE, HISTORY, PROOFS, PROPOSALS, PastRow, ProposalRow, RECORDS, RecordRow,
+    SHARDS, ShardRow, TOTALS, Totals, agreed_key, history_key, open_row, proof_key, proposal_key, record_key,
+    shard_key,
+};
 use crate::upkeep::{BooksAudit, address_in};
 use crate::{Equivocation, RecordStore, StoreError};
 

@@ -5,7 +5,8 @@ use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp};
 
 use crate::{
     Address, Ballot, BlobRef, Equivocation, Key, LockCertificate, MAX_INDEX_BYTES, Promise,
-    QuorumCertificate, Receipt, Record, Refusal, SettlementCertificate, Shard, UpkeepReply, UpkeepRequest, Vote,
+    QuorumCertificate, Receipt, Record, Refusal, SettlementCertificate, Shard, UpkeepReply, UpkeepRequest,
+    Vote,
 };
 
 /// What a party asks of one node. It travels as a [`crate::Parcel`] of the party.

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use dt_model::{Envelope, PartyId, Timestamp};
 
 use crate::tally::{Answer, Tally, Verdict};
-use crate::{
-    Address, MAX_REQUEST_AGE, Membership, PutError, QuorumCertificate, Receipt, Refusal, ReplyBody,
-};
+use crate::{Address, MAX_REQUEST_AGE, Membership, PutError, QuorumCertificate, Receipt, Refusal, ReplyBody};
 
 /// Collects what replicas say of one stripe, in two steps that each of them takes at its own time: that it holds its shards, and then, as soon
 /// as a quorum does, that it keeps the proof of it. When a quorum keeps the proof, the stripe is stored.

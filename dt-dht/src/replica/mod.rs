@@ -5,6 +5,7 @@
 mod agreed;
 mod neighbours;
 mod records;
+mod settled;
 mod shards;
 mod verified;
 

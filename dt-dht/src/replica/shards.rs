@@ -63,7 +63,10 @@ impl Replica {
         if own.len() > 1 && !self.has_shards(blob, own)? {
             return Ok(ReplyBody::ShardStored { receipt: None });
         }
-        let receipt = Signed::new(Receipt::of_shards(membership.network(), membership.epoch(), blob, now), &*self.signer);
+        let receipt = Signed::new(
+            Receipt::of_shards(membership.network(), membership.epoch(), blob, now),
+            &*self.signer,
+        );
         let receipt = receipt.map_err(|_| Refusal::Unavailable)?.into_envelope();
         Ok(ReplyBody::ShardStored { receipt: Some(receipt) })
     }

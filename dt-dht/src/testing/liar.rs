@@ -125,10 +125,13 @@ impl Liar {
             (Fault::WithheldShards, RequestBody::Upkeep { request: UpkeepRequest::FetchShard { .. } }) => {
                 Some(ReplyBody::Upkeep { reply: UpkeepReply::Shard(None) })
             }
-            (Fault::DeniedProofs, RequestBody::Upkeep { request: UpkeepRequest::FetchCertificate { .. } }) => {
-                Some(ReplyBody::Upkeep { reply: UpkeepReply::Certificate(None) })
+            (
+                Fault::DeniedProofs,
+                RequestBody::Upkeep { request: UpkeepRequest::FetchCertificate { .. } },
+            ) => Some(ReplyBody::Upkeep { reply: UpkeepReply::Certificate(None) }),
+            (Fault::Pretend, RequestBody::PutShard { blob, .. }) => {
+                self.pretend_shards(request, &blob.address())
             }
-            (Fault::Pretend, RequestBody::PutShard { blob, .. }) => self.pretend_shards(request, &blob.address()),
             (Fault::Pretend, RequestBody::RenewShard { blob, .. }) => self.pretend_shards(request, blob),
             (Fault::Pretend, RequestBody::KeepCertificate { .. }) => Some(ReplyBody::CertificateKept),
             (Fault::Pretend, RequestBody::Put { record }) => self.pretend(request, record),

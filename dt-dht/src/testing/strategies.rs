@@ -83,9 +83,8 @@ pub fn reply() -> impl Strategy<Value = Reply> {
     let body = prop_oneof![
         signed(receipt()).prop_map(|receipt| ReplyBody::Stored { receipt: receipt.into_envelope() }),
         prop::option::of(record()).prop_map(|record| ReplyBody::Record { record }),
-        prop::option::of(signed(receipt())).prop_map(|receipt| ReplyBody::ShardStored {
-            receipt: receipt.map(Signed::into_envelope)
-        }),
+        prop::option::of(signed(receipt()))
+            .prop_map(|receipt| ReplyBody::ShardStored { receipt: receipt.map(Signed::into_envelope) }),
         Just(ReplyBody::CertificateKept),
         prop::option::of(body()).prop_map(|bytes| ReplyBody::Shard { shard: bytes.map(Into::into) }),
         prop::option::of(evidence).prop_map(|evidence| ReplyBody::Evidence { evidence }),

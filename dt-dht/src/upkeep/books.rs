@@ -18,8 +18,8 @@ use crate::agreement::AgreedRow;
 use crate::equivocation::Equivocation;
 use crate::proof::ProofRow;
 use crate::rows::{
-    AGREED, CHECKSUM_BYTES, DamagedRow, EVIDENCE, HISTORY, PROOFS, PROPOSALS, PastRow, ProposalRow,
-    RECORDS, RecordRow, RowsError, SHARDS, ShardRow, TOTALS, Totals, check_row, open_row, seal_row,
+    AGREED, CHECKSUM_BYTES, DamagedRow, EVIDENCE, HISTORY, PROOFS, PROPOSALS, PastRow, ProposalRow, RECORDS,
+    RecordRow, RowsError, SHARDS, ShardRow, TOTALS, Totals, check_row, open_row, seal_row,
 };
 use crate::store::Row;
 use crate::{Address, MAX_MESSAGE_BYTES, RecordStore};

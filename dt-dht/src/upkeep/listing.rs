@@ -107,7 +107,9 @@ pub(crate) fn want(
 ) -> Option<Want> {
     match own {
         // Whatever shard it is, there is no other to be had, but maybe a later proof.
-        Some(own) if their.place == Place::Shard && own.version >= their.version => renewal(own, their, period),
+        Some(own) if their.place == Place::Shard && own.version >= their.version => {
+            renewal(own, their, period)
+        }
         Some(own) if own.version > their.version => None,
         // A lock at a step that is settled here is over.
         Some(own) if own.version == their.version && their.place == Place::Locked => None,

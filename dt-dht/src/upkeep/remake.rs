@@ -45,7 +45,11 @@ enum Made {
 impl Fetcher<'_> {
     /// Makes the node's own shards of a blob from those of others, and takes over the proof that `node` has. No key is needed: shards are checked
     /// against the reference, and the reference against the address.
-    pub(super) async fn fetch_shards(&mut self, node: PartyId, holding: &Holding) -> Result<Fetched, Refusal> {
+    pub(super) async fn fetch_shards(
+        &mut self,
+        node: PartyId,
+        holding: &Holding,
+    ) -> Result<Fetched, Refusal> {
         let address = holding.address;
         let own = own_indexes(self.membership, &address, &self.replica.party());
         if own.is_empty() || self.replica.is_bad(&address)? {

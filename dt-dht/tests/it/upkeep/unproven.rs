@@ -61,8 +61,7 @@ fn tell(cluster: &Cluster, seed: u64, at: usize, body: RequestBody) -> ReplyBody
 
 fn send(cluster: &Cluster, from: &Identity, at: usize, body: RequestBody) -> ReplyBody {
     let replica = &cluster.replicas[at];
-    let call =
-        Call::new(from, &cluster.membership, replica.party(), [7; 16], cluster.now, body).unwrap();
+    let call = Call::new(from, &cluster.membership, replica.party(), [7; 16], cluster.now, body).unwrap();
     call.read(&replica.handle(call.bytes(), cluster.now)).unwrap()
 }
 
@@ -230,8 +229,7 @@ async fn certificates_that_prove_nothing() {
         assert_eq!(hand(cluster, proof), refused(refusal));
         assert_eq!(listed(cluster, at, &blob.blob), Some(0));
     };
-    let signed =
-        |seed: u64, receipt: Receipt| Signed::new(receipt, &identity(seed)).unwrap().into_envelope();
+    let signed = |seed: u64, receipt: Receipt| Signed::new(receipt, &identity(seed)).unwrap().into_envelope();
     let plain = receipts[0].clone().open().unwrap().into_value();
     refuses(&cluster, quorum(&[]), Refusal::Outdated);
     refuses(&cluster, quorum(&receipts[..2]), Refusal::Unproven);
@@ -304,9 +302,8 @@ async fn what_is_acknowledged_is_proven_at_a_quorum() {
         let place = |party: PartyId| cluster.nodes.iter().position(|node| node.party() == party).unwrap();
         cluster.membership.replicas(&blob.address()).into_iter().map(place).collect()
     };
-    let since = |cluster: &Cluster| -> Vec<_> {
-        places.iter().map(|at| listed(cluster, *at, &blob)).collect()
-    };
+    let since =
+        |cluster: &Cluster| -> Vec<_> { places.iter().map(|at| listed(cluster, *at, &blob)).collect() };
     let first = cluster.now.as_millis();
     assert_eq!(since(&cluster), [Some(first); 4]);
     // Soon afterwards nothing is written; later the proof is replaced.

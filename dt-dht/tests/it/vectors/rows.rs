@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use dt_dht::{
     Address, Call, InProcess, Membership, MemoryStore, OwnedRecords, Pace, Phase, QuorumCertificate, Receipt,
-    RecordStore, Replica, ReplyBody, RequestBody, Upkeep, UpkeepReply, UpkeepRequest, Validator, encode_stripe,
+    RecordStore, Replica, ReplyBody, RequestBody, Upkeep, UpkeepReply, UpkeepRequest, Validator,
+    encode_stripe,
 };
 use dt_model::testing::{Golden, SeedRng, identity};
 use dt_model::{Identity, Signed, Signer};
