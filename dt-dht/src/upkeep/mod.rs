@@ -6,7 +6,7 @@
 //!           └─ limits ───▶ Gate: Busy, before a signature is checked
 //!
 //!   Upkeep::step ─▶ Summarise ─▶ List ─▶ Fetch      node by node: what differs is fetched and judged (anti-entropy, repair)
-//!        │                                          a lost shard is made anew from k + 1 others
+//!        │                                          a lost shard is made anew from k + 1 others, and the proof of it taken over
 //!        └── in a joint epoch ─▶ HandOver           signed by a node that has compared itself with all but k others
 //! ```
 //!
