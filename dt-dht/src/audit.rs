@@ -7,11 +7,13 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::agreement::AgreedRow;
+use crate::proof::ProofRow;
 use crate::rows::{
-    AGREED, CHECKSUM_BYTES, EVIDENCE, HISTORY, PROPOSALS, PastRow, ProposalRow, RECORDS, RecordRow, SHARDS,
-    ShardRow, TOTALS, Totals, agreed_key, history_key, open_row, proposal_key, record_key, shard_key,
+    AGREED, CHECKSUM_BYTES, EVIDENCE, HISTORY, PROOFS, PROPOSALS, PastRow, ProposalRow, RECORDS, RecordRow,
+    SHARDS, ShardRow, TOTALS, Totals, agreed_key, history_key, open_row, proof_key, proposal_key, record_key,
+    shard_key,
 };
-use crate::upkeep::BooksAudit;
+use crate::upkeep::{BooksAudit, address_in};
 use crate::{Equivocation, RecordStore, StoreError};
 
 /// What an intact store holds.
@@ -62,6 +64,9 @@ pub enum RowDamage {
     /// The evidence proves nothing.
     #[error("the evidence proves nothing")]
     Evidence,
+    /// The receipts do not show that shards of one blob are stored.
+    #[error("the receipts are not for one blob's shards")]
+    Proof,
     /// The shard's digest is not that in the blob's reference.
     #[error("the shard is not the blob's")]
     Shard,
@@ -190,6 +195,15 @@ fn check_row(
             require(*key == shard_key(&row.blob.address(), row.index), RowDamage::Misplaced)?;
             books.take(key, value)?;
             report.shards += 1;
+            Ok(checksum)
+        }
+        Some(&PROOFS) => {
+            let (row, checksum) = content::<ProofRow>(key, value)?;
+            let blob = address_in(key).map_err(|_| RowDamage::Misplaced)?;
+            require(*key == proof_key(&blob), RowDamage::Misplaced)?;
+            // The receipts are for what lies here, or the signatures do not hold.
+            require(row.certificate(&blob).is_signed(), RowDamage::Proof)?;
+            books.take(key, value)?;
             Ok(checksum)
         }
         Some(&AGREED) => {

@@ -4,9 +4,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use dt_model::{Digest, Domain, Envelope, Message, OpenError, PartyId, Signed, Timestamp, codec};
 use thiserror::Error;
 
-use crate::{Key, Membership, Record};
+use crate::{Address, Key, Kind, MAX_REQUEST_AGE, Membership, Record};
 
-/// A replica's word that it has stored a record durably.
+/// A replica's word that it has stored a record durably; or all shards of a blob that are its own: [`Receipt::of_shards`].
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Receipt {
     /// The ledger's chain ID.
@@ -28,7 +28,17 @@ impl Message for Receipt {
     const MAX_BYTES: usize = 256;
 }
 
+/// Marks receipts for shards. No record has this kind: no record's digest is its own address.
+const SHARDS: Kind = Kind::new(*b"blob");
+
 impl Receipt {
+    /// A word for the shards of a blob: what lies at its address, and is named by it.
+    #[must_use]
+    pub fn of_shards(network: Digest, epoch: u64, blob: &Address, time: Timestamp) -> Self {
+        let (key, record) = (Key::new(*blob, SHARDS, 0), Digest::from(*blob.as_bytes()));
+        Self { network, key, version: 1, record, epoch, time }
+    }
+
     /// Whether this receipt and `other` are for the same record in the same epoch; their times may differ.
     #[must_use]
     pub fn agrees_with(&self, other: &Self) -> bool {
@@ -62,6 +72,9 @@ pub enum CertificateError {
     /// The receipts are for another network or another epoch than the membership.
     #[error("the receipts are for another network or epoch")]
     OtherMembership,
+    /// The receipts for a blob's shards are not of one put: the replicas' times are too far apart.
+    #[error("the receipts are too far apart in time")]
+    Apart,
     /// A receipt's signature or body is not acceptable.
     #[error("a receipt does not open")]
     Receipt(#[from] OpenError),
@@ -108,12 +121,49 @@ impl QuorumCertificate {
         if same { Ok(()) } else { Err(CertificateError::OtherRecord) }
     }
 
+    /// Checks that a quorum of replicas said, in one put, that they hold their shards of `blob`; and gives the earliest of their times.
+    ///
+    /// # Errors
+    /// [`CertificateError`].
+    pub fn verify_blob(
+        &self,
+        membership: &Membership,
+        blob: &Address,
+    ) -> Result<Timestamp, CertificateError> {
+        let claim = self.open(membership)?;
+        if claim != Receipt::of_shards(claim.network, claim.epoch, blob, claim.time) {
+            return Err(CertificateError::OtherRecord);
+        }
+        let (first, last) = self.times().ok_or(CertificateError::Apart)?;
+        if last.since(first) > 2 * MAX_REQUEST_AGE {
+            return Err(CertificateError::Apart);
+        }
+        Ok(first)
+    }
+
+    /// Whether every receipt is signed as it says: what can be said of a stored certificate without a membership.
+    pub(crate) fn is_signed(&self) -> bool {
+        !self.receipts.is_empty() && self.receipts.iter().all(|receipt| receipt.clone().open().is_ok())
+    }
+
+    /// The earliest and the latest time in the receipts.
+    fn times(&self) -> Option<(Timestamp, Timestamp)> {
+        let mut times = self.receipts.iter().filter_map(|receipt| body(receipt).ok()).map(|body| body.time);
+        let first = times.next()?;
+        Some(times.fold((first, first), |(first, last), time| (first.min(time), last.max(time))))
+    }
+
+    /// The epoch of the receipts, which nobody has checked.
+    pub(crate) fn claimed_epoch(&self) -> Option<u64> {
+        self.receipts.first().and_then(|first| body(first).ok()).map(|claim| claim.epoch)
+    }
+
     /// What the receipts agree on.
     fn open(&self, membership: &Membership) -> Result<Receipt, CertificateError> {
         let needed = membership.resilience().quorum();
         let too_few = CertificateError::TooFew { receipts: self.receipts.len(), needed };
         let Some(first) = self.receipts.first() else { return Err(too_few) };
-        let claim: Receipt = codec::decode(first.body(), Receipt::MAX_BYTES).map_err(OpenError::from)?;
+        let claim = body(first)?;
         if claim.network != membership.network() {
             return Err(CertificateError::OtherMembership);
         }
@@ -128,6 +178,11 @@ impl QuorumCertificate {
         }
         Ok(claim)
     }
+}
+
+/// What a receipt says; its signature is not checked.
+pub(crate) fn body(receipt: &Envelope<Receipt>) -> Result<Receipt, OpenError> {
+    codec::decode(receipt.body(), Receipt::MAX_BYTES).map_err(OpenError::from)
 }
 
 /// Whether `signers` are sorted, distinct, all of the groups of replicas, and at least `needed` of each group.

@@ -88,6 +88,7 @@ mod message;
 mod operation;
 mod owned;
 mod parcel;
+mod proof;
 mod quorum;
 mod record;
 #[cfg(feature = "redb")]

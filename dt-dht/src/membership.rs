@@ -139,7 +139,8 @@ impl Membership {
         self
     }
 
-    /// The same without former epochs before `epoch`, whose certificates are then no longer believed.
+    /// The same without former epochs before `epoch`, whose certificates are then no longer believed. It MUST have been over for as long as
+    /// leases last: by certificates nodes know which blobs they have to wait for when they take over.
     #[must_use]
     pub fn without_epochs_before(mut self, epoch: u64) -> Self {
         self.former.retain(|former| former.number >= epoch);

@@ -4,8 +4,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp};
 
 use crate::{
-    Address, Ballot, BlobRef, Equivocation, Key, LockCertificate, MAX_INDEX_BYTES, Promise, Receipt, Record,
-    Refusal, SettlementCertificate, Shard, UpkeepReply, UpkeepRequest, Vote,
+    Address, Ballot, BlobRef, Equivocation, Key, LockCertificate, MAX_INDEX_BYTES, Promise,
+    QuorumCertificate, Receipt, Record, Refusal, SettlementCertificate, Shard, UpkeepReply, UpkeepRequest,
+    Vote,
 };
 
 /// What a party asks of one node. It travels as a [`crate::Parcel`] of the party.
@@ -70,6 +71,13 @@ pub enum RequestBody {
         blob: Address,
         /// Which of its shards.
         index: u16,
+    },
+    /// To keep, beside the shards of a blob, the proof that a quorum holds them: the answer is [`ReplyBody::CertificateKept`].
+    KeepCertificate {
+        /// The blob's address.
+        blob: Address,
+        /// The proof, of the present epoch.
+        certificate: QuorumCertificate,
     },
     /// For the agreed records of an address, and what is about to follow them.
     GetState {
@@ -159,8 +167,14 @@ pub enum ReplyBody {
         /// What is stored, if anything is.
         record: Option<Envelope<Record>>,
     },
-    /// To [`RequestBody::PutShard`]: it is stored durably.
-    ShardStored,
+    /// To [`RequestBody::PutShard`] and [`RequestBody::RenewShard`]: it is stored durably.
+    ShardStored {
+        /// The proof of it, for anybody; none as long as the node lacks another shard of the blob that is its own, which happens
+        /// while nodes change.
+        receipt: Option<Envelope<Receipt>>,
+    },
+    /// To [`RequestBody::KeepCertificate`]: it, or a later one, is stored durably.
+    CertificateKept,
     /// To [`RequestBody::GetShard`].
     Shard {
         /// What is stored, if anything is.

@@ -8,6 +8,7 @@
 //!   'p' address place                        checksum ‖ ProposalRow   a record that may be settled next; two places
 //!   'h' address kind index place             checksum ‖ PastRow       a record that was replaced; its version modulo 1,024 is the place
 //!   's' blob address, shard (big-endian)     checksum ‖ ShardRow      a shard
+//!   'q' blob address                         checksum ‖ ProofRow      that a quorum holds its shards
 //!   'b' blob address                         checksum                 that it was encoded inconsistently
 //!   'l' address                              checksum ‖ AddressRow    its lease, and what lies there in sum
 //!   'u' party                                checksum ‖ Usage         what is stored for it
@@ -120,6 +121,7 @@ pub(crate) const AGREED: u8 = b'a';
 pub(crate) const PROPOSALS: u8 = b'p';
 pub(crate) const HISTORY: u8 = b'h';
 pub(crate) const SHARDS: u8 = b's';
+pub(crate) const PROOFS: u8 = b'q';
 pub(crate) const TOTALS: u8 = b't';
 /// BLAKE3's length: enough to tell any damage, and rows are large beside it.
 pub(crate) const CHECKSUM_BYTES: usize = 32;
@@ -159,6 +161,11 @@ pub(crate) fn shard_key(blob: &Address, index: u16) -> Bytes {
     bytes.extend_from_slice(blob.as_bytes());
     bytes.extend_from_slice(&index.to_be_bytes());
     bytes.into()
+}
+
+/// The row key of the proof that a quorum holds its shards of a blob.
+pub(crate) fn proof_key(blob: &Address) -> Bytes {
+    [&[PROOFS][..], blob.as_bytes()].concat().into()
 }
 
 fn checksum(key: &[u8], content: &[u8]) -> [u8; CHECKSUM_BYTES] {

@@ -80,7 +80,10 @@ impl Signer for Identity {
     fn sign(&self, message: &[u8]) -> Result<Signature, SignerError> {
         #[cfg(feature = "testing")]
         crate::testing::note_signature();
-        Ok(Signature::from(self.signing.sign(message).to_bytes()))
+        let signature = Signature::from(self.signing.sign(message).to_bytes());
+        #[cfg(feature = "testing")]
+        crate::testing::note_own_signature(&self.party, message, &signature);
+        Ok(signature)
     }
 
     fn agree(&self, own: &EncryptionKey, peer: &EncryptionKey) -> Result<Secret, SignerError> {

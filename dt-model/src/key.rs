@@ -94,7 +94,12 @@ impl PartyId {
     /// [`SignatureError`], without a reason.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
         #[cfg(feature = "testing")]
-        crate::testing::note_verification();
+        {
+            crate::testing::note_verification();
+            if crate::testing::is_own_signature(self, message, signature) {
+                return Ok(());
+            }
+        }
         let key = recent_keys::recall(&self.0, VerifyingKey::from_bytes).map_err(|_| SignatureError)?;
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
         key.verify_strict(message, &signature).map_err(|_| SignatureError)

@@ -5,10 +5,13 @@
 mod formats;
 mod fuzzing;
 mod golden;
+mod own_signatures;
 
 pub use formats::check_formats;
 pub use fuzzing::{Choices, corpus};
 pub use golden::Golden;
+pub use own_signatures::trust_own_signatures;
+pub(crate) use own_signatures::{is_own_signature, note_own_signature};
 
 use core::cell::Cell;
 

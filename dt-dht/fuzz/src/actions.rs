@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use dt_dht::{
-    Address, AddressState, Ballot, BlobRef, Key, LockCertificate, OwnedRecords, Parcel, Phase, Place,
-    Promise, Record, Request, RequestBody, Resilience, SettlementCertificate, Slot, UpkeepRequest, Vote,
-    encode_stripe,
+    Address, AddressState, Ballot, BlobRef, Former, Key, LockCertificate, OwnedRecords, Parcel, Phase, Place,
+    Promise, QuorumCertificate, Receipt, Record, Request, RequestBody, Resilience, SettlementCertificate,
+    Slot, UpkeepRequest, Vote, encode_stripe,
 };
 use dt_model::testing::Choices;
 use dt_model::{Envelope, Signed, Signer, Timestamp, codec};
@@ -39,7 +39,7 @@ fn address() -> Address {
 }
 
 pub fn next(choices: &mut Choices<'_>, base: &Base, world: &World) -> Action {
-    let body = match choices.below(20) {
+    let body = match choices.below(21) {
         0 => return Action::Send(Bytes::copy_from_slice(choices.bytes())),
         1 => {
             let request = Signed::new(AnyRequest(choices.bytes().to_vec()), &**party(choices.below(7)));
@@ -66,7 +66,8 @@ pub fn next(choices: &mut Choices<'_>, base: &Base, world: &World) -> Action {
         14 | 15 => return settle(choices, base, world),
         16 => RequestBody::GetState { address: address() },
         17 => RequestBody::GetPast { key: key(choices), version: choices.number() },
-        18 => RequestBody::Upkeep { request: upkeep(choices) },
+        18 => RequestBody::Upkeep { request: upkeep(choices, base) },
+        19 => keep_certificate(choices, world),
         _ => {
             return match choices.below(4) {
                 0 => Action::Restart,
@@ -143,6 +144,20 @@ fn put_shard(choices: &mut Choices<'_>) -> RequestBody {
         _ => Bytes::copy_from_slice(choices.bytes()),
     };
     RequestBody::PutShard { blob, index: index as u16, shard: shard.into() }
+}
+
+/// Mostly what a quorum of the others has said about now.
+fn keep_certificate(choices: &mut Choices<'_>, world: &World) -> RequestBody {
+    let (blob, named) = (blob(choices).0.address(), blob(choices).0.address());
+    let (network, epoch) = (membership().network(), membership().epoch());
+    let time = if choices.below(8) == 0 { Timestamp::from_millis(choices.number()) } else { world.now };
+    let receipt = Receipt::of_shards(network, epoch, &named, time);
+    let mut receipts = by_others(&receipt);
+    if choices.below(8) == 0 {
+        receipts.rotate_left(choices.below(3));
+        receipts.truncate(choices.below(4));
+    }
+    RequestBody::KeepCertificate { blob, certificate: QuorumCertificate { receipts } }
 }
 
 fn slot(choices: &mut Choices<'_>) -> Slot {
@@ -241,12 +256,27 @@ fn settle(choices: &mut Choices<'_>, base: &Base, world: &World) -> Action {
     Action::Settle(request(choices, world, body), state)
 }
 
-fn upkeep(choices: &mut Choices<'_>) -> UpkeepRequest {
+/// What the state names as replaced in a slot, or anything.
+fn former(choices: &mut Choices<'_>, base: &Base, slot: Slot) -> Former {
+    let named = base.state().entry(slot).and_then(|entry| entry.former);
+    match named {
+        Some(former) if choices.below(4) > 0 => former,
+        _ => Former { version: choices.number(), digest: dt_model::Digest::from([choices.byte(); 32]) },
+    }
+}
+
+fn upkeep(choices: &mut Choices<'_>, base: &Base) -> UpkeepRequest {
     let any = |choices: &mut Choices<'_>| choices.is().then(|| Address::from([choices.byte(); 32]));
-    match choices.below(4) {
+    match choices.below(6) {
         0 => UpkeepRequest::Summarise { after: any(choices) },
         1 => UpkeepRequest::List { after: any(choices).map(|at| (at, Place::Agreed)), until: any(choices) },
         2 => UpkeepRequest::FetchShard { blob: blob(choices).0.address(), index: choices.below(5) as u16 },
+        3 => {
+            let slot = slot(choices);
+            let former = former(choices, base, slot);
+            UpkeepRequest::FetchPast { key: Key { address: address(), slot }, former }
+        }
+        4 => UpkeepRequest::FetchCertificate { blob: blob(choices).0.address() },
         _ => UpkeepRequest::HandOver,
     }
 }

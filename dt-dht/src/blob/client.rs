@@ -14,7 +14,7 @@ use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use super::fetch::{Conduct, StripeGet};
 use super::reader::BlobReader;
 use super::reference::BlobRef;
-use super::store::{StripePut, places};
+use super::store::{Part, StripePut, places};
 use super::timer::Timer;
 use super::writer::{BlobWriter, Checkpoint};
 use crate::client::Answered;
@@ -30,8 +30,16 @@ pub(super) struct Stragglers<'a> {
     pub(super) requests: Requests<'a>,
 }
 
-/// Shards on their way: which node answered, and what.
-pub(super) type Requests<'a> = FuturesUnordered<BoxFuture<'a, (PartyId, Result<Answered, SignerError>)>>;
+/// Shards and proofs on their way: which node answered what, and how.
+pub(super) type Requests<'a> =
+    FuturesUnordered<BoxFuture<'a, (PartyId, Asked, Result<Answered, SignerError>)>>;
+
+/// What a node was asked to keep.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asked {
+    Shard,
+    Certificate,
+}
 
 impl Client {
     /// Reads blobs with the fewest requests: see [`Timer`].
@@ -43,7 +51,9 @@ impl Client {
 
     /// Stores `content`, which the caller has sealed, as a blob: one shard of every stripe at each replica of its address.
     ///
-    /// A quorum of 2k + 1 nodes said that they hold their shard; of these at most k lie, and any k + 1 shards restore the content.
+    /// A quorum of 2k + 1 nodes said that they hold their shard; of these at most k lie, and any k + 1 shards restore the content. Then a quorum
+    /// was given the proof of it, so that a change of nodes waits until the new ones hold the content, too. What was not stored to the end may
+    /// be lost when nodes change.
     ///
     /// # Errors
     /// [`PutError`].
@@ -110,10 +120,20 @@ impl Client {
         if !blob.fits(membership.resilience()) {
             return Err(PutError::Blob(super::BlobError::OtherResilience));
         }
-        let mut quorum = StripePut::new(&membership, &blob.address(), &backlog, MAX_BACKLOG);
+        let address = blob.address();
+        let mut quorum = StripePut::new(&membership, &address, &backlog, MAX_BACKLOG, now);
         let mut replies = Requests::new();
         loop {
-            for (node, index) in quorum.wanted() {
+            for (node, part) in quorum.wanted() {
+                let index = match part {
+                    Part::Shard(index) => index,
+                    Part::Certificate(certificate) => {
+                        let body = RequestBody::KeepCertificate { blob: address, certificate };
+                        let sent = self.exchange(self.call(&membership, node, body, now)?);
+                        replies.push(sent.map(move |reply| (node, Asked::Certificate, Ok(reply))).boxed());
+                        continue;
+                    }
+                };
                 let number = usize::from(index);
                 let Some((digest, shard)) = blob.shards().get(number).zip(shards.get_mut(number)) else {
                     continue;
@@ -122,16 +142,19 @@ impl Client {
                 let bytes = if membership.is_changing() { shard.clone() } else { core::mem::take(shard) };
                 let shard = Shard::known(*digest, bytes);
                 let put = RequestBody::PutShard { blob: blob.clone(), index, shard };
-                let probe = probing.then(|| RequestBody::RenewShard { blob: blob.address(), index });
+                let probe = probing.then_some(RequestBody::RenewShard { blob: address, index });
                 let sent = self.send_shard(membership.clone(), node, probe, put, now);
-                replies.push(sent.map(move |answered| (node, answered)).boxed());
+                replies.push(sent.map(move |answered| (node, Asked::Shard, answered)).boxed());
             }
             if let Some(outcome) = quorum.outcome() {
                 outcome?;
                 return Ok(Stragglers { nodes: quorum.awaited(), requests: replies });
             }
-            let Some((node, answered)) = replies.next().await else { return Err(quorum.unfinished()) };
-            quorum.answer(node, answered?.1.as_ref());
+            let Some((node, asked, answered)) = replies.next().await else { return Err(quorum.unfinished()) };
+            match asked {
+                Asked::Shard => quorum.answer_shard(node, answered?.1.as_ref()),
+                Asked::Certificate => quorum.answer_certificate(node, answered?.1.as_ref()),
+            }
         }
     }
 
@@ -146,7 +169,7 @@ impl Client {
     ) -> Result<Answered, SignerError> {
         if let Some(probe) = probe {
             let answered = self.exchange(self.call(&membership, node, probe, now)?).await;
-            if matches!(answered.1, Some(crate::ReplyBody::ShardStored)) {
+            if matches!(answered.1, Some(crate::ReplyBody::ShardStored { .. })) {
                 return Ok(answered);
             }
         }

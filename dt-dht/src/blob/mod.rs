@@ -21,6 +21,16 @@
 //! inconsistently, so that different shards restore different contents, every reader refuses, whichever shards he got. The index is
 //! checked in the same way, and its length follows from the blob's: nothing is left in which two readers could differ.
 //!
+//! # Storing
+//! ```text
+//!   client ── PutShard i ──────────▶ replica i ── receipt ──▶ client       a quorum of them: a QuorumCertificate
+//!   client ── KeepCertificate ─────▶ replica i ── kept ─────▶ client       a quorum of them: acknowledged
+//! ```
+//!
+//! The second step is for those who come later: a node that takes over knows by the certificate that a quorum holds the stripe, and waits for it
+//! (see [`crate::HandOver`]). It costs n requests more for each stripe, of 237 bytes and 232 for each receipt in the certificate, whose
+//! signatures each node checks. With k = 1 that is 6 KB beside 2 MiB, to and fro; a node stores 450 bytes of it, beside half a MiB.
+//!
 //! # Reading
 //! Any k + 1 of n shards will do, so a reader with a [`Timer`] asks k + 1 nodes: those that answered quickest so far, and of equally quick
 //! ones those that hold the content itself, so that nothing is to be computed. When an answer is late, or is none, the next node is

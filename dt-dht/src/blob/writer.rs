@@ -206,7 +206,7 @@ impl<'a> BlobWriter<'a> {
             while let Some(Some(stored)) = self.in_flight.next().now_or_never() {
                 self.settle(stored?);
             }
-            while let Some(Some((node, _))) = self.lagging.next().now_or_never() {
+            while let Some(Some((node, ..))) = self.lagging.next().now_or_never() {
                 self.caught_up(node);
             }
             if self.in_flight.len() < STRIPES_IN_FLIGHT {
@@ -231,7 +231,7 @@ impl<'a> BlobWriter<'a> {
                     self.settle(stored?);
                     return Ok(());
                 }
-                Either::Right((Some((node, _)), _)) => self.caught_up(node),
+                Either::Right((Some((node, ..)), _)) => self.caught_up(node),
                 Either::Right((None, _)) => {}
             }
         }

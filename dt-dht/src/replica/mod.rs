@@ -5,6 +5,7 @@
 mod agreed;
 mod neighbours;
 mod records;
+mod settled;
 mod shards;
 mod verified;
 
@@ -195,6 +196,9 @@ impl Replica {
             }
             RequestBody::RenewShard { blob, index } => {
                 self.renew_shard(membership, sender, (&blob, index), now)
+            }
+            RequestBody::KeepCertificate { blob, certificate } => {
+                self.keep_certificate(membership, sender, (&blob, certificate), now)
             }
             RequestBody::Upkeep { request } => self.answer_upkeep(membership, sender, request, now),
             RequestBody::GetShard { blob, index } => self.get_shard(membership, &blob, index),

@@ -33,6 +33,8 @@ pub enum Fault {
     CorruptShards,
     /// It says that it has no shards.
     WithheldShards,
+    /// It says that it has no proof of any blob's storage, and lists none.
+    DeniedProofs,
     /// It gives receipts, and stores nothing.
     Pretend,
     /// It refuses everything, with this reason.

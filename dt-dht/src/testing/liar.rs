@@ -7,7 +7,10 @@ use bytes::Bytes;
 use dt_model::{Envelope, Signed, Signer};
 
 use super::Fault;
-use crate::{Key, Parcel, Receipt, Record, Reply, ReplyBody, Request, RequestBody, request_digest};
+use crate::{
+    Address, Key, Parcel, Place, Receipt, Record, Reply, ReplyBody, Request, RequestBody, UpkeepReply,
+    UpkeepRequest, request_digest,
+};
 
 /// A node with a fault.
 #[derive(Clone)]
@@ -86,6 +89,15 @@ impl Liar {
                 }
                 _ => reply,
             },
+            Fault::DeniedProofs => match (read_request(request), read_reply(&reply)) {
+                (Some(content), Some(ReplyBody::Upkeep { reply: UpkeepReply::Listing(mut listing) })) => {
+                    let shards = listing.holdings.iter_mut().filter(|held| held.place == Place::Shard);
+                    shards.for_each(|held| held.version = 0);
+                    let body = ReplyBody::Upkeep { reply: UpkeepReply::Listing(listing) };
+                    sign_reply(&*self.signer, &content, request, body)
+                }
+                _ => reply,
+            },
             _ => reply,
         }
     }
@@ -110,9 +122,18 @@ impl Liar {
             (Fault::WithheldShards | Fault::Pretend, RequestBody::GetShard { .. }) => {
                 Some(ReplyBody::Shard { shard: None })
             }
-            (Fault::Pretend, RequestBody::PutShard { .. } | RequestBody::RenewShard { .. }) => {
-                Some(ReplyBody::ShardStored)
+            (Fault::WithheldShards, RequestBody::Upkeep { request: UpkeepRequest::FetchShard { .. } }) => {
+                Some(ReplyBody::Upkeep { reply: UpkeepReply::Shard(None) })
             }
+            (
+                Fault::DeniedProofs,
+                RequestBody::Upkeep { request: UpkeepRequest::FetchCertificate { .. } },
+            ) => Some(ReplyBody::Upkeep { reply: UpkeepReply::Certificate(None) }),
+            (Fault::Pretend, RequestBody::PutShard { blob, .. }) => {
+                self.pretend_shards(request, &blob.address())
+            }
+            (Fault::Pretend, RequestBody::RenewShard { blob, .. }) => self.pretend_shards(request, blob),
+            (Fault::Pretend, RequestBody::KeepCertificate { .. }) => Some(ReplyBody::CertificateKept),
             (Fault::Pretend, RequestBody::Put { record }) => self.pretend(request, record),
             (Fault::Refuse(refusal), _) => Some(ReplyBody::Refused { refusal }),
             _ => None,
@@ -131,6 +152,13 @@ impl Liar {
             time: request.time,
         };
         Some(ReplyBody::Stored { receipt: Signed::new(receipt, &*self.signer).ok()?.into_envelope() })
+    }
+
+    /// A receipt for shards that are not stored.
+    fn pretend_shards(&self, request: &Request, blob: &Address) -> Option<ReplyBody> {
+        let receipt = Receipt::of_shards(request.network, request.epoch, blob, request.time);
+        let receipt = Signed::new(receipt, &*self.signer).ok()?.into_envelope();
+        Some(ReplyBody::ShardStored { receipt: Some(receipt) })
     }
 }
 

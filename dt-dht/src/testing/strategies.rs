@@ -68,6 +68,8 @@ pub fn request() -> impl Strategy<Value = Request> {
         (address(), any::<u16>()).prop_map(|(blob, index)| RequestBody::RenewShard { blob, index }),
         (address(), any::<u16>()).prop_map(|(blob, index)| RequestBody::GetShard { blob, index }),
         key().prop_map(|key| RequestBody::GetEvidence { key }),
+        (address(), certificate())
+            .prop_map(|(blob, certificate)| RequestBody::KeepCertificate { blob, certificate }),
     ];
     (digest(), any::<u64>(), party(), any::<[u8; 16]>(), timestamp(), body).prop_map(
         |(network, epoch, node, nonce, time, body)| Request { network, epoch, node, nonce, time, body },
@@ -81,7 +83,9 @@ pub fn reply() -> impl Strategy<Value = Reply> {
     let body = prop_oneof![
         signed(receipt()).prop_map(|receipt| ReplyBody::Stored { receipt: receipt.into_envelope() }),
         prop::option::of(record()).prop_map(|record| ReplyBody::Record { record }),
-        Just(ReplyBody::ShardStored),
+        prop::option::of(signed(receipt()))
+            .prop_map(|receipt| ReplyBody::ShardStored { receipt: receipt.map(Signed::into_envelope) }),
+        Just(ReplyBody::CertificateKept),
         prop::option::of(body()).prop_map(|bytes| ReplyBody::Shard { shard: bytes.map(Into::into) }),
         prop::option::of(evidence).prop_map(|evidence| ReplyBody::Evidence { evidence }),
         refusal().prop_map(|refusal| ReplyBody::Refused { refusal }),

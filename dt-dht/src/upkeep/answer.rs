@@ -40,6 +40,9 @@ impl Replica {
             UpkeepRequest::FetchPast { key, former } => {
                 UpkeepReply::Past(self.recall(membership, &key, former)?)
             }
+            UpkeepRequest::FetchCertificate { blob } => {
+                UpkeepReply::Certificate(self.proof(&blob)?.map(|proof| proof.certificate(&blob)))
+            }
             UpkeepRequest::FetchShard { blob, index } => UpkeepReply::Shard(self.find_shard(&blob, index)?),
         };
         Ok(ReplyBody::Upkeep { reply })
@@ -200,7 +203,8 @@ impl Replica {
         }
         let has_shard = after.is_none_or(|after| after < Place::Shard) && row.shards > 0;
         if has_shard && !page.is_full() {
-            page.holdings.push(holding(Place::Shard, 0, Digest::ZERO));
+            let since = self.proof(address)?.map_or(0, |proof| proof.since().as_millis());
+            page.holdings.push(holding(Place::Shard, since, Digest::ZERO));
         }
         Ok(())
     }
@@ -226,9 +230,11 @@ impl Replica {
                 let evidence = self.rows().evidence(&key(address, slot)).map_err(unavailable)?;
                 evidence.map(|_| (0, Digest::ZERO))
             }
+            // Of a blob that cannot be restored there is no more to be had.
+            Place::Shard if self.is_bad(address)? => Some((u64::MAX, Digest::ZERO)),
             Place::Shard => {
-                let known = row.shards > 0 || self.is_bad(address)?;
-                known.then_some((0, Digest::ZERO))
+                let since = self.proof(address)?.map_or(0, |proof| proof.since().as_millis());
+                (row.shards > 0).then_some((since, Digest::ZERO))
             }
         };
         Ok(found.map(|(version, digest)| Holding {

@@ -16,8 +16,9 @@ use super::quota::{Amount, Class};
 use super::{Quotas, Usage};
 use crate::agreement::AgreedRow;
 use crate::equivocation::Equivocation;
+use crate::proof::ProofRow;
 use crate::rows::{
-    AGREED, CHECKSUM_BYTES, DamagedRow, EVIDENCE, HISTORY, PROPOSALS, PastRow, ProposalRow, RECORDS,
+    AGREED, CHECKSUM_BYTES, DamagedRow, EVIDENCE, HISTORY, PROOFS, PROPOSALS, PastRow, ProposalRow, RECORDS,
     RecordRow, RowsError, SHARDS, ShardRow, TOTALS, Totals, check_row, open_row, seal_row,
 };
 use crate::store::Row;
@@ -79,6 +80,12 @@ impl Entry {
                 let row: ShardRow = content(value)?;
                 Ok(Self { charge: Some((row.payer, Class::Shard, amount)), ..Self::default() })
             }
+            // Any proof of one time is as good, and the latest spreads.
+            Some(&PROOFS) => {
+                let row: ProofRow = content(value)?;
+                let mark = mark_of(key, &codec::encode(&row.since()));
+                Ok(Self { charge: Some((row.payer(), Class::Shard, amount)), mark })
+            }
             // History is not compared: a node that was behind has gaps, which are filled when nodes change.
             Some(&HISTORY) => {
                 let row: PastRow = content(value)?;
@@ -105,7 +112,8 @@ impl Entry {
 }
 
 /// The prefixes of the rows that lie at addresses.
-pub(crate) const AT_ADDRESSES: [u8; 7] = [AGREED, PROPOSALS, RECORDS, HISTORY, EVIDENCE, SHARDS, BAD_BLOBS];
+pub(crate) const AT_ADDRESSES: [u8; 8] =
+    [AGREED, PROPOSALS, RECORDS, HISTORY, EVIDENCE, SHARDS, PROOFS, BAD_BLOBS];
 
 fn mark_of(key: &[u8], content: &[u8]) -> [u8; 32] {
     *Domain::new("dt/dht/mark/v1").blake3(&[&(key.len() as u64).to_le_bytes(), key, content]).as_bytes()

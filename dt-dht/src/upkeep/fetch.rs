@@ -1,17 +1,10 @@
 //! Fetching one thing that a node lacks, and judging it.
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
 use dt_model::{Envelope, PartyId, Signed, Timestamp};
 
-use super::link::{Answer, Link, upkeep, upkeep_reply};
-use super::local::own_indexes;
-use super::{Holding, Place, UpkeepReply, UpkeepRequest};
-use crate::{
-    Address, BlobError, BlobRef, Key, Membership, Record, Refusal, Replica, ReplyBody, RequestBody,
-    Resilience, Settled, Slot, decode_stripe, encode_stripe,
-};
+use super::link::{Answer, Link};
+use super::{Holding, Place};
+use crate::{Address, Key, Membership, Record, Refusal, Replica, ReplyBody, RequestBody, Settled, Slot};
 
 /// What came of fetching something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +17,16 @@ pub(crate) enum Fetched {
     Garbage,
     /// It may be acceptable once other things have been fetched.
     Early,
-    /// It was not to be had, or there is no room for it.
+    /// It was not to be had though it should be, or there is no room for it.
     Unresolved,
 }
 
 /// Fetches in one membership, at one time.
 pub(crate) struct Fetcher<'a> {
-    replica: &'a Replica,
-    link: &'a Link,
-    membership: &'a Membership,
-    now: Timestamp,
+    pub(super) replica: &'a Replica,
+    pub(super) link: &'a Link,
+    pub(super) membership: &'a Membership,
+    pub(super) now: Timestamp,
     /// Requests made so far.
     pub(crate) requests: u64,
     /// Their bytes, and those of the replies.
@@ -60,12 +53,12 @@ impl<'a> Fetcher<'a> {
         match holding.place {
             Place::Record(slot) => self.fetch_record(node, holding, slot, insist).await,
             Place::Evidence(slot) => self.fetch_evidence(node, &holding.address, slot).await,
-            Place::Shard => self.make_shards(holding).await,
+            Place::Shard => self.fetch_shards(node, holding).await,
             Place::Agreed | Place::Locked => self.take_over(&holding.address).await,
         }
     }
 
-    async fn ask(&mut self, node: PartyId, body: RequestBody) -> Option<Answer> {
+    pub(super) async fn ask(&mut self, node: PartyId, body: RequestBody) -> Option<Answer> {
         self.requests += 1;
         let answer = self.link.ask(self.membership, node, body, self.now).await;
         self.bytes += answer.as_ref().map_or(0, |answer| answer.bytes);
@@ -210,114 +203,5 @@ impl<'a> Fetcher<'a> {
             }
             _ => Ok(Fetched::Unresolved),
         }
-    }
-
-    /// Makes the node's own shards of a blob from those of others. No key is needed: shards are checked against the reference, and the
-    /// reference against the address.
-    async fn make_shards(&mut self, holding: &Holding) -> Result<Fetched, Refusal> {
-        let address = holding.address;
-        let own = own_indexes(self.membership, &address, &self.replica.party());
-        if own.is_empty() || self.replica.is_bad(&address)? {
-            return Ok(Fetched::Done);
-        }
-        let Some(found) = self.gather(&address).await? else { return Ok(Fetched::Unresolved) };
-        match found.encode_again() {
-            Ok(shards) => {
-                let payer = found.payer(self.membership, self.replica.party());
-                for index in &own {
-                    let Some(shard) = shards.get(usize::from(*index)) else { return Ok(Fetched::Refused) };
-                    match self.replica.keep_shard(&found.blob, *index, shard.clone(), payer, holding.leased) {
-                        Ok(()) => {}
-                        Err(Refusal::QuotaExceeded) => return Ok(Fetched::Unresolved),
-                        Err(refusal) => return Err(refusal),
-                    }
-                }
-                // While nodes change, others may ask for the one that was its own before.
-                if !self.membership.is_changing() {
-                    self.replica.drop_shards(&address, &own)?;
-                }
-                Ok(Fetched::Done)
-            }
-            Err(_) => {
-                // It took a shard from an honest replica to find this out, and every other reader finds it, too.
-                self.replica.remember_bad(&address, holding.leased)?;
-                Ok(Fetched::Refused)
-            }
-        }
-    }
-
-    /// As many sound shards as restore the blob, from wherever they are.
-    async fn gather(&mut self, address: &Address) -> Result<Option<Gathered>, Refusal> {
-        let me = self.replica.party();
-        let mut gathered: Option<Gathered> = None;
-        if let Some(row) = self.replica.any_shard(address)? {
-            gathered = Some(Gathered::new(row.blob, row.index, row.bytes, row.payer));
-        }
-        for group in self.membership.groups(address) {
-            for (index, node) in (0u16..).zip(group) {
-                if gathered.as_ref().is_some_and(Gathered::is_enough) {
-                    return Ok(gathered);
-                }
-                if node == me || gathered.as_ref().is_some_and(|found| found.shards.contains_key(&index)) {
-                    continue;
-                }
-                let request = UpkeepRequest::FetchShard { blob: *address, index };
-                let answer = self.ask(node, upkeep(request)).await;
-                let Some(UpkeepReply::Shard(Some(found))) = upkeep_reply(answer.as_ref()) else { continue };
-                if found.blob.address() != *address || !found.blob.names(index, &found.shard) {
-                    continue;
-                }
-                match &mut gathered {
-                    Some(gathered) => gathered.add(index, found.shard.bytes().clone(), found.payer),
-                    None => {
-                        let (blob, bytes) = (found.blob.clone(), found.shard.bytes().clone());
-                        gathered = Some(Gathered::new(blob, index, bytes, found.payer));
-                    }
-                }
-            }
-        }
-        Ok(gathered.filter(Gathered::is_enough))
-    }
-}
-
-/// Sound shards of one blob.
-struct Gathered {
-    blob: BlobRef,
-    shards: BTreeMap<u16, Bytes>,
-    payers: BTreeMap<PartyId, usize>,
-}
-
-impl Gathered {
-    fn new(blob: BlobRef, index: u16, bytes: Bytes, payer: PartyId) -> Self {
-        let mut gathered = Self { blob, shards: BTreeMap::new(), payers: BTreeMap::new() };
-        gathered.add(index, bytes, payer);
-        gathered
-    }
-
-    fn add(&mut self, index: u16, bytes: Bytes, payer: PartyId) {
-        self.shards.insert(index, bytes);
-        *self.payers.entry(payer).or_default() += 1;
-    }
-
-    fn is_enough(&self) -> bool {
-        self.shards.len() >= self.blob.data_shards()
-    }
-
-    /// All shards, if the blob was encoded as it should be.
-    fn encode_again(&self) -> Result<Vec<Bytes>, BlobError> {
-        let shards = self.shards.iter().map(|(index, bytes)| (*index, bytes.as_ref()));
-        let content = decode_stripe(&self.blob, shards)?;
-        let count = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
-        let (total, data) = (count(self.blob.shards().len()), count(self.blob.data_shards()));
-        let resilience =
-            Resilience::new(total, data.saturating_sub(1)).map_err(|_| BlobError::BadEncoding)?;
-        Ok(encode_stripe(&content, resilience)?.1)
-    }
-
-    /// Whom more nodes name than can lie; else the node itself pays, so that nobody is charged on a liar's word.
-    fn payer(&self, membership: &Membership, me: PartyId) -> PartyId {
-        let most = self.payers.iter().max_by_key(|(_, count)| **count);
-        most.filter(|(_, count)| **count > membership.resilience().max_faulty())
-            .map_or(me, |(payer, _)| *payer)
     }
 }

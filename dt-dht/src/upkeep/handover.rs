@@ -6,6 +6,11 @@
 //! through its own addresses, for the shards and the former versions that it lacks, and says that it is done: it signs a
 //! [`HandOver`]. A node answers in the joint epoch only after it has left the former one, so what it lists is final.
 //!
+//! Of blobs it waits for those whose put was acknowledged. A client whose shards a quorum holds has their receipts, and gives them, as a
+//! [`crate::QuorumCertificate`], to the holders; when a quorum of these keeps it, the put is acknowledged. So at least k + 1 honest old replicas
+//! list the blob as proven, one of which is among all but *k*; and k + 1 honest ones have their shards, so that waiting has an end. A listing
+//! that leads nowhere holds up the comparison with the node that gave it, and no other. What is not proven is taken over if it is to be had.
+//!
 //! What replicas were locked on when they left the former epoch may be decided: the new ones have it decided again in the joint one, by whose
 //! locks alone anything is committed then ([`crate::SettlementCertificate`]), so that it binds the new group.
 //!
@@ -15,8 +20,13 @@
 //! # Limits
 //! - Of former versions of agreed records ([`crate::Client::past`]) the last 1,024 of a slot are handed over, as far as n − k of the old replicas
 //!   have them: no change waits for what is lost.
-//! - **A put that broke off holds up a hand-over.** A blob of which too few shards were stored to make the others was never acknowledged, but a
-//!   new replica cannot tell, and waits for it: so one party that stores a single shard can keep an epoch from ending for as long as it keeps the lease.
+//! - The proof of a blob lapses when a lease does that began with it. To renew a blob is to put it again, which makes a new proof; where a
+//!   lease alone was renewed, the blob is taken over if it is to be had. Nodes SHOULD keep leases of one length, or they lapse at different times.
+//! - A proof of an epoch that the membership has forgotten is none: an epoch MUST NOT be forgotten before a lease has ended since
+//!   ([`Membership::without_epochs_before`]).
+//! - A client may give the proof to one node alone, and a change may pass by without that node being heard, and with *k* others withholding their
+//!   shards. Then nobody can make the blob any more, and this one node still lists it. It takes more than *k* such nodes, each with a blob of its
+//!   own, to hold up a later change, for as long as the proofs last.
 //! - A node that is started again MUST NOT go by an older membership than it did before: what it listed in a joint epoch would not be final.
 
 use std::collections::BTreeSet;

@@ -32,7 +32,8 @@ pub struct Holding {
     pub address: Address,
     /// What.
     pub place: Place,
-    /// A record's version, the sequence number of what is agreed or locked; 0 for the rest.
+    /// A record's version, the sequence number of what is agreed or locked; of a shard the time in milliseconds since which a quorum is
+    /// proven to hold its shards, 0 if it is not; 0 for the rest.
     pub version: u64,
     /// A record's digest, also of one that is locked, or an agreed state's; zero for the rest.
     pub digest: Digest,
@@ -105,15 +106,23 @@ pub(crate) fn want(
     period: impl Fn(Timestamp) -> u64,
 ) -> Option<Want> {
     match own {
+        // Whatever shard it is, there is no other to be had, but maybe a later proof.
+        Some(own) if their.place == Place::Shard && own.version >= their.version => {
+            renewal(own, their, period)
+        }
         Some(own) if own.version > their.version => None,
         // A lock at a step that is settled here is over.
         Some(own) if own.version == their.version && their.place == Place::Locked => None,
         Some(own) if own.version == their.version && own.digest == their.digest => {
-            let is_later = period(their.leased) > period(own.leased);
-            is_later.then_some(Want::Renew(their.address, their.leased))
+            renewal(own, their, period)
         }
         _ => Some(Want::Fetch(*their)),
     }
+}
+
+fn renewal(own: &Holding, their: &Holding, period: impl Fn(Timestamp) -> u64) -> Option<Want> {
+    let is_later = period(their.leased) > period(own.leased);
+    is_later.then_some(Want::Renew(their.address, their.leased))
 }
 
 /// Where a holding stands in a listing.

@@ -7,7 +7,8 @@ use super::books::{AddressRow, BAD_BLOBS, address_key};
 use super::visit::{CursorRow, cursor_key};
 use super::{FoundShard, HandOver};
 use crate::agreement::AgreedRow;
-use crate::rows::{RowsError, SHARDS, ShardRow, agreed_key, open_row, shard_key};
+use crate::proof::ProofRow;
+use crate::rows::{RowsError, SHARDS, ShardRow, agreed_key, open_row, proof_key, seal_row, shard_key};
 use crate::{Address, BlobRef, Equivocation, Key, Membership, Record, Refusal, Replica, Shard};
 
 /// How many rows are read to find one that is no tombstone.
@@ -82,6 +83,44 @@ impl Replica {
         }
         let row = ShardRow { blob: blob.clone(), index, payer, bytes };
         self.rows().write(shard_key(&address, index), &row, leased).map_err(unavailable)
+    }
+
+    /// Whether all shards of a blob are here that are the node's `own`.
+    pub(crate) fn has_shards(&self, blob: &Address, own: &[u16]) -> Result<bool, Refusal> {
+        for index in own {
+            let value = self.store().get(&shard_key(blob, *index)).map_err(|_| Refusal::Unavailable)?;
+            if value.is_none_or(|value| value.is_empty()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The proof that a quorum holds its shards of a blob, if there is one here.
+    pub(crate) fn proof(&self, blob: &Address) -> Result<Option<ProofRow>, Refusal> {
+        self.rows().read(&proof_key(blob)).map_err(unavailable)
+    }
+
+    /// Keeps a proof at an address that is held; it is no lease.
+    pub(crate) fn write_proof(&self, blob: &Address, row: &ProofRow) -> Result<(), Refusal> {
+        let key = proof_key(blob);
+        let value = seal_row(&key, row);
+        self.rows().change(|batch| batch.put(key, value)).map_err(unavailable)
+    }
+
+    /// Keeps a proof that another node has, beside the shards, if it is later than the one that is here.
+    pub(crate) fn take_proof(&self, blob: &Address, row: &ProofRow) -> Result<(), Refusal> {
+        let _held = self.lock(blob)?;
+        if self.proof(blob)?.is_some_and(|kept| kept.since() >= row.since()) {
+            return Ok(());
+        }
+        self.write_proof(blob, row)
+    }
+
+    /// Since when a blob is proven to be held by a quorum, as far as this node knows and the proof has not lapsed; in milliseconds, 0 if never.
+    pub(crate) fn proven_since(&self, blob: &Address, now: Timestamp) -> Result<u64, Refusal> {
+        let proof = self.proof(blob)?.filter(|proof| self.policy().ends(proof.since()) > now);
+        Ok(proof.map_or(0, |proof| proof.since().as_millis()))
     }
 
     /// Remembers that a blob cannot be restored.

@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use dt_model::{Envelope, PartyId};
 
 use super::{HandOver, Listing, Place, Summary};
-use crate::{Address, BlobRef, Former, Key, Record, Shard};
+use crate::{Address, BlobRef, Former, Key, QuorumCertificate, Record, Shard};
 
 /// The requests of upkeep. What is listed is what both nodes are replicas of, in the order of addresses.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -28,6 +28,11 @@ pub enum UpkeepRequest {
         /// Which shard.
         index: u16,
     },
+    /// For the proof that a quorum holds its shards of a blob.
+    FetchCertificate {
+        /// The blob's address.
+        blob: Address,
+    },
     /// For what the node has of an agreed slot's past, as a replica of its address, from an entry on backwards.
     FetchPast {
         /// The slot.
@@ -48,6 +53,8 @@ pub enum UpkeepReply {
     Listing(Listing),
     /// To [`UpkeepRequest::FetchShard`].
     Shard(Option<FoundShard>),
+    /// To [`UpkeepRequest::FetchCertificate`].
+    Certificate(Option<QuorumCertificate>),
     /// To [`UpkeepRequest::FetchPast`]: the entry that was asked for, and those before, without a gap; nothing if the node has not that one.
     Past(Vec<FoundPast>),
     /// To [`UpkeepRequest::HandOver`]: nothing as long as it does not hold all.

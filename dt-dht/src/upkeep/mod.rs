@@ -6,7 +6,7 @@
 //!           └─ limits ───▶ Gate: Busy, before a signature is checked
 //!
 //!   Upkeep::step ─▶ Summarise ─▶ List ─▶ Fetch      node by node: what differs is fetched and judged (anti-entropy, repair)
-//!        │                                          a lost shard is made anew from k + 1 others
+//!        │                                          a lost shard is made anew from k + 1 others, and the proof of it taken over
 //!        └── in a joint epoch ─▶ HandOver           signed by a node that has compared itself with all but k others
 //! ```
 //!
@@ -33,6 +33,7 @@ mod own;
 mod past;
 mod policy;
 mod quota;
+mod remake;
 mod sweep;
 mod task;
 mod visit;
@@ -44,6 +45,7 @@ pub use handover::{HandOver, HandOverCertificate, HandOverError};
 pub use limits::RequestLimits;
 pub(crate) use limits::{Gate, Pass};
 pub use listing::{Holding, LISTING_HOLDINGS, Listing, Place, Summary};
+pub(crate) use local::own_indexes;
 pub use message::{FoundPast, FoundShard, UpkeepReply, UpkeepRequest};
 pub use policy::{LEASE, Policy};
 pub use quota::{Amount, Quotas, ROW_BYTES, Usage};

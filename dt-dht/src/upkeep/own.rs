@@ -64,7 +64,8 @@ impl Upkeep {
                 visit.wants.extend(slots.map(|key| (Want::Past(key), 0)));
             }
             if is_own && self.lacks_shard(membership, address)? {
-                visit.wants.push_back(want(Place::Shard, 0));
+                let since = self.replica.proven_since(address, now)?;
+                visit.wants.push_back(want(Place::Shard, since));
             } else if let Some(sequence) = self.replica.left_over(membership, address)? {
                 visit.wants.push_back(want(Place::Locked, sequence));
             } else if membership.is_changing() {

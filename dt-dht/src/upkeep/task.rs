@@ -275,7 +275,11 @@ impl Upkeep {
             }
             let (address, place) = spot(their);
             let own = self.replica.holding(&address, place)?;
-            let Some(want) = self.wanted(own.as_ref(), &Holding { leased, ..*their })? else { continue };
+            // What a lapsed proof says is nothing any more.
+            let is_lapsed = policy.ends(Timestamp::from_millis(their.version)) <= now;
+            let version = if place == Place::Shard && is_lapsed { 0 } else { their.version };
+            let their = Holding { leased, version, ..*their };
+            let Some(want) = self.wanted(own.as_ref(), &their)? else { continue };
             if visit.wants.back().is_none_or(|(last, _)| *last != want) {
                 visit.wants.push_back((want, 0));
             }

@@ -175,8 +175,8 @@ async fn replicas_check_shards() {
     assert_eq!(put(0, &other.0, 0, &other.1[0]), refused(Refusal::Malformed));
     let get = RequestBody::GetShard { blob: blob.address(), index: 0 };
     assert_eq!(ask(&network, READER, &replicas[0], get.clone()), ReplyBody::Shard { shard: None });
-    assert_eq!(put(0, &blob, 0, &shards[0]), ReplyBody::ShardStored);
-    assert_eq!(put(0, &blob, 0, &shards[0]), ReplyBody::ShardStored);
+    assert!(is_stored(&put(0, &blob, 0, &shards[0])));
+    assert!(is_stored(&put(0, &blob, 0, &shards[0])));
     let stored = ReplyBody::Shard { shard: Some(shards[0].clone().into()) };
     assert_eq!(ask(&network, READER, &replicas[0], get), stored);
     assert_eq!(report(&network, &replicas[0]).shards, 1);
@@ -251,7 +251,7 @@ fn a_shard_travels_unaltered_or_not_at_all() {
         assert_eq!(reply, refused(Refusal::Malformed));
     }
     assert_eq!(report(&network, &node).shards, 0);
-    assert_eq!(put.read(&replica.handle(put.bytes(), network.now())), Ok(ReplyBody::ShardStored));
+    assert!(is_stored(&put.read(&replica.handle(put.bytes(), network.now())).unwrap()));
 
     let reply = replica.handle(get.bytes(), network.now());
     for form in altered(&reply) {
@@ -281,14 +281,14 @@ fn a_lease_is_renewed_without_the_shard() {
     };
     assert_eq!(renew(0, 0), ReplyBody::Shard { shard: None });
     let body = RequestBody::PutShard { blob: blob.clone(), index: 0, shard: shards[0].clone().into() };
-    assert_eq!(ask(&network, WRITER, &replicas[0], body), ReplyBody::ShardStored);
+    assert!(is_stored(&ask(&network, WRITER, &replicas[0], body)));
     let rows =
         |node: &dt_model::Identity| network.replica(&node.party()).store().scan(b"l", None, 9).unwrap();
     let before = rows(&replicas[0]);
-    assert_eq!(renew(0, 0), ReplyBody::ShardStored);
+    assert!(is_stored(&renew(0, 0)));
     assert_eq!(rows(&replicas[0]), before, "the clock stood still");
     network.advance(dt_dht::LEASE / 32);
-    assert_eq!(renew(0, 0), ReplyBody::ShardStored);
+    assert!(is_stored(&renew(0, 0)));
     assert_ne!(rows(&replicas[0]), before);
     assert_eq!(renew(0, 1), refused(Refusal::NotAReplica));
     assert_eq!(renew(1, 0), refused(Refusal::NotAReplica));

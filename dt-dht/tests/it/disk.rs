@@ -55,11 +55,11 @@ async fn an_intact_store_is_counted() {
     assert_eq!(verify_store(&MemoryStore::new()).unwrap(), StoreReport::default());
 }
 
-/// Records, leases, evidence, shards, totals: whatever is altered is found, and named.
+/// Records, leases, evidence, shards and their proof, totals: whatever is altered is found, and named.
 #[tokio::test]
 async fn every_altered_byte_of_every_row_is_found() {
     let rows = filled_memory().await.scan(&[], None, usize::MAX).unwrap();
-    assert_eq!(rows.len(), 9);
+    assert_eq!(rows.len(), 10);
     for (at, (key, value)) in rows.iter().enumerate() {
         for byte in 0..value.len() {
             let mut altered = value.to_vec();

@@ -68,7 +68,7 @@ fn receipts_for_something_else_do_not_count() {
         stored(Receipt { record: Digest::from([1; 32]), ..good.clone() }, replicas[0]),
         stored(Receipt { epoch: 2, ..good.clone() }, replicas[0]),
         stored(good.clone(), replicas[1]),
-        ReplyBody::ShardStored,
+        ReplyBody::ShardStored { receipt: None },
     ];
     for wrong in &wrong {
         let mut quorum = quorum.clone();
@@ -186,7 +186,7 @@ fn version_zero_and_wrong_signatures_convict_the_node() {
     let bad = [
         Some(ReplyBody::Record { record: Some(forged) }),
         show(Some(&owned("a", 0, "x"))),
-        Some(ReplyBody::ShardStored),
+        Some(ReplyBody::ShardStored { receipt: None }),
         None,
     ];
     for bad in bad {

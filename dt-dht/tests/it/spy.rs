@@ -15,6 +15,7 @@ use dt_model::testing::{SeedRng, identity};
 pub(crate) enum Asked {
     PutShard(Address, u16),
     RenewShard(Address, u16),
+    KeepCertificate(Address),
     GetShard(Address, u16),
     Other,
 }
@@ -58,6 +59,7 @@ impl Transport for Spy {
             RequestBody::PutShard { blob, index, .. } => Asked::PutShard(blob.address(), index),
             RequestBody::RenewShard { blob, index } => Asked::RenewShard(blob, index),
             RequestBody::GetShard { blob, index } => Asked::GetShard(blob, index),
+            RequestBody::KeepCertificate { blob, .. } => Asked::KeepCertificate(blob),
             _ => Asked::Other,
         };
         self.log.lock().unwrap().push((*node, asked));

@@ -168,8 +168,8 @@ async fn a_put_goes_on_after_a_break_at_every_message() {
         assert!(client.get_blob(&expected, now).await.unwrap() == whole);
         breaks += 1;
     }
-    // Six stripes and the index, four replicas each; the last message may be missing.
-    assert_eq!(breaks, 27);
+    // Six stripes and the index, four replicas each, of a shard and its proof; the last message may be missing.
+    assert_eq!(breaks, 55);
 }
 
 /// Without a checkpoint, too: from the start, but only what is missing is sent.
@@ -185,8 +185,9 @@ async fn a_put_without_a_checkpoint_sends_only_what_is_missing() {
     writer.write(&whole, now).await.unwrap();
     assert_eq!(writer.finish(now).await.unwrap(), blob);
     let log = spy.take_log();
-    assert_eq!(log.len(), 16);
-    assert!(log.iter().all(|(_, asked)| matches!(asked, Asked::RenewShard(..))));
+    let renewed = log.iter().filter(|(_, asked)| matches!(asked, Asked::RenewShard(..))).count();
+    let proven = log.iter().filter(|(_, asked)| matches!(asked, Asked::KeepCertificate(..))).count();
+    assert_eq!((renewed, proven, log.len()), (16, 16, 32));
 }
 
 #[tokio::test]
@@ -237,7 +238,7 @@ fn plant(network: &Network, blob: &BlobRef, shards: &[impl AsRef<[u8]>]) {
     for ((node, shard), index) in network.replicas(&blob.address()).iter().zip(shards).zip(0..) {
         let shard = bytes::Bytes::copy_from_slice(shard.as_ref()).into();
         let body = RequestBody::PutShard { blob: blob.clone(), index, shard };
-        assert_eq!(ask(network, WRITER, node, body), dt_dht::ReplyBody::ShardStored);
+        assert!(is_stored(&ask(network, WRITER, node, body)));
     }
 }
 
@@ -389,7 +390,8 @@ async fn a_hanging_replica_does_not_stall_a_writer() {
     let log = spy.take_log();
     let sent = log.iter().filter(|(node, _)| *node == slow.party()).count();
     assert!(sent <= STRIPES_IN_FLIGHT + 2, "{sent}");
-    assert_eq!(log.len() - sent, 3 * 21);
+    // A shard and its proof.
+    assert_eq!(log.len() - sent, 2 * 3 * 21);
     network.faulty().heal(&slow.party());
     assert!(client.get_blob(&blob, now).await.unwrap() == whole);
 }

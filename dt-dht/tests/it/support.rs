@@ -53,6 +53,11 @@ pub(crate) fn call(network: &Network, seed: u64, node: &Identity, body: RequestB
     Call::new(&identity(seed), network.membership(), node.party(), [5; 16], network.now(), body).unwrap()
 }
 
+/// Whether the answer says that all shards are stored which are the node's own.
+pub(crate) fn is_stored(reply: &ReplyBody) -> bool {
+    matches!(reply, ReplyBody::ShardStored { receipt: Some(_) })
+}
+
 pub(crate) fn refused(refusal: Refusal) -> ReplyBody {
     ReplyBody::Refused { refusal }
 }

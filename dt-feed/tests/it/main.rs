@@ -5,9 +5,12 @@ mod api;
 mod attacks;
 mod collusion;
 mod common;
+mod corpus;
+#[path = "../../fuzz/src/lib.rs"]
+#[allow(unreachable_pub, reason = "for the fuzzer it is a crate of its own")]
+mod fuzz;
 mod model;
 mod simulation;
 mod vectors;
-
 mod wire;
 mod witness;

@@ -43,7 +43,7 @@ pub enum Misdeed {
 }
 
 /// Everything that a node can be up to.
-pub const MISDEEDS: [Misdeed; 21] = [
+pub const MISDEEDS: [Misdeed; 22] = [
     Misdeed::Says(Fault::Silent),
     Misdeed::Says(Fault::Garbage),
     Misdeed::Says(Fault::Zeros),
@@ -53,6 +53,7 @@ pub const MISDEEDS: [Misdeed; 21] = [
     Misdeed::Says(Fault::Stale),
     Misdeed::Says(Fault::CorruptShards),
     Misdeed::Says(Fault::WithheldShards),
+    Misdeed::Says(Fault::DeniedProofs),
     Misdeed::Says(Fault::Pretend),
     Misdeed::Says(Fault::Refuse(Refusal::NotPermitted)),
     Misdeed::Says(Fault::Refuse(Refusal::Stale { stored: u64::MAX })),

@@ -1,7 +1,12 @@
 //! Runs one scenario for many seeds.
 #![expect(clippy::panic, reason = "a test reports by panicking")]
 
+use core::num::NonZero;
 use core::ops::AddAssign;
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use super::{Conditions, Dice, History, Setup};
 use crate::Resilience;
@@ -29,25 +34,43 @@ impl AddAssign for Tally {
     }
 }
 
-/// Runs `scenario` for `quick` seeds, or as many as `DT_DHT_SEEDS` says, or only for the one that `DT_DHT_SEED` names. `test` is how
-/// `cargo test` finds it: it is printed for the first seed that fails.
+/// Runs `scenario` for `quick` seeds, or as many as `DT_DHT_SEEDS` says, or only for the one that `DT_DHT_SEED` names, on as many threads as
+/// the machine runs at once. `test` is how `cargo test` finds it: it is printed for the first seed that fails.
 ///
 /// # Panics
 /// If a seed fails.
-pub fn for_seeds(test: &str, quick: u64, scenario: impl Fn(u64) -> Result<Tally, String>) {
+pub fn for_seeds(test: &str, quick: u64, scenario: impl Fn(u64) -> Result<Tally, String> + Sync) {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("DT_DHT_SEED") {
         Some(seed) => seed..seed.saturating_add(1),
         None => 0..number("DT_DHT_SEEDS").unwrap_or(quick),
     };
     let count = seeds.end - seeds.start;
-    let mut total = Tally::default();
-    for seed in seeds {
-        match scenario(seed) {
-            Ok(tally) => total += tally,
-            Err(wrong) => panic!("{wrong}\nagain: DT_DHT_SEED={seed} cargo test {test}"),
+    let (next, total) = (AtomicU64::new(seeds.start), Mutex::new(Tally::default()));
+    let first_wrong: Mutex<Option<(u64, String)>> = Mutex::default();
+    let work = || {
+        while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| seeds.contains(seed))
+        {
+            let outcome = catch_unwind(AssertUnwindSafe(|| scenario(seed)));
+            match outcome.unwrap_or_else(|_| Err("it panics".to_owned())) {
+                Ok(tally) => *total.lock().unwrap_or_else(PoisonError::into_inner) += tally,
+                Err(wrong) => {
+                    // Those below are under way already.
+                    next.store(seeds.end, Ordering::Relaxed);
+                    let mut first = first_wrong.lock().unwrap_or_else(PoisonError::into_inner);
+                    if first.as_ref().is_none_or(|(first, _)| seed < *first) {
+                        *first = Some((seed, wrong));
+                    }
+                }
+            }
         }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(&work))));
+    if let Some((seed, wrong)) = first_wrong.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        panic!("{wrong}\nagain: DT_DHT_SEED={seed} cargo test {test}");
     }
+    let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!("{test}: {count} seeds hold; {} of {} operations succeeded", total.answered, total.called);
 }
 

@@ -9,6 +9,7 @@ use dt_model::testing::identity;
 use dt_model::{Signed, Signer as _};
 
 use super::agreed::{self, Run};
+use super::deposits::{Depositor, Stored, read_all};
 use super::must;
 
 /// Whose records of order Newest lie beside what is agreed.
@@ -50,7 +51,7 @@ fn epochs() {
         let (spares, plan) = (setup.nodes, by_steps(setup.nodes));
         let mut changing = Changing::new(seed, Setup { spares, ..setup }, plan, Discipline::HandOver);
         changing.run.storm_of(3)?;
-        changing.run.calm()?;
+        changing.calm()?;
         changing.verdict()
     });
 }
@@ -64,7 +65,7 @@ fn all_nodes_replaced() {
         let setup = Setup { byzantine: 1, conditions, spares, ..setup };
         let mut changing = Changing::new(seed, setup, plan, Discipline::HandOver);
         changing.run.storm_of(3)?;
-        changing.run.calm()?;
+        changing.calm()?;
         changing.verdict()
     });
 }
@@ -100,6 +101,9 @@ struct Changing {
     run: Run,
     /// What became of the records of order Newest.
     records: Recorder,
+    seed: u64,
+    /// Which blobs were acknowledged.
+    stored: Stored,
 }
 
 impl Changing {
@@ -115,7 +119,24 @@ impl Changing {
             let (roster, recorder, dice) = (roster.clone(), records.clone(), run.simulation.dice());
             run.simulation.spawn(Keeper { who, seed, client, host, roster, recorder, dice }.works());
         }
-        Self { run, records }
+        let (client, host) = run.simulation.participant(Arc::new(identity(OWNER)));
+        let (stored, dice) = (Stored::default(), run.simulation.dice());
+        let depositor = Depositor { seed, client, host, roster, dice, stored: stored.clone() };
+        run.simulation.spawn(depositor.works());
+        Self { run, records, seed, stored }
+    }
+
+    /// Afterwards everything succeeds, and what was acknowledged is there.
+    fn calm(&mut self) -> Result<(), String> {
+        let (client, host) = self.run.simulation.participant(Arc::new(identity(READER)));
+        self.run.roster.iter().for_each(|roster| roster.inform(&client));
+        let (seed, stored, wrong) = (self.seed, self.stored.clone(), self.run.wrong.clone());
+        self.run.simulation.spawn(async move {
+            if let Err(said) = read_all(seed, client, host, stored).await {
+                wrong.lock().unwrap().get_or_insert(said);
+            }
+        });
+        self.run.calm()
     }
 
     /// What is there now is what it has to be. (That the past is there, too, shows in the calm.)

@@ -13,6 +13,7 @@ use core::fmt::Display;
 mod agreed;
 mod blobs;
 mod checker;
+mod deposits;
 mod disk;
 mod epochs;
 mod newest;

@@ -1,5 +1,7 @@
 //! Hand-over from one membership to the next: nodes join, leave, are replaced, crash and lie, while others read and write.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dt_dht::testing::{Fault, Faulty};
@@ -23,6 +25,8 @@ pub(super) struct Cluster {
     pub(super) faulty: Arc<Faulty>,
     pub(super) membership: Membership,
     pub(super) now: Timestamp,
+    /// What the nodes go by: see [`Cluster::advance`].
+    clock: Arc<AtomicU64>,
     pub(super) writer: Client,
     pub(super) reader: Client,
     /// The highest version of each name that was acknowledged.
@@ -50,7 +54,10 @@ impl Cluster {
                 .unwrap();
         let now = Timestamp::from_millis(1_700_000_000_000);
         let stores: Vec<_> = (0..NODES).map(|_| Arc::new(MemoryStore::new())).collect();
-        let in_process = Arc::new(InProcess::new([], Arc::new(move || now)));
+        let clock = Arc::new(AtomicU64::new(now.as_millis()));
+        let shown = clock.clone();
+        let shown = move || Timestamp::from_millis(shown.load(Ordering::SeqCst));
+        let in_process = Arc::new(InProcess::new([], Arc::new(shown)));
         let faulty = Arc::new(Faulty::new(in_process.clone()));
         let client = |seed: u64| {
             Client::new(Arc::new(identity(seed)), faulty.clone(), membership.clone(), SeedRng::new(seed))
@@ -66,6 +73,7 @@ impl Cluster {
             faulty,
             membership,
             now,
+            clock,
             writer,
             reader,
             floors,
@@ -90,6 +98,11 @@ impl Cluster {
         self.seed += 1;
         let task = Upkeep::new(replica.clone(), self.faulty.clone(), SeedRng::new(self.seed), FAST);
         (replica, task)
+    }
+
+    pub(super) fn advance(&mut self, time: Duration) {
+        self.now = self.now.saturating_add(time);
+        self.clock.store(self.now.as_millis(), Ordering::SeqCst);
     }
 
     fn restart(&mut self, at: usize) {

@@ -10,6 +10,7 @@ mod past;
 mod placement;
 mod quotas;
 mod repair;
+mod unproven;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Which golden value has the bytes of which format.
 
-pub(super) const FORMATS: [(&str, &str); 70] = [
+pub(super) const FORMATS: [(&str, &str); 72] = [
     ("Accepted", "value, 'a'"),
     ("Address", "owned address"),
     ("AddressRow", "value, 'l'"),
@@ -31,6 +31,7 @@ pub(super) const FORMATS: [(&str, &str); 70] = [
     ("Phase", "vote to accept"),
     ("Place", "holding, locked"),
     ("Promise", "promise"),
+    ("ProofRow", "value, 'q'"),
     ("ProposalRow", "value, 'p'"),
     ("QuorumCertificate", "quorum certificate"),
     ("Receipt", "receipt"),
@@ -53,6 +54,7 @@ pub(super) const FORMATS: [(&str, &str); 70] = [
     ("UpkeepRequest", "upkeep, list"),
     ("Usage", "value, 'u'"),
     ("Vote", "vote to commit"),
+    ("Word", "value, 'q'"),
     ("dt/dht/address-state/v1", "state's digest"),
     ("dt/dht/blob/v1", "blob's address"),
     ("dt/dht/hand-over/v1", "signed hand-over"),

@@ -10,7 +10,7 @@ use dt_model::Signer;
 use dt_model::testing::{Golden, identity};
 
 use super::agreement::{locked, promised, settled, state, votes};
-use super::{EPOCH, NOW, evidence, network, one_fault, record, signed_receipt, upkeep};
+use super::{EPOCH, NOW, certificate, evidence, network, one_fault, record, signed_receipt, upkeep};
 use crate::agreement::{ballot, step};
 use crate::support::{READER, WRITER};
 
@@ -61,6 +61,10 @@ fn requests() -> Vec<(&'static str, RequestBody)> {
         ("get shard", RequestBody::GetShard { blob: blob.address(), index: 2 }),
         ("get evidence", RequestBody::GetEvidence { key: record.key }),
         ("renew shard", RequestBody::RenewShard { blob: blob.address(), index: 2 }),
+        (
+            "keep certificate",
+            RequestBody::KeepCertificate { blob: blob.address(), certificate: certificate() },
+        ),
         ("get state", RequestBody::GetState { address }),
         (
             "propose, as whoever comes first",
@@ -103,7 +107,9 @@ fn replies() -> Vec<(&'static str, ReplyBody)> {
         ("stored", ReplyBody::Stored { receipt: signed_receipt(100) }),
         ("record", ReplyBody::Record { record: Some(record.clone()) }),
         ("no record", ReplyBody::Record { record: None }),
-        ("shard stored", ReplyBody::ShardStored),
+        ("shard stored", ReplyBody::ShardStored { receipt: Some(signed_receipt(100)) }),
+        ("shard stored, another missing", ReplyBody::ShardStored { receipt: None }),
+        ("certificate kept", ReplyBody::CertificateKept),
         ("no shard", ReplyBody::Shard { shard: None }),
         ("evidence", found(evidence())),
         ("no evidence", ReplyBody::Evidence { evidence: None }),
@@ -133,8 +139,9 @@ pub(super) fn add_replies(golden: &mut Golden) {
     golden.section("Replies as they travel, signed by the first node");
     parcel(golden, "shard", &reply(ReplyBody::Shard { shard: Some(shard().1) }), 100);
     parcel(golden, "upkeep, shard", &reply(ReplyBody::Upkeep { reply: upkeep::shard() }), 100);
-    parcel(golden, "shard stored", &reply(ReplyBody::ShardStored), 100);
-    golden.value("shard stored, without its signature", &reply(ReplyBody::ShardStored), 1024);
+    let stored = || reply(ReplyBody::ShardStored { receipt: None });
+    parcel(golden, "shard stored", &stored(), 100);
+    golden.value("shard stored, without its signature", &stored(), 1024);
     golden.add("digest of the request's bytes", request_digest(b"request").as_bytes());
 }
 

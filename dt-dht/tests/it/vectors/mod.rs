@@ -64,6 +64,10 @@ fn signed_receipt(node: u64) -> Envelope<Receipt> {
     Signed::new(receipt(), &identity(node)).unwrap().into_envelope()
 }
 
+fn certificate() -> QuorumCertificate {
+    QuorumCertificate { receipts: [100, 101, 102].map(signed_receipt).to_vec() }
+}
+
 fn evidence() -> Equivocation {
     Equivocation::between(&record(), &owned("a", 3, "other")).unwrap()
 }
@@ -105,8 +109,7 @@ fn add_records(golden: &mut Golden) {
     golden.add("record's digest", record.digest().as_bytes());
     golden.value("receipt", &receipt(), 256);
     golden.value("signed receipt", &signed_receipt(100), 512);
-    let certificate = QuorumCertificate { receipts: [100, 101, 102].map(signed_receipt).to_vec() };
-    golden.value("quorum certificate", &certificate, MAX_CERTIFICATE_BYTES);
+    golden.value("quorum certificate", &certificate(), MAX_CERTIFICATE_BYTES);
     golden.value("evidence", &evidence(), MAX_MESSAGE_BYTES);
 }
 

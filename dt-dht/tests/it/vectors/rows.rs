@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use dt_dht::{
-    Call, InProcess, MemoryStore, OwnedRecords, Pace, Phase, RecordStore, Replica, ReplyBody, RequestBody,
-    Upkeep, UpkeepReply, UpkeepRequest, Validator, encode_stripe,
+    Address, Call, InProcess, Membership, MemoryStore, OwnedRecords, Pace, Phase, QuorumCertificate, Receipt,
+    RecordStore, Replica, ReplyBody, RequestBody, Upkeep, UpkeepReply, UpkeepRequest, Validator,
+    encode_stripe,
 };
 use dt_model::testing::{Golden, SeedRng, identity};
-use dt_model::{Signed, Signer};
+use dt_model::{Identity, Signed, Signer};
 
 use super::agreement::{locked, settled, state, votes};
 use super::{NOW, membership, record};
@@ -33,16 +34,20 @@ fn add_rows(golden: &mut Golden, store: &MemoryStore) {
     }
 }
 
-/// Evidence, two addresses, a record, a shard, the totals, and what is stored for the writer.
+/// Evidence, two addresses, a record, a shard and the proof of it, the totals, and what is stored for the writer.
 pub(super) fn add(golden: &mut Golden) {
-    golden.section("Rows after a record, evidence and a shard");
+    golden.section("Rows after a record, evidence, a shard and its proof");
     let membership = membership(4);
     let (blob, shards) = encode_stripe(b"content", membership.resilience()).unwrap();
     let first = membership.replicas(&blob.address())[0];
     let (replica, store) = replica((100..104).find(|seed| identity(*seed).party() == first).unwrap());
     ask(&replica, RequestBody::Put { record: record().into_envelope() });
     ask(&replica, RequestBody::Put { record: owned("a", 3, "other").into_envelope() });
+    let address = blob.address();
     ask(&replica, RequestBody::PutShard { blob, index: 0, shard: shards[0].clone().into() });
+    let certificate = shards_certificate(&membership, &address);
+    let kept = ask(&replica, RequestBody::KeepCertificate { blob: address, certificate });
+    assert_eq!(kept, ReplyBody::CertificateKept);
     add_rows(golden, &store);
     // Another node is told what lies here.
     let body = RequestBody::Upkeep { request: UpkeepRequest::Summarise { after: None } };
@@ -51,6 +56,15 @@ pub(super) fn add(golden: &mut Golden) {
     let reply = call.read(&replica.handle(call.bytes(), NOW)).unwrap();
     let ReplyBody::Upkeep { reply: UpkeepReply::Summary(summary) } = reply else { panic!("{reply:?}") };
     golden.value("summary of these rows", &summary, 256);
+}
+
+/// A quorum's receipts for their shards of a blob.
+fn shards_certificate(membership: &Membership, blob: &Address) -> QuorumCertificate {
+    let receipt = Receipt::of_shards(membership.network(), membership.epoch(), blob, NOW);
+    let mut nodes = [100, 101, 102].map(identity);
+    nodes.sort_by_key(Signer::party);
+    let sign = |node: Identity| Signed::new(receipt.clone(), &node).unwrap().into_envelope();
+    QuorumCertificate { receipts: nodes.map(sign).to_vec() }
 }
 
 /// How far a node has compared itself with another.

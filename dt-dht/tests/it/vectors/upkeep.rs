@@ -8,7 +8,7 @@ use dt_dht::{
 use dt_model::testing::{Golden, identity};
 use dt_model::{Digest, Envelope, Message, Signed, Signer};
 
-use super::{EPOCH, NOW, network, one_fault, record};
+use super::{EPOCH, NOW, certificate, network, one_fault, record};
 use crate::support::WRITER;
 
 fn address() -> Address {
@@ -26,6 +26,7 @@ pub(super) fn requests() -> Vec<(&'static str, UpkeepRequest)> {
             UpkeepRequest::List { after: Some((address(), Place::Record(slot))), until: Some(address()) },
         ),
         ("fetch shard", UpkeepRequest::FetchShard { blob: address(), index: 2 }),
+        ("fetch certificate", UpkeepRequest::FetchCertificate { blob: address() }),
         ("fetch past", UpkeepRequest::FetchPast { key: record().key, former: former() }),
         ("hand over", UpkeepRequest::HandOver),
     ]
@@ -50,7 +51,7 @@ fn holdings() -> Vec<Holding> {
         holding(Place::Locked, 3, digest),
         holding(Place::Record(slot), 3, digest),
         holding(Place::Evidence(slot), 0, Digest::ZERO),
-        holding(Place::Shard, 0, Digest::ZERO),
+        holding(Place::Shard, NOW.as_millis(), Digest::ZERO),
     ]
 }
 
@@ -68,6 +69,8 @@ pub(super) fn replies() -> Vec<(&'static str, UpkeepReply)> {
         ("listing", UpkeepReply::Listing(Listing { holdings: holdings(), more: true })),
         ("last listing", UpkeepReply::Listing(Listing { holdings: Vec::new(), more: false })),
         ("no shard found", UpkeepReply::Shard(None)),
+        ("certificate", UpkeepReply::Certificate(Some(certificate()))),
+        ("no certificate", UpkeepReply::Certificate(None)),
         ("past", UpkeepReply::Past(past())),
         ("no past", UpkeepReply::Past(Vec::new())),
         ("handed over", UpkeepReply::HandOver(Some(statement(100)))),
