@@ -133,16 +133,11 @@ impl Network {
 
     /// 3k + 1 nodes, which `conduct` makes behave.
     pub(crate) async fn with_conduct(wire: Wire, max_faulty: u16, conduct: Conduct<'_>) -> Self {
-        Self::with_config(wire, max_faulty, conduct, node_config(wire)).await
+        Self::with_config(max_faulty, conduct, node_config(wire)).await
     }
 
     /// 3k + 1 nodes that are configured in this way.
-    pub(crate) async fn with_config(
-        wire: Wire,
-        max_faulty: u16,
-        conduct: Conduct<'_>,
-        config: Config,
-    ) -> Self {
+    pub(crate) async fn with_config(max_faulty: u16, conduct: Conduct<'_>, config: Config) -> Self {
         let count = u64::from(3 * max_faulty + 1);
         let identities: Vec<_> = (NODES..NODES + count).map(|seed| Arc::new(identity(seed))).collect();
         let unknown = identities.iter().map(|node| (node.party(), Vec::new()));
