@@ -210,8 +210,9 @@ impl Client {
         self.membership.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Makes further requests under `membership`; those under way finish under the former.
+    /// Makes further requests under `membership`, and tells the transport; those under way finish under the former.
     pub fn update_membership(&self, membership: Membership) {
+        self.transport.update_membership(&membership);
         *self.membership.write().unwrap_or_else(PoisonError::into_inner) = membership;
         self.remembered.clear();
     }

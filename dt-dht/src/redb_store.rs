@@ -26,6 +26,8 @@ enum Engine {
     ReadOnly(ReadOnlyDatabase),
 }
 
+/// What of the file is kept in memory: enough for the inner pages of some tens of GB. (redb's own default, a GiB, would be filled by a few blobs.)
+const CACHE_BYTES: usize = 64 << 20;
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
 
 impl RedbStore {
@@ -37,7 +39,7 @@ impl RedbStore {
         guarded(|| {
             let path = path.as_ref();
             file::make_whole(path, |path| create(path).map_err(io::Error::other)).map_err(redb::Error::Io)?;
-            Ok(Self(Some(Engine::ReadWrite(Database::open(path)?))))
+            Ok(Self(Some(Engine::ReadWrite(Database::builder().set_cache_size(CACHE_BYTES).open(path)?))))
         })
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dt_model::{PartyId, Timestamp};
 use thiserror::Error;
 
-use crate::{MAX_MESSAGE_BYTES, Replica};
+use crate::{MAX_MESSAGE_BYTES, Membership, Replica};
 
 /// Why no reply came.
 #[derive(Debug, Error)]
@@ -40,6 +40,13 @@ pub enum TransportError {
 /// [`crate::MAX_MESSAGE_BYTES`] while they are read. A reply belongs to its request and comes from the node that was asked: two at a time
 /// must not be mixed up (the client notices, and counts the node as silent). Nothing is trusted to be unread or unaltered on the way:
 /// but whoever records a `Get` may replay it for some minutes and read the reply, so use an encrypted channel.
+///
+/// Who takes part changes while it runs, and whoever sends through a transport tells it: [`Client::update_membership`] does, and
+/// [`Upkeep::step`] in every step. So there is nothing that an integrator may forget. Several may tell the same one, and one of them may be
+/// behind: an older epoch than the last MUST change nothing, and to be told the same again SHOULD cost nothing.
+///
+/// [`Client::update_membership`]: crate::Client::update_membership
+/// [`Upkeep::step`]: crate::Upkeep::step
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// Sends `request` to `node` and waits for the reply.
@@ -47,6 +54,9 @@ pub trait Transport: Send + Sync {
     /// # Errors
     /// [`TransportError`]. The request may have been carried out nevertheless.
     async fn request(&self, node: &PartyId, request: Bytes) -> Result<Bytes, TransportError>;
+
+    /// From now on those take part whom `membership` names, and its nodes are where it says: whoever is not among them is cut off.
+    fn update_membership(&self, membership: &Membership);
 }
 
 /// The time that replicas go by.
@@ -131,4 +141,7 @@ impl Transport for InProcess {
             Some(reply) => Ok(reply),
         }
     }
+
+    /// Nobody comes from elsewhere: its nodes are those that were added.
+    fn update_membership(&self, _: &Membership) {}
 }

@@ -46,6 +46,9 @@ pub enum ClientError {
     /// What the DHT gave is not what the ledger says that it is. It is not believed.
     #[error("the content of document {} is not what the ledger registered", .0.short())]
     Mismatch(DocumentId),
+    /// The content that is to be shared cannot be read.
+    #[error("the content cannot be read")]
+    Source(#[source] std::io::Error),
     /// A payload of a feed is no reading.
     #[error("entry {entry} of the feed of {component} is not a reading")]
     NotAReading {

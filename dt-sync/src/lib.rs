@@ -155,6 +155,7 @@ mod alignment;
 mod anomaly;
 mod client;
 mod device;
+mod documents;
 mod error;
 mod feeds;
 mod following;
@@ -169,8 +170,9 @@ pub mod testing;
 
 pub use agent::{Agent, AgentError, Pulled, Served};
 pub use anomaly::{Anomaly, MEASURED_VALUE, check as check_reading};
-pub use client::{Client, Content, Draft};
+pub use client::Client;
 pub use device::{Device, DeviceError, Exchange, READING_MEDIA_TYPE, Reading};
+pub use documents::{Content, DocumentReader, Draft, Heading, Source};
 pub use error::ClientError;
 pub use feeds::{FeedKeys, Readings};
 pub use journal::{InFlight, Journal, JournalError, Memory};

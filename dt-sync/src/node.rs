@@ -80,7 +80,7 @@ impl DhtNode {
         &self.upkeep
     }
 
-    /// Follows the ledger, and does the next piece of work.
+    /// Follows the ledger, and does the next piece of work. The network follows with it: [`Upkeep::step`] tells the transport who takes part.
     ///
     /// # Errors
     /// [`NodeError`].

@@ -86,6 +86,10 @@ impl Transport for RolledBack {
             _ => self.before.request(node, request).await,
         }
     }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.now.update_membership(membership);
+    }
 }
 
 /// As many nodes as may lie show the list of before a revocation, with its certificate: nobody believes them. All of them together are

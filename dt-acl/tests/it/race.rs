@@ -50,6 +50,10 @@ impl Transport for Fateful {
         }
         self.inner.request(node, request).await
     }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.inner.update_membership(membership);
+    }
 }
 
 /// The items of the party with number `seed`, whose message number `at` meets `fate`.

@@ -1,5 +1,7 @@
 //! The handle that an integrator holds.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use dt_dht::{Answer, MAX_MESSAGE_BYTES, Membership, Transport, TransportError};
@@ -65,6 +67,8 @@ pub struct Status {
 #[derive(Debug, Clone)]
 pub struct Libp2pTransport {
     commands: mpsc::UnboundedSender<Command>,
+    /// What it was told last.
+    membership: Arc<Mutex<Membership>>,
 }
 
 impl Libp2pTransport {
@@ -91,12 +95,7 @@ impl Libp2pTransport {
         task.update(membership);
         let (commands, orders) = mpsc::unbounded_channel();
         tokio::spawn(task.run(orders));
-        Ok(Self { commands })
-    }
-
-    /// From now on those take part whom `membership` names: whoever is not among them is cut off.
-    pub fn update_membership(&self, membership: &Membership) {
-        self.tell(Command::Update(membership.clone()));
+        Ok(Self { commands, membership: Arc::new(Mutex::new(membership.clone())) })
     }
 
     /// How things stand; `None` after it was shut down.
@@ -129,5 +128,14 @@ impl Transport for Libp2pTransport {
         let (reply, outcome) = oneshot::channel();
         self.tell(Command::Request { node: *node, request, outcome: reply });
         outcome.await.unwrap_or_else(|_| Err(TransportError::Other(Box::new(ShutDown))))
+    }
+
+    fn update_membership(&self, membership: &Membership) {
+        // Held until the task is told, so that it is told in this order.
+        let mut told = self.membership.lock().unwrap_or_else(PoisonError::into_inner);
+        if membership.epoch() >= told.epoch() && *told != *membership {
+            *told = membership.clone();
+            self.tell(Command::Update(membership.clone()));
+        }
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dt_model::{PartyId, Signer};
 
 use super::liar::{Conduct, Liar, Past};
-use crate::{Refusal, Transport, TransportError};
+use crate::{Membership, Refusal, Transport, TransportError};
 
 /// How a node misbehaves. What a fault does not concern, the node does properly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,5 +102,9 @@ impl Transport for Faulty {
                 Ok(liar.alter(state.pasts.entry(*node).or_default(), &request, reply))
             }
         }
+    }
+
+    fn update_membership(&self, membership: &Membership) {
+        self.inner.update_membership(membership);
     }
 }

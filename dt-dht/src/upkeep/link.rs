@@ -59,6 +59,11 @@ impl Link {
         Self { replica, transport, rng, client }
     }
 
+    /// Tells the transport who takes part.
+    pub(crate) fn follow(&self, membership: &Membership) {
+        self.transport.update_membership(membership);
+    }
+
     /// The node as a client in `membership`.
     pub(crate) fn client(&self, membership: &Membership) -> &Client {
         if self.client.membership().epoch() != membership.epoch() {

@@ -121,12 +121,13 @@ impl Upkeep {
         self.report
     }
 
-    /// Does the next piece of work.
+    /// Does the next piece of work, under the replica's membership, which the transport is told.
     ///
     /// # Errors
     /// [`Refusal::Unavailable`] if the node's own store fails.
     pub async fn step(&mut self, now: Timestamp) -> Result<Step, Refusal> {
         let membership = self.replica.membership();
+        self.link.follow(&membership);
         if self.epoch != Some(membership.epoch()) {
             self.begin(&membership)?;
         }

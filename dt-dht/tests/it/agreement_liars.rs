@@ -43,6 +43,10 @@ impl Transport for Lying {
         }
         self.network.faulty().request(node, bytes).await
     }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.inner.update_membership(membership);
+    }
 }
 
 fn lying(lie: fn(&RequestBody) -> Option<ReplyBody>) -> (Arc<Lying>, Client) {

@@ -368,6 +368,10 @@ impl Transport for BrokenTransport {
             _ => self.inner.request(node, request).await,
         }
     }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.inner.update_membership(membership);
+    }
 }
 
 /// Waits for nothing, once.

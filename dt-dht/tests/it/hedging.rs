@@ -49,6 +49,10 @@ impl Transport for Slow {
         self.clock.advance(self.latencies.lock().unwrap().get(node).copied().unwrap_or_default());
         self.inner.request(node, request).await
     }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.inner.update_membership(membership);
+    }
 }
 
 struct Bench {

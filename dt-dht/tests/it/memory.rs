@@ -60,6 +60,10 @@ impl Transport for Lagging {
         }
         self.0.request(node, request).await
     }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.0.update_membership(membership);
+    }
 }
 
 /// A line of /proc/self/status, in bytes.

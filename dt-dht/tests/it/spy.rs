@@ -65,4 +65,8 @@ impl Transport for Spy {
         self.log.lock().unwrap().push((*node, asked));
         self.inner.request(node, request).await
     }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.inner.update_membership(membership);
+    }
 }

@@ -210,4 +210,8 @@ impl Transport for Lies {
         let signer = self.nodes.iter().find(|identity| identity.party() == *node).unwrap();
         Ok(Parcel::new(reply, &**signer).unwrap().encode())
     }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.inner.update_membership(membership);
+    }
 }

@@ -52,6 +52,10 @@ impl Transport for FusedTransport {
             Err(TransportError::Unreachable(*node))
         }
     }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.inner.update_membership(membership);
+    }
 }
 
 /// To submit a transaction is a step, and so is to learn that it was committed.

@@ -11,4 +11,5 @@ mod epochs;
 mod fuse;
 mod revocation;
 mod safety;
+mod streams;
 mod world;

@@ -7,6 +7,8 @@ use dt_ledger::{Argument, CallStatus, DocumentId, NodesHead, Outcome, Page, Plac
 use dt_model::{ComponentId, ContentHash, Digest, Name, PartyId, Timestamp, TwinId};
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Failure;
+
 /// How a node stands.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Status {
@@ -321,6 +323,18 @@ pub(crate) fn point(text: &str) -> Option<(u64, u32)> {
 /// A place as [`point`] reads it.
 fn shown(place: Place) -> String {
     format!("{}.{}", place.height, place.index)
+}
+
+/// A line of an audit's answer: how far it is, and at last what came of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum AuditNews {
+    /// Everything up to this block is in order.
+    Height(u64),
+    /// Everything is.
+    Done(Audited),
+    /// Something is not, or could not be looked at.
+    Failed(Failure),
 }
 
 /// What an audit found in order.

@@ -1,6 +1,6 @@
 //! The commands' side of a node's requests: blocking HTTP on loopback, with the folder's token.
 
-use std::io::Read;
+use std::io::{BufRead as _, BufReader, Read};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use ureq::http::{Response, header};
 use ureq::{Agent, Body, SendBody};
 
+use crate::api::{AuditNews, Audited};
 use crate::failure::{Failure, Kind};
 use crate::folder::Folder;
 use crate::settings::Settings;
@@ -62,6 +63,25 @@ impl Remote {
         let text = serde_json::to_vec(request).map_err(|error| Failure::internal(&error))?;
         let request = self.authorized(self.agent.post(self.url(path, &())?));
         parse(request.send(&text[..]).map_err(unanswered)?)
+    }
+
+    /// Has the node audit its chain; each height that it tells is passed on.
+    pub(crate) fn audit(&self, mut progress: impl FnMut(u64)) -> Result<Audited, Failure> {
+        let request = self.authorized(self.agent.post(self.url("/v1/audit", &())?));
+        let response = request.send_empty().map_err(unanswered)?;
+        if !response.status().is_success() {
+            return Err(failed(response));
+        }
+        for line in BufReader::new(response.into_body().into_reader()).lines() {
+            let line =
+                line.map_err(|error| Failure::unreachable(format_args!("the audit breaks off: {error}")))?;
+            match read_json(line.as_bytes())? {
+                AuditNews::Height(height) => progress(height),
+                AuditNews::Done(audited) => return Ok(audited),
+                AuditNews::Failed(failure) => return Err(failure),
+            }
+        }
+        Err(Failure::unreachable("the audit breaks off: the node stops"))
     }
 
     /// Sends `length` bytes of content with what `query` says of them.
@@ -144,7 +164,11 @@ fn failed(response: Response<Body>) -> Failure {
 fn body<T: DeserializeOwned>(response: Response<Body>) -> Result<T, Failure> {
     let bytes = response.into_body().into_with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
     let bytes = bytes.map_err(unanswered)?;
-    serde_json::from_slice(&bytes)
+    read_json(&bytes)
+}
+
+fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(bytes)
         .map_err(|error| Failure::new(Kind::Internal, format_args!("the node's answer: {error}")))
 }
 

@@ -80,6 +80,26 @@ async fn who_is_struck_off_is_cut_off() {
     works(&writer, 2).await;
 }
 
+/// Client and upkeep of one party tell the same transport: whichever is behind brings nobody back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_epoch_brings_nobody_back() {
+    let network = Network::start(Wire::Quic, 1).await;
+    let reader = network.transport(READER).await;
+    let node = &network.nodes[0];
+    let (party, hello) = (node.identity.party(), Bytes::from_static(b"hello"));
+    assert!(reader.request(&party, hello.clone()).await.is_ok());
+    let parties = [identity(WRITER).party()].into();
+    let next = network.membership.successor(network.membership.nodes().to_vec(), parties).unwrap();
+    node.transport.update_membership(&next);
+    node.transport.update_membership(&network.membership);
+    until("the reader is cut off", async || reader.request(&party, hello.clone()).await.is_err()).await;
+    assert!(reader.request(&party, hello.clone()).await.is_err());
+    // Of the same epoch, what comes last counts.
+    let again = next.clone().with_parties(network.membership.parties().clone());
+    node.transport.update_membership(&again);
+    until("the reader is let in", async || reader.request(&party, hello.clone()).await.is_ok()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn oversized_messages_cost_the_sender_his_place() {
     let network = Network::start(Wire::Tcp, 1).await;
@@ -136,7 +156,7 @@ async fn slow_peers_cost_nothing() {
     for wire in [Wire::Tcp, Wire::Quic] {
         // Nodes are patient, and a client is not: whatever slow peers hold up, fails.
         let config = Config { request_timeout: Duration::from_secs(60), ..node_config(wire) };
-        let network = Network::with_config(wire, 1, &|_, _, honest| honest, config).await;
+        let network = Network::with_config(1, &|_, _, honest| honest, config).await;
         let writer = network.client(WRITER).await;
         works(&writer, 1).await;
         let mut slow = Vec::new();

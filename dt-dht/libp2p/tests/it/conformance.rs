@@ -116,6 +116,10 @@ impl Transport for Broken {
             (_, result) => result,
         }
     }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.inner.update_membership(membership);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,8 @@
 
 mod attacks;
 mod conformance;
+mod epochs;
+mod equivocation;
 mod network;
 mod raw;
 mod support;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dt_dht::{
-    Answer, Client, Membership, MemoryStore, Node, OwnedRecords, Record, Replica, Resilience, Transport,
-    TransportError,
+    Answer, Client, Key, Kind, Membership, MemoryStore, Node, Order, OwnedRecords, Record, Refusal, Replica,
+    Resilience, Site, Transport, TransportError, Validator,
 };
 use dt_dht_libp2p::{Config, Libp2pTransport, Multiaddr};
 use dt_model::testing::{SeedRng, identity};
@@ -19,7 +19,8 @@ pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 pub(crate) const WRITER: u64 = 1;
 pub(crate) const READER: u64 = 2;
 pub(crate) const STRANGER: u64 = 3;
-const NODES: u64 = 100;
+/// The first node's; the others follow.
+pub(crate) const NODES: u64 = 100;
 
 /// What connections are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,44 @@ pub(crate) async fn addresses(transport: &Libp2pTransport) -> Vec<Multiaddr> {
     transport.status().await.unwrap().addresses
 }
 
+/// A register that writer and reader advance in turn, version by version: its replicas agree on each.
+pub(crate) struct Shared;
+
+impl Shared {
+    pub(crate) const KIND: Kind = Kind::new(*b"shrd");
+
+    /// The version that the party with this seed would have next.
+    pub(crate) fn record(seed: u64, version: u64) -> Signed<Record> {
+        let body = format!("{version} by {seed}").into_bytes();
+        let key = Key::new([9; 32].into(), Self::KIND, 0);
+        Signed::new(Record { key, version, body: body.into() }, &identity(seed)).unwrap()
+    }
+}
+
+impl Validator for Shared {
+    fn kind(&self) -> Kind {
+        Self::KIND
+    }
+
+    fn order(&self) -> Order {
+        Order::Agreed
+    }
+
+    fn rank(&self, _: &Site<'_>, party: &PartyId) -> Option<u8> {
+        [WRITER, READER].iter().any(|seed| identity(*seed).party() == *party).then_some(1)
+    }
+
+    fn admit(&self, site: &Site<'_>, offered: &Signed<Record>) -> Result<(), Refusal> {
+        let stored = site.stored.map_or(0, |stored| stored.version);
+        if offered.version == stored + 1 { Ok(()) } else { Err(Refusal::Gap { stored }) }
+    }
+}
+
+/// What the nodes judge by.
+pub(crate) fn validators() -> Vec<Arc<dyn Validator>> {
+    vec![Arc::new(OwnedRecords), Arc::new(Shared)]
+}
+
 /// A node of a [`Network`].
 pub(crate) struct Running {
     pub(crate) identity: Arc<Identity>,
@@ -79,7 +118,6 @@ pub(crate) struct Running {
 
 /// Nodes with stores in memory over real sockets.
 pub(crate) struct Network {
-    pub(crate) wire: Wire,
     pub(crate) max_faulty: u16,
     pub(crate) nodes: Vec<Running>,
     pub(crate) membership: Membership,
@@ -95,16 +133,11 @@ impl Network {
 
     /// 3k + 1 nodes, which `conduct` makes behave.
     pub(crate) async fn with_conduct(wire: Wire, max_faulty: u16, conduct: Conduct<'_>) -> Self {
-        Self::with_config(wire, max_faulty, conduct, node_config(wire)).await
+        Self::with_config(max_faulty, conduct, node_config(wire)).await
     }
 
     /// 3k + 1 nodes that are configured in this way.
-    pub(crate) async fn with_config(
-        wire: Wire,
-        max_faulty: u16,
-        conduct: Conduct<'_>,
-        config: Config,
-    ) -> Self {
+    pub(crate) async fn with_config(max_faulty: u16, conduct: Conduct<'_>, config: Config) -> Self {
         let count = u64::from(3 * max_faulty + 1);
         let identities: Vec<_> = (NODES..NODES + count).map(|seed| Arc::new(identity(seed))).collect();
         let unknown = identities.iter().map(|node| (node.party(), Vec::new()));
@@ -113,7 +146,7 @@ impl Network {
         for (at, identity) in identities.into_iter().enumerate() {
             nodes.push(start_node(config.clone(), at, identity, &membership, conduct).await);
         }
-        let mut network = Self { wire, max_faulty, nodes, membership };
+        let mut network = Self { max_faulty, nodes, membership };
         network.publish().await;
         network
     }
@@ -150,7 +183,7 @@ pub(crate) async fn start_node(
     conduct: Conduct<'_>,
 ) -> Running {
     let store = Arc::new(MemoryStore::new());
-    let replica = Replica::new(identity.clone(), store, membership.clone(), vec![Arc::new(OwnedRecords)]);
+    let replica = Replica::new(identity.clone(), store, membership.clone(), validators());
     let replica = Arc::new(replica);
     let answer = conduct(at, replica.clone(), replica.clone().answering(Arc::new(|| NOW)));
     let transport = Libp2pTransport::start(&identity, membership, Some(answer), config).await.unwrap();
@@ -180,13 +213,22 @@ impl<T: Send + Sync> Transport for With<T> {
     async fn request(&self, node: &PartyId, request: Bytes) -> Result<Bytes, TransportError> {
         self.transport.request(node, request).await
     }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.transport.update_membership(membership);
+    }
 }
 
 /// Waits until `is_so`, and panics when that takes too long.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    until_some(what, async || is_so().await.then_some(())).await;
+}
+
+/// Waits until there is something, and panics when that takes too long.
+pub(crate) async fn until_some<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     for _ in 0..600 {
-        if is_so().await {
-            return;
+        if let Some(found) = look().await {
+            return found;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use dt_model::{Digest, Domain, PartyId, Timestamp};
 
 use super::{Conditions, Dice};
-use crate::{Timer, Transport, TransportError};
+use crate::{Membership, Timer, Transport, TransportError};
 
 /// Something that will happen.
 pub(super) enum Event {
@@ -248,4 +248,7 @@ impl Transport for Host {
         let reply = self.world().send(self.party, *node, &request);
         Wait(reply).await
     }
+
+    /// Its machines are there, whoever takes part.
+    fn update_membership(&self, _: &Membership) {}
 }

@@ -112,6 +112,10 @@ impl Transport for Untold {
         }
         self.0.request(node, bytes).await
     }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.0.update_membership(membership);
+    }
 }
 
 /// What was decided and nobody was told of outlives all the nodes that decided it.

@@ -40,6 +40,10 @@ impl Transport for Lying {
         }
         self.inner.request(node, bytes).await
     }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.inner.update_membership(membership);
+    }
 }
 
 /// Node 2 misses some records and repairs itself while node 0 tells `lie`s: it MUST end with what the honest nodes have, in about as

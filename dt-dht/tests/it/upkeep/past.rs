@@ -202,6 +202,10 @@ impl Transport for Forging {
             _ => self.inner.request(node, bytes).await,
         }
     }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.inner.update_membership(membership);
+    }
 }
 
 impl Forging {

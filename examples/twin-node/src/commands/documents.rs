@@ -51,12 +51,12 @@ pub(super) fn get(
     let registered: Option<ContentHash> = registered.and_then(|value| value.parse().ok());
     let mut content = response.into_body().into_reader();
     let Some(path) = to else {
-        let (hash, _) = copy(&mut content, show.out).map_err(|error| at(Path::new("-"), error))?;
+        let (hash, _) = copy(&mut content, show.out, Path::new("-"))?;
         return match_registered(registered, hash);
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| at(path, error))?;
-    let (hash, length) = copy(&mut content, &mut file).map_err(|error| at(path, error))?;
+    let (hash, length) = copy(&mut content, &mut file, path)?;
     match_registered(registered, hash)?;
     file.as_file().sync_all().map_err(|error| at(path, error))?;
     file.persist(path).map_err(|error| at(path, error))?;
@@ -71,15 +71,17 @@ fn match_registered(registered: Option<ContentHash>, found: ContentHash) -> Resu
     Err(Failure::new(Kind::Internal, "the content does not have the hash that the ledger registered"))
 }
 
-fn copy(from: &mut dyn Read, to: &mut dyn Write) -> std::io::Result<(ContentHash, u64)> {
+/// Copies to `to`, which is at `path`.
+fn copy(from: &mut dyn Read, to: &mut dyn Write, path: &Path) -> Result<(ContentHash, u64), Failure> {
     let (mut hasher, mut length, mut buffer) = (ContentHasher::default(), 0, vec![0; 64 * 1024]);
     loop {
-        let read = from.read(&mut buffer)?;
+        let broken = |error| Failure::unreachable(format_args!("the node's answer breaks off: {error}"));
+        let read = from.read(&mut buffer).map_err(broken)?;
         if read == 0 {
             return Ok((hasher.finish(), length));
         }
         hasher.update(&buffer[..read]);
-        to.write_all(&buffer[..read])?;
+        to.write_all(&buffer[..read]).map_err(|error| at(path, error))?;
         length += read as u64;
     }
 }

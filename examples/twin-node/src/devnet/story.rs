@@ -319,7 +319,7 @@ impl Story<'_> {
         let height = self.fleet.settle()?;
         let mut blocks = Vec::new();
         for member in self.fleet.members() {
-            let audited: api::Audited = self.fleet.ask(member.name.as_str())?.post("/v1/audit", &())?;
+            let audited: api::Audited = self.fleet.ask(member.name.as_str())?.audit(|_| {})?;
             prove(audited.height >= height, "the audit comes to the end")?;
             self.narrator.proven(&format!(
                 "{}: {} blocks executed again, {} transactions applied, {} refused by name, {} rows compared",

@@ -52,9 +52,6 @@ pub(super) async fn run(node: Arc<Node>) {
         if !node.pause(period).await {
             break;
         }
-        if let Ok(Some(present)) = storage::membership(&node) {
-            transport.update_membership(&present);
-        }
     }
     let _ = agent.flush(clock::now()).await;
     transport.shut_down().await;

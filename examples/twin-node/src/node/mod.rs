@@ -10,6 +10,8 @@
 //! - A request that was begun is finished, also if whoever asked is gone, unless the process is killed.
 
 mod agent;
+mod audit;
+mod content;
 mod device;
 mod household;
 mod ledger;

@@ -8,18 +8,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
-use dt_model::ContentHash;
+use dt_model::{ContentHash, TwinId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
-use super::{Node, on_a_thread, verbs};
+use super::content::{Incoming, Outgoing, check_announced, too_large};
+use super::{Node, audit, on_a_thread, verbs};
 use crate::api;
 use crate::failure::{Failure, Kind};
 use crate::settings::ApiSettings;
@@ -67,23 +68,52 @@ fn router(desk: Desk) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/twins", post(create))
         .route("/v1/twins/{twin}", get(twin))
-        .route("/v1/twins/{twin}/element", get(element))
-        .route("/v1/twins/{twin}/readings", get(readings))
-        .route("/v1/twins/{twin}/edits", post(edit))
+        .route("/v1/twins/{twin}/element", seen("show", verbs::element))
+        .route("/v1/twins/{twin}/readings", seen("readings", verbs::readings))
+        .route("/v1/twins/{twin}/edits", done("edit", verbs::edit))
         .route("/v1/twins/{twin}/documents", post(put))
         .route("/v1/twins/{twin}/documents/{document}", get(document))
-        .route("/v1/twins/{twin}/roles", post(grant))
-        .route("/v1/twins/{twin}/revocations", post(revoke))
-        .route("/v1/twins/{twin}/calls", post(call))
+        .route("/v1/twins/{twin}/roles", done("grant", verbs::grant))
+        .route("/v1/twins/{twin}/revocations", done("revoke", verbs::revoke))
+        .route("/v1/twins/{twin}/calls", done("call", verbs::call))
         .route("/v1/twins/{twin}/calls/{call}", get(call_state))
         .route("/v1/history", get(history))
         .route("/v1/blocks/{height}", get(block))
         .route("/v1/events", get(events))
-        .route("/v1/audit", post(audit))
+        .route("/v1/audit", post(self::audit))
         .route("/v1/device", post(device))
         .fallback(async || reply::<()>(Err(Failure::not_found("there is no such request"))))
         .method_not_allowed_fallback(async || reply::<()>(Err(Failure::bad_input("not by this method"))))
         .with_state(desk)
+}
+
+/// What is done to a twin by a request in JSON.
+fn done<Q: DeserializeOwned + 'static, A: Serialize + Send + 'static>(
+    name: &'static str,
+    deed: impl AsyncFn(&Node, TwinId, Q) -> Result<A, Failure> + Copy + Send + Sync + 'static,
+) -> MethodRouter<Desk> {
+    post(
+        async move |State(desk): State<Desk>,
+                    Path(twin): Path<String>,
+                    headers: HeaderMap,
+                    request: Request| {
+            let node = Arc::clone(&desk.node);
+            let work = move || async move { deed(&node, parsed(&twin)?, json(request).await?).await };
+            verb(&desk, name, &headers, work).await
+        },
+    )
+}
+
+/// What is seen of a twin, by a query.
+fn seen<Q: DeserializeOwned + 'static, A: Serialize + Send + 'static>(
+    name: &'static str,
+    look: impl AsyncFn(&Node, TwinId, Q) -> Result<A, Failure> + Copy + Send + Sync + 'static,
+) -> MethodRouter<Desk> {
+    get(async move |State(desk): State<Desk>, Path(twin): Path<String>, headers: HeaderMap, uri: Uri| {
+        let node = Arc::clone(&desk.node);
+        let work = move || async move { look(&node, parsed(&twin)?, query(&uri)?).await };
+        verb(&desk, name, &headers, work).await
+    })
 }
 
 /// Carries out `work` for whoever has the token, and counts it. It goes on to its end though nobody waits for it any more.
@@ -148,7 +178,7 @@ fn reply<T: Serialize>(outcome: Result<T, Failure>) -> Response {
 fn response(status: u16, media_type: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(media_type));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 
@@ -165,14 +195,10 @@ fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Failure> {
 
 /// A body of at most `limit` bytes; a longer one is refused as soon as that is known, if may be before anything of it has come.
 async fn body(request: Request, limit: usize) -> Result<Bytes, Failure> {
-    let too_large = || Failure::new(Kind::TooLarge, format_args!("the body has more than {limit} bytes"));
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if announced.and_then(|value| value.parse().ok()).is_some_and(|length: u64| length > limit as u64) {
-        return Err(too_large());
-    }
+    check_announced(&request, limit)?;
     match timeout(BODY_TIME, to_bytes(request.into_body(), limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(too_large()),
+        Ok(Err(_)) => Err(too_large(limit)),
         Err(_) => Err(Failure::bad_input("the body has not come in time")),
     }
 }
@@ -219,39 +245,6 @@ async fn twin(State(desk): State<Desk>, Path(twin): Path<String>, headers: Heade
     verb(&desk, "show", &headers, move || async move { verbs::show(&node, parsed(&twin)?) }).await
 }
 
-async fn element(
-    State(desk): State<Desk>,
-    Path(twin): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let node = Arc::clone(&desk.node);
-    let work = move || async move { verbs::element(&node, parsed(&twin)?, query(&uri)?) };
-    verb(&desk, "show", &headers, work).await
-}
-
-async fn readings(
-    State(desk): State<Desk>,
-    Path(twin): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let node = Arc::clone(&desk.node);
-    let work = move || async move { verbs::readings(&node, parsed(&twin)?, query(&uri)?).await };
-    verb(&desk, "readings", &headers, work).await
-}
-
-async fn edit(
-    State(desk): State<Desk>,
-    Path(twin): Path<String>,
-    headers: HeaderMap,
-    request: Request,
-) -> Response {
-    let node = Arc::clone(&desk.node);
-    let work = move || async move { verbs::edit(&node, parsed(&twin)?, json(request).await?).await };
-    verb(&desk, "edit", &headers, work).await
-}
-
 async fn put(
     State(desk): State<Desk>,
     Path(twin): Path<String>,
@@ -261,12 +254,13 @@ async fn put(
     let node = Arc::clone(&desk.node);
     let work = move || async move {
         let (twin, put) = (parsed(&twin)?, query(request.uri())?);
-        let content = body(request, node.settings.api.max_document_bytes).await?;
+        let content = Incoming::take(&node, request).await?;
         verbs::put(&node, twin, put, content).await
     };
     verb(&desk, "put", &headers, work).await
 }
 
+/// The limit of time is for its beginning; the rest comes as fast as it is taken.
 async fn document(
     State(desk): State<Desk>,
     Path((twin, document)): Path<(String, String)>,
@@ -275,11 +269,12 @@ async fn document(
 ) -> Response {
     let node = Arc::clone(&desk.node);
     let work =
-        move || async move { verbs::get(&node, parsed(&twin)?, parsed(&document)?, query(&uri)?).await };
+        move || async move { Outgoing::open(node, parsed(&twin)?, parsed(&document)?, query(&uri)?).await };
     match limited(&desk, "get", &headers, work).await {
         Ok(content) => {
-            let hash = header::HeaderValue::from_str(&content.hash.to_string());
-            let mut response = response(200, "application/octet-stream", content.bytes.into());
+            let (size, hash) = (content.size, HeaderValue::from_str(&content.hash.to_string()));
+            let mut response = response(200, "application/octet-stream", content.into_body());
+            response.headers_mut().insert(header::CONTENT_LENGTH, size.into());
             if let Ok(hash) = hash {
                 response.headers_mut().insert(api::SHA256_HEADER, hash);
             }
@@ -287,39 +282,6 @@ async fn document(
         }
         Err(failure) => reply::<()>(Err(failure)),
     }
-}
-
-async fn grant(
-    State(desk): State<Desk>,
-    Path(twin): Path<String>,
-    headers: HeaderMap,
-    request: Request,
-) -> Response {
-    let node = Arc::clone(&desk.node);
-    let work = move || async move { verbs::grant(&node, parsed(&twin)?, json(request).await?).await };
-    verb(&desk, "grant", &headers, work).await
-}
-
-async fn revoke(
-    State(desk): State<Desk>,
-    Path(twin): Path<String>,
-    headers: HeaderMap,
-    request: Request,
-) -> Response {
-    let node = Arc::clone(&desk.node);
-    let work = move || async move { verbs::revoke(&node, parsed(&twin)?, json(request).await?).await };
-    verb(&desk, "revoke", &headers, work).await
-}
-
-async fn call(
-    State(desk): State<Desk>,
-    Path(twin): Path<String>,
-    headers: HeaderMap,
-    request: Request,
-) -> Response {
-    let node = Arc::clone(&desk.node);
-    let work = move || async move { verbs::call(&node, parsed(&twin)?, json(request).await?).await };
-    verb(&desk, "call", &headers, work).await
 }
 
 async fn call_state(
@@ -352,9 +314,13 @@ async fn events(State(desk): State<Desk>, headers: HeaderMap, uri: Uri) -> Respo
     verb(&desk, "follow", &headers, work).await
 }
 
+/// It takes as long as it takes, and says how far it is.
 async fn audit(State(desk): State<Desk>, headers: HeaderMap) -> Response {
     let node = Arc::clone(&desk.node);
-    verb(&desk, "audit", &headers, move || async move { verbs::audit(&node).await }).await
+    match limited(&desk, "audit", &headers, move || async move { Ok(audit::start(&node)) }).await {
+        Ok(news) => response(200, "application/x-ndjson", news),
+        Err(failure) => reply::<()>(Err(failure)),
+    }
 }
 
 async fn device(State(desk): State<Desk>, headers: HeaderMap, request: Request) -> Response {

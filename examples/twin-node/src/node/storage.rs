@@ -40,9 +40,9 @@ pub(super) async fn run(node: Arc<Node>) {
             return;
         }
     };
-    match upkeep {
-        Some(upkeep) => keep(&node, upkeep, membership).await,
-        None => follow(&node, membership).await,
+    // Where the party has no node, its client follows the ledger by itself.
+    if let Some(upkeep) = upkeep {
+        keep(&node, upkeep, membership).await;
     }
 }
 
@@ -126,7 +126,7 @@ pub(super) fn client(
 
 /// Runs the node of the party: it follows the ledger, and so does its network.
 async fn keep(node: &Node, upkeep: Upkeep, mut known: Membership) {
-    let Some(Storage { transport, replica: Some(replica), .. }) = node.storage.get() else { return };
+    let Some(Storage { replica: Some(replica), .. }) = node.storage.get() else { return };
     let mut dht = DhtNode::new(node.ledger.clone(), Arc::clone(replica), upkeep);
     while !node.is_stopping() {
         let stepped = dht.step(clock::now()).await;
@@ -137,7 +137,6 @@ async fn keep(node: &Node, upkeep: Upkeep, mut known: Membership) {
                 changing = present.is_changing(),
                 "the DHT's membership has changed"
             );
-            transport.update_membership(&present);
             known = present;
         }
         node.meter.note_upkeep(&dht.upkeep().report());
@@ -152,24 +151,15 @@ async fn keep(node: &Node, upkeep: Upkeep, mut known: Membership) {
     }
 }
 
-/// Where the party has no node, its network follows the ledger nevertheless.
-async fn follow(node: &Node, mut known: Membership) {
-    let Some(Storage { transport, .. }) = node.storage.get() else { return };
-    while node.pause(Duration::from_secs(1)).await {
-        if let Ok(Some(present)) = membership(node)
-            && present != known
-        {
-            transport.update_membership(&present);
-            known = present;
-        }
-    }
-}
-
 impl Storage {
     /// Whether a quorum of the nodes answers: they are asked for an item that nobody has.
     pub(super) async fn answers(&self) -> bool {
-        let nobodys = ItemId::from([0; 32]);
-        let asked = self.client.items().acl(nobodys, None, clock::now());
+        let (nobodys, now) = (ItemId::from([0; 32]), clock::now());
+        // Where it has not asked for anything for long, the nodes may be others by now.
+        if self.client.follow_membership(now).is_err() {
+            return false;
+        }
+        let asked = self.client.items().acl(nobodys, None, now);
         matches!(timeout(PROBE, asked).await, Ok(Err(AclError::NoSuchItem(_)) | Ok(_)))
     }
 

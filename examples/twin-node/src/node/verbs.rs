@@ -1,19 +1,19 @@
 //! What a participant can ask of its node: each verb in the words of the library crates.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dt_acl::Revocation;
 use dt_ledger::{
     Consensus as _, CreateTwin, DocumentId, DocumentRecord, EventCursor, EventFilter, EventPage, Order,
-    Place, Policy, ProgramCall, Query, Scope, State as _, audit as audit_store,
+    Place, Policy, ProgramCall, Query, Scope, State as _,
 };
 use dt_model::{ComponentId, Digest, PartyId, Signer as _, TwinId};
-use dt_sync::{Content, Draft, Reading};
+use dt_sync::{Heading, Reading};
 use tokio::time::timeout;
 
 use super::Node;
+use super::content::Incoming;
 use crate::api;
 use crate::clock;
 use crate::failure::{Failure, Kind};
@@ -125,7 +125,7 @@ fn shown(document: DocumentId, record: DocumentRecord) -> api::Document {
     }
 }
 
-pub(super) fn element(node: &Node, twin: TwinId, at: api::At) -> Result<api::Element, Failure> {
+pub(super) async fn element(node: &Node, twin: TwinId, at: api::At) -> Result<api::Element, Failure> {
     let specification = node.ledger.specification(&twin)?;
     let wrong = |error| Failure::not_found(format_args!("{}: {error}", at.address));
     let element = specification.find(&at.address).map_err(wrong)?;
@@ -153,18 +153,19 @@ pub(super) async fn put(
     node: &Node,
     twin: TwinId,
     put: api::Put,
-    content: Bytes,
+    content: Incoming,
 ) -> Result<api::Stored, Failure> {
     let (client, now) = (&node.storage()?.client, clock::now());
+    let Incoming { mut file, size, hash } = content;
     let document = match (put.document, put.title, put.media_type) {
         (Some(document), None, None) => {
-            client.write_version(twin, document, &content, now).await?;
+            client.stream_version(twin, document, &mut file, now).await?;
             document
         }
         (None, Some(title), Some(media_type)) => {
             let component = put.component.as_ref();
-            let draft = Draft { title: &title, media_type: &media_type, component, content: &content };
-            client.write_document(twin, draft, now).await?
+            let heading = Heading { title: &title, media_type: &media_type, component };
+            client.stream_document(twin, heading, &mut file, now).await?
         }
         _ => {
             return Err(Failure::bad_input("a new document has title and media type, a new version neither"));
@@ -173,17 +174,7 @@ pub(super) async fn put(
     let record = node.ledger.state()?.document(&twin, &document)?;
     let record =
         record.ok_or_else(|| Failure::new(Kind::Internal, "the document is not where it was put"))?;
-    let (size, sha256) = (content.len() as u64, dt_model::ContentHash::of(&content));
-    Ok(api::Stored { document, version: record.versions, size, sha256 })
-}
-
-pub(super) async fn get(
-    node: &Node,
-    twin: TwinId,
-    document: DocumentId,
-    get: api::Get,
-) -> Result<Content, Failure> {
-    Ok(node.storage()?.client.read_document(twin, document, get.version, clock::now()).await?)
+    Ok(api::Stored { document, version: record.versions, size, sha256: hash })
 }
 
 pub(super) async fn grant(node: &Node, twin: TwinId, grant: api::Grant) -> Result<api::Granted, Failure> {
@@ -282,25 +273,6 @@ pub(super) async fn events(node: &Node, follow: api::Follow) -> Result<EventPage
         Ok(page) => page,
         Err(_) => Ok(EventPage { events: Vec::new(), next: from }),
     }
-}
-
-/// Executes the chain again from its beginning: on a thread of its own, since it may take long.
-pub(super) async fn audit(node: &Arc<Node>) -> Result<api::Audited, Failure> {
-    let node = Arc::clone(node);
-    let audited = tokio::task::spawn_blocking(move || {
-        let replica = node.replica();
-        audit_store(&**replica.store(), replica.genesis(), &mut |_| {})
-    });
-    let report = audited.await.map_err(|error| Failure::internal(&error))?;
-    let report = report.map_err(|error| Failure::internal(&error))?;
-    Ok(api::Audited {
-        height: report.tip.height,
-        block: report.tip.block,
-        state_root: report.tip.state_root,
-        applied: report.applied,
-        rejected: report.rejected,
-        rows: report.rows,
-    })
 }
 
 pub(super) fn intervene(node: &Node, intervention: api::Intervention) -> Result<api::Done, Failure> {

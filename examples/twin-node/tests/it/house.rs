@@ -63,17 +63,24 @@ pub(crate) struct Single {
 }
 
 impl Single {
+    /// It takes small documents only, and makes blocks often.
     pub(crate) fn found() -> Self {
+        let house = Self::found_as_configured();
+        let config = house.home().join("config.toml");
+        let quick = std::fs::read_to_string(&config).unwrap();
+        let quick = quick.replace("max-document-bytes = 67108864", "max-document-bytes = 100000");
+        std::fs::write(&config, quick.replace("idle-ms = 1000", "idle-ms = 300")).unwrap();
+        house
+    }
+
+    /// With what `init` writes.
+    pub(crate) fn found_as_configured() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("owner");
         let card = init(&home, "owner");
         let founding = home.join("founding.json");
         let output = run(&["genesis", text(&card), "--faulty", "0", "--out", text(&founding)]);
         assert_eq!(code(&output), 0, "{}", said(&output));
-        let config = home.join("config.toml");
-        let quick = std::fs::read_to_string(&config).unwrap();
-        let quick = quick.replace("max-document-bytes = 67108864", "max-document-bytes = 100000");
-        std::fs::write(&config, quick.replace("idle-ms = 1000", "idle-ms = 300")).unwrap();
         Self { folder, child: None }
     }
 
@@ -108,6 +115,13 @@ impl Single {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
+    }
+
+    /// What the node's process has of this kind of memory, in bytes (proc(5)).
+    pub(crate) fn memory(&self, kind: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(kind)).unwrap();
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// Waits for the end; the exit code.

@@ -127,3 +127,30 @@ fn following(house: &Single) {
     let rest = house.must(&["follow", "--cursor", text(&cursor), "--count", "3"]);
     assert_eq!(format!("{first}\n{rest}"), all);
 }
+
+/// Whatever documents' size, the node's memory is that of a few pieces: here it is less than half of what a document held whole would take.
+#[test]
+fn a_large_document_is_never_held_whole() {
+    const BYTES: usize = 64_000_000;
+    /// What the node's store keeps of its file, and some pieces.
+    const GROWTH: u64 = 100_000_000;
+    let mut house = Single::found_as_configured();
+    house.start();
+    let aml = house.file("pump.aml", AML.as_bytes());
+    let twin = house.must(&["create", text(&aml), "--device-id", "pump-1"]);
+    let small = house.file("small", b"warms up");
+    house.must(&["put", &twin, text(&small)]);
+    let content: Vec<u8> = (0..BYTES).map(|at| (at * at % 251) as u8).collect();
+    let large = house.file("large", &content);
+    let before = house.memory("VmRSS");
+    let put: serde_json::Value =
+        serde_json::from_str(&house.must(&["put", &twin, text(&large), "--json"])).unwrap();
+    assert_eq!(put["size"].as_u64(), Some(BYTES as u64));
+    let out = house.file("out", b"");
+    house.must(&["get", &twin, put["document"].as_str().unwrap(), "--out", text(&out)]);
+    assert!(std::fs::read(&out).unwrap() == content);
+    let growth = house.memory("VmHWM").saturating_sub(before);
+    println!("{} MB before, {} MB more at the most", before / 1_000_000, growth / 1_000_000);
+    assert!(growth < GROWTH, "{growth} bytes more than {before}");
+    assert_eq!(house.stop(), Some(0));
+}
