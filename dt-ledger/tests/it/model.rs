@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dt_ledger::testing::{call, transaction};
-use dt_ledger::{Call, Policy, Resource, State as _, Subject, Transaction, TwinCall, audit, document_id};
+use dt_ledger::{Call, Policy, Resource, State as _, Subject, Transaction, TwinCall, audit};
 use dt_model::testing::permission;
 use dt_model::{DataClass, Identity, Operation, Permission, Signer as _, codec};
 use proptest::collection::vec;
