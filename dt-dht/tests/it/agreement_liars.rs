@@ -45,7 +45,7 @@ impl Transport for Lying {
     }
 
     fn update_membership(&self, membership: &dt_dht::Membership) {
-        self.inner.update_membership(membership);
+        self.network.faulty().update_membership(membership);
     }
 }
 
