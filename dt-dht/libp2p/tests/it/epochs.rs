@@ -238,7 +238,7 @@ async fn nodes_join_and_leave_under_load(wire: Wire) {
     network.nodes.remove(0).transport.shut_down().await;
     network.membership = office.membership();
     let auditor = Load::of(&network, &office, &Arc::default()).await;
-    let acknowledged = acknowledged.lock().unwrap();
+    let acknowledged = core::mem::take(&mut *acknowledged.lock().unwrap());
     for (name, version) in &acknowledged.versions {
         let key = owned(name, 1, b"").key;
         let get = || auditor.reader.get(key, OwnedRecords::check(), (office.clock)());
