@@ -127,9 +127,10 @@ impl World {
         Some(feed::sign(feed::head_record(&head), signer))
     }
 
-    /// A replica that was down lacks a segment.
+    /// A replica that caught up by the newest head lacks a segment that it covers.
     fn lose(&mut self, choices: &mut Choices<'_>) {
-        let indexes = self.shelf.indexes();
+        let covered = self.shelf.head().map_or(0, |head| head.segments);
+        let indexes: Vec<u64> = self.shelf.indexes().into_iter().filter(|index| *index < covered).collect();
         if !indexes.is_empty() {
             let index = indexes[choices.below(indexes.len())];
             self.shelf.0.remove(&Slot { kind: SEGMENT, index });

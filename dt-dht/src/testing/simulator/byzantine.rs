@@ -128,6 +128,11 @@ impl Villain {
         match misdeed {
             Misdeed::Says(fault) => self.lie(fault, honest, request, now),
             Misdeed::TwoFaced if !shows_mask(request) => Some(honest.handle(request, now)),
+            // It has forgotten the shard, and says that it keeps the proof nevertheless.
+            Misdeed::Amnesiac | Misdeed::YesMan if read_request(request).is_some_and(is_certificate) => {
+                let content = read_request(request)?;
+                Some(sign_reply(&*self.means.signer, &content, request, ReplyBody::CertificateKept))
+            }
             Misdeed::Frozen | Misdeed::Amnesiac | Misdeed::TwoFaced | Misdeed::Lenient | Misdeed::YesMan => {
                 Some(
                     self.mask
@@ -207,6 +212,10 @@ impl Mask {
         }
         reply
     }
+}
+
+fn is_certificate(request: Request) -> bool {
+    matches!(request.body, RequestBody::KeepCertificate { .. })
 }
 
 /// Whether the sender of `request` sees the second face.

@@ -66,7 +66,7 @@ pub fn for_seeds(test: &str, quick: u64, scenario: impl Fn(u64) -> Result<Tally,
         }
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(&work))));
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
     if let Some((seed, wrong)) = first_wrong.into_inner().unwrap_or_else(PoisonError::into_inner) {
         panic!("{wrong}\nagain: DT_DHT_SEED={seed} cargo test {test}");
     }
