@@ -67,13 +67,10 @@ impl Grown {
     fn new(count: u64) -> Self {
         let chain = Chain::default().on_one_thread();
         let filled = chain.fill(count);
-        let added = filled.iter().flat_map(|committed| {
-            let height = committed.block.header.height;
-            committed.receipts.iter().map(move |receipt| (height, receipt.transaction))
-        });
         let state = chain.fixture.state();
         let some = (0..u32::try_from(CALLS).expect("few calls")).step_by(SAMPLING);
-        let documents = added
+        let documents = filled
+            .into_iter()
             .flat_map(|(height, transaction)| {
                 some.clone().map(move |call| document_id(height, &transaction, call))
             })
