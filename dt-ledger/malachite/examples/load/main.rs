@@ -32,6 +32,10 @@ use dt_ledger::Consensus as _;
 use stages::{Listener, Stages};
 use traffic::{Outcome, TRANSACTION_BYTES};
 
+/// As in a node: most of what a transaction needs memory for is small, and given back soon, on several threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The time that so many of a thousand do not exceed, in milliseconds.
 fn millis(times: &[Duration], per_mille: usize) -> f64 {
     times.get(times.len().saturating_sub(1) * per_mille / 1000).map_or(0.0, |time| time.as_secs_f64() * 1e3)
