@@ -17,6 +17,10 @@ use dt_ledger::{
 use dt_model::merkle::InclusionProof;
 use dt_model::{Digest, TwinId, codec};
 
+/// Of all that a block takes memory for most is small and given back soon; what is kept would lie scattered among it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Transactions of a block.
 const BLOCK: u64 = 1_000;
 /// Documents in a small ledger.

@@ -6,6 +6,10 @@ mod durable;
 mod edit;
 mod memory;
 
+/// Of all that a block takes memory for most is small and given back soon; what is kept would lie scattered among it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let mut criterion = benches::criterion();
     memory::bench(&mut criterion);

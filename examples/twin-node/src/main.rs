@@ -29,6 +29,10 @@ use clap::{Parser, Subcommand};
 use crate::failure::{EXIT_CODES, Failure, Kind};
 use crate::folder::Folder;
 
+/// Of all that a node takes memory for most is small and given back soon, on several threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A participant's node: a digital twin's ledger, its DHT, and what a party does with them.
 #[derive(Parser)]
 #[command(version, after_help = EXIT_CODES)]
