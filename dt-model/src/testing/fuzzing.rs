@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The inputs in a folder that a fuzz target's corpus lies in, in the order of their names.
+/// The kept inputs of a fuzz target of the crate in `manifest_dir` (its `CARGO_MANIFEST_DIR`), in the order of their names.
 ///
 /// # Panics
-/// If the folder cannot be read, or holds no more than 20 of them.
+/// If their folder cannot be read, or holds no more than 20 of them.
 #[must_use]
-pub fn corpus(folder: &Path) -> Vec<Vec<u8>> {
-    let entries = fs::read_dir(folder).expect("a corpus");
+pub fn corpus(manifest_dir: &str, target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(manifest_dir).join("fuzz/corpus").join(target);
+    let entries = fs::read_dir(&folder).expect("a corpus");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
     assert!(paths.len() > 20, "{} inputs in {}", paths.len(), folder.display());
