@@ -2,8 +2,9 @@
 //!
 //! STREAM is Hoang, Reyhanitabar, Rogaway and Vizár, "Online Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance", 2015.
 //! Chunk *i* is sealed under the nonce `00 00 00 00 00 00 00 ‖ i (4 bytes, big-endian) ‖ last`, where `last` is 1 for the last chunk
-//! and 0 otherwise, with the caller's context as associated data. So a chunk opens only in its own place: what was cut off,
-//! reordered, repeated, or extended does not open.
+//! and 0 otherwise. So a chunk opens only in its own place: what was cut off, reordered, repeated, or extended does not open. The
+//! caller's context is bound by the key, which is derived from his and it; as associated data it would shift the blocks that
+//! Poly1305 takes four at a time, and cost a tenth of the whole.
 //!
 //! [`seal()`] and [`open()`] are for content in memory, [`Sealer`] and [`Opener`] for streams and for ranges.
 //!
@@ -19,7 +20,7 @@ use core::ops::Range;
 use chacha20poly1305::aead::inout::InOutBuf;
 use chacha20poly1305::aead::{AeadInOut, Error, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
-use dt_model::{Secret, SecretError};
+use dt_model::{Domain, Secret, SecretError};
 use zeroize::Zeroizing;
 
 /// Bytes of content in a chunk: large enough that tags cost 0.02 %, small enough to start reading early.
@@ -27,6 +28,9 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 
 /// What every chunk is longer when sealed: a Poly1305 tag.
 pub const TAG_BYTES: usize = 16;
+
+/// The key of all chunks of one content in one context.
+const CHUNKS: Domain = Domain::new("dt/dht/seal/v1");
 
 /// Bytes of a full chunk when sealed.
 const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + TAG_BYTES;
@@ -326,21 +330,18 @@ impl Opener {
 }
 
 /// The cipher, chunk by chunk.
-struct Stream {
-    cipher: ChaCha20Poly1305,
-    context: Vec<u8>,
-}
+struct Stream(ChaCha20Poly1305);
 
 impl Stream {
     fn new(key: &Secret, context: &[u8]) -> Self {
-        Self { cipher: ChaCha20Poly1305::new(key.expose().into()), context: context.to_vec() }
+        Self(ChaCha20Poly1305::new(key.derive(CHUNKS, context).expose().into()))
     }
 
     /// Appends chunk `number`, sealed, to `out`.
     fn seal(&self, number: u64, last: bool, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), SecretError> {
         let nonce = nonce(number, last)?;
         let tag = beside(chunk, out)
-            .and_then(|both| self.cipher.encrypt_inout_detached(&nonce, &self.context, both))
+            .and_then(|both| self.0.encrypt_inout_detached(&nonce, &[], both))
             .map_err(|_| SecretError)?;
         out.extend_from_slice(&tag);
         Ok(())
@@ -351,8 +352,8 @@ impl Stream {
         let (content, tag) = chunk.split_last_chunk::<TAG_BYTES>().ok_or(SecretError)?;
         let (nonce, tag) = (nonce(number, last)?, Tag::from(*tag));
         let at = out.len();
-        let opened = beside(content, out)
-            .and_then(|both| self.cipher.decrypt_inout_detached(&nonce, &self.context, both, &tag));
+        let opened =
+            beside(content, out).and_then(|both| self.0.decrypt_inout_detached(&nonce, &[], both, &tag));
         opened.map_err(|_| {
             out.truncate(at);
             SecretError

@@ -93,6 +93,11 @@ impl StripeCoder {
         self.decode_sound(blob, &sound)
     }
 
+    /// How long the data shards of a root of `length` bytes are together.
+    pub(super) const fn padded(&self, length: usize) -> usize {
+        self.data * shard_bytes(length, self.data)
+    }
+
     /// Cuts `root` into shards: first its own bytes, padded with zeros, then the recovery shards.
     pub(super) fn encode_root(&mut self, mut root: Vec<u8>) -> Result<Encoded, BlobError> {
         let length = root.len() as u64;

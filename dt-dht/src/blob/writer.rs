@@ -142,6 +142,10 @@ impl<'a> BlobWriter<'a> {
         // Only a call that comes to its end opens it again: so neither an error nor a dropped future leaves a gap unnoticed.
         self.closed = true;
         while !bytes.is_empty() {
+            if self.stripe.is_empty() && self.index.stripes() > 0 {
+                // More than one stripe: so this one is likely to be full, and need not move while it grows.
+                self.stripe.reserve_exact(self.coder.padded(STRIPE_BYTES));
+            }
             let (head, tail) = bytes.split_at(bytes.len().min(STRIPE_BYTES - self.stripe.len()));
             self.stripe.extend_from_slice(head);
             bytes = tail;

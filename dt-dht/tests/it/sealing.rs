@@ -1,6 +1,6 @@
 //! Sealed content: what was cut, moved or added does not open.
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::aead::{Aead, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce};
 use dt_dht::STRIPE_BYTES;
 use dt_dht::seal::{CHUNK_BYTES, Opener, Sealer, TAG_BYTES, open, seal, sealed_bytes, sealed_range};
@@ -21,6 +21,12 @@ fn opens(sealed: &[u8]) -> Result<Vec<u8>, SecretError> {
     open(&key(), b"context", sealed).map(|plaintext| plaintext.to_vec())
 }
 
+/// A chunk of the content in `b"context"`, sealed by the primitives alone.
+fn chunk(nonce: [u8; 12], content: &[u8]) -> Vec<u8> {
+    let key = blake3::derive_key("dt/dht/seal/v1", &[&[7; 32][..], b"context"].concat());
+    ChaCha20Poly1305::new(&key.into()).encrypt(&Nonce::from(nonce), content).unwrap()
+}
+
 #[test]
 fn every_length_opens_again() {
     for length in [0, 1, 15, 16, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 200_000] {
@@ -33,10 +39,6 @@ fn every_length_opens_again() {
 #[test]
 fn it_is_the_construction_that_it_says() {
     let sealed = seal(&key(), b"context", &content(CHUNK_BYTES + 5));
-    let cipher = ChaCha20Poly1305::new(&[7; 32].into());
-    let chunk = |nonce: [u8; 12], msg: &[u8]| {
-        cipher.encrypt(&Nonce::from(nonce), Payload { msg, aad: b"context" }).unwrap()
-    };
     let whole = content(CHUNK_BYTES + 5);
     let first = chunk([0; 12], &whole[..CHUNK_BYTES]);
     let last = chunk([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1], &whole[CHUNK_BYTES..]);
@@ -79,10 +81,6 @@ fn moving_and_adding_are_noticed() {
 /// A last chunk that is empty after a full one would be a second form of the same content.
 #[test]
 fn there_is_one_sealed_form() {
-    let cipher = ChaCha20Poly1305::new(&[7; 32].into());
-    let chunk = |nonce: [u8; 12], msg: &[u8]| {
-        cipher.encrypt(&Nonce::from(nonce), Payload { msg, aad: b"context" }).unwrap()
-    };
     let other = [chunk([0; 12], &content(CHUNK_BYTES)), chunk([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1], b"")];
     assert_eq!(opens(&other.concat()), Err(SecretError));
 }

@@ -1,6 +1,6 @@
 //! Which golden value has the bytes of which format.
 
-pub(super) const FORMATS: [(&str, &str); 72] = [
+pub(super) const FORMATS: [(&str, &str); 73] = [
     ("Accepted", "value, 'a'"),
     ("Address", "owned address"),
     ("AddressRow", "value, 'l'"),
@@ -69,6 +69,7 @@ pub(super) const FORMATS: [(&str, &str); 72] = [
     ("dt/dht/request-bytes/v1", "digest of the request's bytes"),
     ("dt/dht/request/v1", "put shard"),
     ("dt/dht/row/v1", "value, 'r'"),
+    ("dt/dht/seal/v1", "sealed"),
     ("dt/dht/shard/v1", "shard 0's digest"),
     ("dt/dht/state-entry/v1", "former entry"),
     ("dt/dht/verified-certificate/v1", "- it never leaves the memory of a node"),
