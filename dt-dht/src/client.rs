@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::agreement::Remembered;
 use crate::blob::{BlobError, Peers, Timer};
 use crate::operation::{Operation, Outgoing};
-use crate::quorum::write_back_answer;
+use crate::quorum::WrittenBack;
 use crate::tally::{Tally, Verdict};
 use crate::{
     Call, Check, Equivocation, GetQuorum, Key, Membership, PutQuorum, QuorumCertificate, Record, Refusal,
@@ -93,10 +93,11 @@ pub enum GetError {
         /// The other.
         second: Box<Signed<Record>>,
     },
-    /// A record may have been settled that cannot be finished now: others contend for it. To try again is safe.
+    /// A record may have been settled that cannot be finished now: others contend for it. Or each one that was read was replaced before a
+    /// quorum was seen to hold it. To try again is safe.
     #[error("others contend for sequence {sequence}")]
     Contended {
-        /// The sequence whose record is not known yet.
+        /// The sequence whose record is not known yet; for records of order [`crate::Order::Newest`] the version that was replaced.
         sequence: u64,
     },
     /// The blob cannot be restored: too few shards, or a bad encoding.
@@ -146,6 +147,17 @@ impl GetError {
     }
 }
 
+/// How often a get starts again because the writer is faster than the write-back.
+const GET_ATTEMPTS: u32 = 16;
+
+/// What an attempt to get a record came to.
+enum Found {
+    /// A quorum holds it, or has nothing.
+    Held(Option<Signed<Record>>),
+    /// While this version was written back, something newer came.
+    Overtaken { version: u64 },
+}
+
 /// A node and its reply, if one came that counts.
 pub(crate) type Answered = (PartyId, Option<ReplyBody>);
 
@@ -157,7 +169,9 @@ pub(crate) type Answered = (PartyId, Option<ReplyBody>);
 ///
 /// - **put**: the record goes to all *n*; *q* receipts make it written.
 /// - **get**: all *n* are asked. Of *q* answers, the highest version wins whose signature, key and `check` hold. Replicas that answered
-///   something older are brought up to date until *q* hold the winner, and only then is it returned: so no later get returns an older one.
+///   something older are brought up to date until *q* hold the winner, and only then is it returned: so no later get returns an older one,
+///   or another one of that version. Where something newer has come meanwhile, the get starts again: a replica that has it cannot say
+///   which record it had before, and the writer may have signed two.
 ///
 /// What *k* liars cannot do:
 /// - **roll back**: two quorums share at least 2q − n ≥ k + 1 replicas. So among any *q* answers is one of an honest replica that receipted
@@ -251,6 +265,18 @@ impl Client {
         check: &Check<'_>,
         now: Timestamp,
     ) -> Result<Option<Signed<Record>>, GetError> {
+        let mut overtaken = 0;
+        for _ in 0..GET_ATTEMPTS {
+            match self.try_get(key, check, now).await? {
+                Found::Held(record) => return Ok(record),
+                Found::Overtaken { version } => overtaken = version,
+            }
+        }
+        Err(GetError::Contended { sequence: overtaken })
+    }
+
+    /// One attempt to get what is newest.
+    async fn try_get(&self, key: Key, check: &Check<'_>, now: Timestamp) -> Result<Found, GetError> {
         let membership = self.membership();
         let mut quorum = GetQuorum::new(&membership, key);
         let bodies = quorum.replicas().iter().map(|node| (*node, RequestBody::Get { key })).collect();
@@ -264,19 +290,22 @@ impl Client {
         // What has come in by now is taken into account, so that laggards are found and repaired.
         take_ready(&mut replies, |(node, reply)| quorum.answer(node, reply, check));
         while let Some(winner) = quorum.winner()? {
-            let write_back = self.write_back(&membership, &quorum, &winner, now).await?;
-            if write_back.verdict() == Verdict::Reached {
-                return Ok(Some(winner));
+            let written = self.write_back(&membership, &quorum, &winner, now).await?;
+            if written.tally.verdict() == Verdict::Reached {
+                return Ok(Found::Held(Some(winner)));
+            }
+            if written.is_overtaken() {
+                return Ok(Found::Overtaken { version: winner.version });
             }
             // If it cannot have been written, what was written instead is among the answers of all.
             while let Some((node, reply)) = replies.next().await {
                 quorum.answer(node, reply, check);
             }
-            if !quorum.skip(&winner, &write_back) {
-                return Err(GetError::no_quorum(&write_back));
+            if !quorum.skip(&winner, &written.tally) {
+                return Err(GetError::no_quorum(&written.tally));
             }
         }
-        Ok(None)
+        Ok(Found::Held(None))
     }
 
     /// Brings laggards up to date until a quorum holds `winner`, or cannot.
@@ -286,8 +315,8 @@ impl Client {
         quorum: &GetQuorum,
         winner: &Signed<Record>,
         now: Timestamp,
-    ) -> Result<Tally, SignerError> {
-        let mut tally = quorum.write_back_tally(winner);
+    ) -> Result<WrittenBack, SignerError> {
+        let mut written = WrittenBack::new(quorum, winner);
         let expected = PutQuorum::new(membership, winner);
         let mut chains: FuturesUnordered<_> = quorum
             .write_backs(winner)
@@ -295,13 +324,13 @@ impl Client {
             .map(|chain| self.send_chain(membership, chain, now))
             .collect();
         // Also when it cannot succeed any more: who refuses tells whether the winner can have been written at all.
-        while tally.verdict() != Verdict::Reached {
+        while written.tally.verdict() != Verdict::Reached && !written.is_overtaken() {
             let Some(sent) = chains.next().await else { break };
             let (node, reply) = sent?;
-            tally.answer(node, write_back_answer(quorum, &expected, node, reply.as_ref()));
+            written.answer(quorum, &expected, node, reply.as_ref());
         }
         take_ready(&mut chains, drop);
-        Ok(tally)
+        Ok(written)
     }
 
     /// Sends a laggard the records it lacks, in order; its answer to the last one.

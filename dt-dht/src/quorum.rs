@@ -210,7 +210,7 @@ impl GetQuorum {
     pub fn write_backs(&self, winner: &Signed<Record>) -> Vec<WriteBack> {
         let digest = winner.digest();
         let holds = |node: &PartyId| self.holds(node, &digest);
-        let reached = self.write_back_tally(winner).verdict() == Verdict::Reached;
+        let reached = WrittenBack::new(self, winner).tally.verdict() == Verdict::Reached;
         let known = self.older_than(winner);
         let lacking = self.replicas.iter().filter(|node| !holds(node));
         lacking
@@ -223,14 +223,6 @@ impl GetQuorum {
                 WriteBack { node: *node, records: missing.chain([winner.clone()]).collect() }
             })
             .collect()
-    }
-
-    /// The tally of the write-back: those that hold `winner` have answered already.
-    pub(crate) fn write_back_tally(&self, winner: &Signed<Record>) -> Tally {
-        let (mut tally, digest) = (self.tally.cleared(), winner.digest());
-        let holders = self.replicas.iter().filter(|node| self.holds(node, &digest));
-        holders.for_each(|node| tally.answer(*node, Answer::Good));
-        tally
     }
 
     /// Takes `winner` out of the contest if it cannot have been written, since the replicas that refuse it are so many: then it is in the
@@ -296,22 +288,49 @@ impl GetQuorum {
     }
 }
 
-/// A write-back's answer: a receipt for the record, or word that something newer is there by now. Something newer that `quorum` skipped
-/// is no such thing.
-pub(crate) fn write_back_answer(
-    quorum: &GetQuorum,
-    expected: &PutQuorum,
-    node: PartyId,
-    reply: Option<&ReplyBody>,
-) -> Answer {
-    match reply {
-        Some(ReplyBody::Stored { receipt }) if expected.is_expected(node, receipt) => Answer::Good,
-        Some(ReplyBody::Refused { refusal: Refusal::Stale { stored } })
-            if *stored > expected.expected.version && !quorum.is_skipped_version(*stored) =>
-        {
-            Answer::Good
-        }
-        Some(ReplyBody::Refused { refusal }) => Answer::Refused(*refusal),
-        _ => Answer::Failed,
+/// What a write-back has come to.
+#[derive(Debug)]
+pub(crate) struct WrittenBack {
+    /// Who holds the winner, and who refuses it.
+    pub(crate) tally: Tally,
+    /// Who has something newer by now. Whether he had the winner before, or another record of its version, nobody can tell.
+    newer: BTreeSet<PartyId>,
+}
+
+impl WrittenBack {
+    /// Those that hold `winner` have answered already.
+    pub(crate) fn new(quorum: &GetQuorum, winner: &Signed<Record>) -> Self {
+        let (mut tally, digest) = (quorum.tally.cleared(), winner.digest());
+        let holders = quorum.replicas.iter().filter(|node| quorum.holds(node, &digest));
+        holders.for_each(|node| tally.answer(*node, Answer::Good));
+        Self { tally, newer: BTreeSet::new() }
+    }
+
+    /// Takes the answer of `node`: a receipt for the winner, or word that something newer is there. Something newer that `quorum` took out
+    /// is no such thing.
+    pub(crate) fn answer(
+        &mut self,
+        quorum: &GetQuorum,
+        expected: &PutQuorum,
+        node: PartyId,
+        reply: Option<&ReplyBody>,
+    ) {
+        let answer = match reply {
+            Some(ReplyBody::Stored { receipt }) if expected.is_expected(node, receipt) => Answer::Good,
+            Some(ReplyBody::Refused { refusal: Refusal::Stale { stored } })
+                if *stored > expected.expected.version && !quorum.is_skipped_version(*stored) =>
+            {
+                self.newer.insert(node);
+                Answer::Failed
+            }
+            Some(ReplyBody::Refused { refusal }) => Answer::Refused(*refusal),
+            _ => Answer::Failed,
+        };
+        self.tally.answer(node, answer);
+    }
+
+    /// Whether a quorum has the winner or something newer, though not the winner alone.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        self.tally.is_quorum_with(&self.newer)
     }
 }

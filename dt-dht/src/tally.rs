@@ -89,6 +89,11 @@ impl Tally {
         self.fewest(|node| self.good.contains(node))
     }
 
+    /// Whether `others` and those that answered well are enough together.
+    pub(crate) fn is_quorum_with(&self, others: &BTreeSet<PartyId>) -> bool {
+        self.fewest(|node| self.good.contains(node) || others.contains(node)) >= self.needed()
+    }
+
     pub(crate) fn needed(&self) -> usize {
         self.resilience.quorum()
     }

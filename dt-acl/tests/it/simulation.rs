@@ -16,7 +16,9 @@ use dt_acl::{
     Rights,
 };
 use dt_dht::Resilience;
-use dt_dht::testing::simulator::{Dice, Host, Recorder, Seen, Setup, Simulation, Tally, for_seeds};
+use dt_dht::testing::simulator::{
+    Dice, Host, OperationId, Recorder, Seen, Setup, Simulation, Tally, for_seeds,
+};
 use dt_model::testing::{SeedRng, identity};
 use dt_model::{PartyId, Signer};
 use futures_util::future::select;
@@ -201,10 +203,11 @@ impl User {
 
     /// Creates the item, if it is not there yet.
     async fn creates(&mut self) -> bool {
+        let call = self.calls();
         let granted =
             [grantee(MANAGER, Rights::ALL), grantee(WRITER, Rights::WRITE), grantee(GUEST, Rights::WRITE)];
         match self.items.create(NAME, &granted, self.host.now(), &mut self.rng).await {
-            Ok(state) => self.saw(&state),
+            Ok(state) => self.saw(call, &state),
             Err(AclError::AlreadyExists(_)) => return false,
             Err(_) => {}
         }
@@ -220,12 +223,13 @@ impl User {
     }
 
     async fn dismisses(&mut self) -> Result<(), AclError> {
+        let call = self.calls();
         let revocation = *self.dice.choose(&[Revocation::Lazy, Revocation::Eager]);
         let (now, guest) = (self.host.now(), identity(GUEST).party());
         let grants = self.notes().grants;
         match self.items.revoke(item(), guest, revocation, now, &mut self.rng).await {
-            Ok(revoked) => self.is_out(&revoked.state, grants),
-            Err(AclError::NotReencrypted { state, .. }) => self.is_out(&state, grants),
+            Ok(revoked) => self.is_out(call, &revoked.state, grants),
+            Err(AclError::NotReencrypted { state, .. }) => self.is_out(call, &state, grants),
             // He is out already.
             Err(AclError::Change(_)) => {}
             Err(error) => return Err(error),
@@ -234,24 +238,25 @@ impl User {
     }
 
     /// A dismissal has its certificate: nothing that was begun before it lets the guest in, unless somebody was at it meanwhile.
-    fn is_out(&self, state: &ItemState, grants: (u64, usize)) {
-        self.saw(state);
+    fn is_out(&self, call: OperationId, state: &ItemState, grants: (u64, usize)) {
+        self.saw(call, state);
         let mut notes = self.notes();
         notes.guest_is_out |= grants.1 == 0 && notes.grants == grants;
     }
 
     async fn lets_in(&mut self) -> Result<(), AclError> {
         let _running = Grant::begin(&self.notes);
+        let call = self.calls();
         let granted = [grantee(GUEST, Rights::WRITE)];
         let history = *self.dice.choose(&[History::Full, History::Omitted]);
         let state = self.items.grant(item(), &granted, history, self.host.now(), &mut self.rng).await?;
-        self.saw(&state);
+        self.saw(call, &state);
         Ok(())
     }
 
     async fn reads(&mut self) -> Result<(), AclError> {
         let out_before = self.seed == GUEST && self.notes().guest_is_out;
-        let call = self.recorder.history().call(&format!("party {}", self.seed), NAME, None);
+        let call = self.calls();
         let state = match self.items.state(item(), None, self.host.now()).await {
             Err(AclError::NoSuchItem(_)) => {
                 self.recorder.history().answer(call, Seen::default());
@@ -307,9 +312,13 @@ impl User {
         Ok(())
     }
 
-    /// Notes a state that is not the answer to a call of the history.
-    fn saw(&self, state: &ItemState) {
-        let call = self.recorder.history().call(&format!("party {}", self.seed), NAME, None);
+    /// An operation begins that will see a state. What it writes, if it does, is not the history's: others may write the same at the same
+    /// time, and what became of it is seen by the states alone.
+    fn calls(&self) -> OperationId {
+        self.recorder.history().call(&format!("party {}", self.seed), NAME, None)
+    }
+
+    fn saw(&self, call: OperationId, state: &ItemState) {
         self.note(state);
         self.recorder.history().answer(call, seen(state));
     }

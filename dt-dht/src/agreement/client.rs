@@ -60,7 +60,8 @@ impl Client {
     /// Settles `record` as the next agreed one at its address: the state with it, and the proof that it was decided.
     ///
     /// Three exchanges when nobody else writes: read, accept, commit. A record that is in the state already is a success, so to try again
-    /// is safe; it renews the lease of the address. Another record may be settled before it; then it is judged against the new state.
+    /// is safe; it renews the lease of the address. Another record may be settled before it; then it is judged against the new state. As
+    /// with [`Client::state`], no later read or write gives an older state.
     ///
     /// # Errors
     /// [`PutError`]. [`PutError::Refused`] with [`Refusal::Stale`], [`Refusal::Conflict`] or whatever the kind's validator says: another
@@ -71,13 +72,13 @@ impl Client {
         let mut reading = course.read().await?;
         let mut outbid = false;
         for attempt in 0..WRITE_ATTEMPTS {
-            if let Some(outcome) = outcome(&reading, record) {
-                if attempt == 0
-                    && let Ok(settled) = &outcome
-                {
-                    course.renew(settled)?;
-                }
-                return outcome;
+            if let Some(outcome) = outcome(reading.settled.as_ref(), record) {
+                return match outcome {
+                    Ok(settled) if attempt == 0 => {
+                        self.settled_before(&course, settled, &reading, record).await
+                    }
+                    outcome => outcome,
+                };
             }
             let sequence = reading.base.sequence();
             match next_step(&course, &reading, record, outbid).await {
@@ -109,7 +110,24 @@ impl Client {
         }
         // The last attempt may have been the one.
         let sequence = reading.base.sequence().saturating_add(1);
-        outcome(&reading, record).unwrap_or(Err(PutError::Contended { sequence }))
+        outcome(reading.settled.as_ref(), record).unwrap_or(Err(PutError::Contended { sequence }))
+    }
+
+    /// The answer when `record` is in the state that was read first: maybe it was decided long ago, and what came after it has been seen by
+    /// somebody, even if no replica has settled it yet.
+    async fn settled_before(
+        &self,
+        course: &Course<'_>,
+        settled: Settled,
+        reading: &Reading,
+        record: &Signed<Record>,
+    ) -> Result<Settled, PutError> {
+        course.renew(&settled)?;
+        if reading.lock.is_none() {
+            return Ok(settled);
+        }
+        let latest = self.state(course.address, course.now).await?;
+        outcome(latest.as_ref(), record).unwrap_or(Ok(settled))
     }
 
     /// The agreed record that lay at `key` in `version` and has this `digest`, if a replica still has it: the digest makes sure that it is
@@ -132,9 +150,9 @@ impl Client {
     }
 }
 
-/// What a reading says of `record`: that it is settled, or that its place is taken, since versions only go up.
-fn outcome(reading: &Reading, record: &Signed<Record>) -> Option<Result<Settled, PutError>> {
-    let settled = reading.settled.as_ref()?;
+/// What the settled state says of `record`: that it is there, or that its place is taken, since versions only go up.
+fn outcome(settled: Option<&Settled>, record: &Signed<Record>) -> Option<Result<Settled, PutError>> {
+    let settled = settled?;
     if settled.state().contains(record) {
         return Some(Ok(settled.clone()));
     }
