@@ -72,6 +72,9 @@ impl Publisher {
     /// If the former run left a segment without a head, that segment is finished first. Entries that were in no segment are lost,
     /// unless the caller has kept them: those after [`crate::Head::last_time`], and [`Publisher::size`] says how many are not.
     ///
+    /// A segment that no quorum holds may not be found now, and be found by a later run, as long as this one has put none in its place.
+    /// So whoever throws entries away that no head covers yet can tell only by reading whether they are in the log.
+    ///
     /// # Errors
     /// [`PublishError`].
     pub async fn resume(

@@ -1,16 +1,17 @@
 //! The owner of the feed: a device that loses its power in the middle of whatever it does.
 
+use core::ops::Range;
 use core::pin::pin;
 use core::time::Duration;
 
 use dt_dht::Client;
 use dt_dht::testing::simulator::{Dice, Host, Roster};
-use dt_feed::{BatchPolicy, PublishError, Publisher};
+use dt_feed::{BatchPolicy, Entry, PublishError, Publisher, ReadError, Reader};
 use dt_model::testing::SeedRng;
 use futures_util::future::select;
 
 use super::notes::Book;
-use crate::common::{key, manifest};
+use crate::common::{key, manifest, secret};
 
 const WHO: &str = "device";
 
@@ -99,22 +100,52 @@ impl Device {
         let mut publisher = Publisher::create(&self.client, manifest(), policy, key(self.epoch), now).await?;
         answer(publisher.head());
         self.book.notes().is_created = true;
-        let size = usize::try_from(publisher.size()).unwrap();
-        if size > self.tape.len() {
-            self.book.broken(format!("{size} entries of {} that were taken", self.tape.len()));
+        let size = publisher.size();
+        self.book.notes().left_behind += usize::from(size > self.acknowledged);
+        if size < self.acknowledged {
+            self.book.broken(format!("{size} of {} entries are left", self.acknowledged));
             return Ok(publisher);
         }
-        self.book.notes().left_behind += usize::from(publisher.size() > self.acknowledged);
-        let rest = self.tape.split_off(size);
+        // What is in the log now, an earlier life than the last one may have left.
+        let found = self.finds(self.acknowledged..size).await?;
+        let rest = self.tape.split_off(usize::try_from(self.acknowledged).unwrap());
+        self.tape.extend(&found);
         self.acknowledges(&publisher);
         if self.dice.permille(500) {
-            for number in rest {
+            for number in rest.into_iter().filter(|number| !found.contains(number)) {
                 let taken = self.book.notes().taken[usize::try_from(number).unwrap()].clone();
-                publisher.append(taken.entry, self.host.now()).unwrap();
-                self.tape.push(number);
+                if publisher.append(taken.entry, self.host.now()).is_ok() {
+                    self.tape.push(number);
+                }
             }
         }
         Ok(publisher)
+    }
+
+    /// The numbers of the readings at `indices`.
+    async fn finds(&self, indices: Range<u64>) -> Result<Vec<u64>, PublishError> {
+        if indices.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (now, keys) = (self.host.now(), |epoch| Some(secret(epoch)));
+        let read = async {
+            let mut reader = Reader::open(&self.client, manifest().feed(), keys, now).await?;
+            reader.range(indices.clone(), now).await
+        };
+        match read.await {
+            Ok(entries) => {
+                (indices.zip(&entries))
+                    .for_each(|(index, entry)| self.book.opened(WHO, index, entry, u64::MAX));
+                let number =
+                    |entry: &Entry| entry.payload.as_ref().try_into().map(u64::from_le_bytes).unwrap();
+                Ok(entries.iter().map(number).collect())
+            }
+            Err(ReadError::Get(error)) => Err(error.into()),
+            Err(error) => {
+                self.book.broken(format!("the device reads its own feed: {error}"));
+                Ok(Vec::new())
+            }
+        }
     }
 
     /// A quorum has what the publisher's head covers: that is how the feed begins from now on.
@@ -123,9 +154,6 @@ impl Device {
             (self.acknowledged..publisher.size()).zip(&self.tape[self.acknowledged as usize..])
         {
             self.book.saw(WHO, index, Some(*number));
-        }
-        if publisher.size() < self.acknowledged {
-            self.book.broken(format!("{} of {} entries are left", publisher.size(), self.acknowledged));
         }
         self.acknowledged = publisher.size();
     }
