@@ -87,14 +87,17 @@ impl Client {
                     reading = reading.after(settled);
                     continue;
                 }
-                Ok(None) | Err(Setback::NoRank) => {}
+                Ok(None) => {}
+                Err(Setback::NoRank) => drop(course.introduce(&reading, record).await?),
                 Err(Setback::Unfit) => return Err(PutError::Refused(Refusal::Malformed)),
                 Err(Setback::Defeat(defeat)) => {
+                    let (refusal, denied) = (defeat.against_the_record(), defeat.denies_standing());
+                    let is_introduced = denied && course.introduce(&reading, record).await?;
                     // More say so than can lie, whatever the others say.
-                    if let Some(refusal) = defeat.against_the_record() {
+                    if let Some(refusal) = refusal.filter(|_| !is_introduced) {
                         return Err(PutError::Refused(refusal));
                     }
-                    if !defeat.is_contended() {
+                    if !(defeat.is_contended() || denied) {
                         return Err(PutError::no_quorum(&defeat.tally));
                     }
                 }

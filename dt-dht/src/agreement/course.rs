@@ -88,6 +88,22 @@ impl Course<'_> {
         self.finish(reading, &lock).await.map(Some)
     }
 
+    /// Has those replicas at which nothing stands yet accept `record` as that of whoever comes first, by which its signer has a standing there:
+    /// where nobody has rights yet, and a replica has missed what he proposed before, he has no other. Whether an honest one did.
+    pub(super) async fn introduce(
+        &self,
+        reading: &Reading,
+        record: &Signed<Record>,
+    ) -> Result<bool, SignerError> {
+        let Some(state) = reading.base.after(record) else { return Ok(false) };
+        match self.propose(reading, record, &state, None, Vec::new()).await {
+            Ok(_) => Ok(true),
+            Err(Setback::Defeat(defeat)) => Ok(defeat.tally.good() > self.liars()),
+            Err(Setback::Signer(error)) => Err(error),
+            Err(Setback::NoRank | Setback::Unfit) => Ok(false),
+        }
+    }
+
     /// Has a quorum vote for `record`.
     async fn propose(
         &self,

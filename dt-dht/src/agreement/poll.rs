@@ -48,6 +48,11 @@ impl Defeat {
         self.tally.common_refusal().filter(|refusal| refusal.is_about_the_record())
     }
 
+    /// Whether some replica says that the party has no right here: to propose the record, or to be promised anything.
+    pub(crate) fn denies_standing(&self) -> bool {
+        self.tally.refusals().iter().any(|(_, refusal)| *refusal == Refusal::NotPermitted)
+    }
+
     /// Whether some replica stands by another proposal or has settled one.
     pub(crate) fn is_contended(&self) -> bool {
         let contends = |refusal: &Refusal| {

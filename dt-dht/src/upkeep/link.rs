@@ -59,6 +59,13 @@ impl Link {
         Self { replica, transport, rng, client }
     }
 
+    /// One of `nodes`, each as likely as another.
+    pub(crate) fn choose<'a>(&self, nodes: impl ExactSizeIterator<Item = &'a PartyId>) -> Option<PartyId> {
+        let count = nodes.len().max(1) as u64;
+        let at = self.rng.clone().next_u64() % count;
+        nodes.zip(0..).find(|(_, number)| *number == at).map(|(node, _)| *node)
+    }
+
     /// Tells the transport who takes part.
     pub(crate) fn follow(&self, membership: &Membership) {
         self.transport.update_membership(membership);

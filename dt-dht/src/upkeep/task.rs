@@ -165,6 +165,8 @@ impl Upkeep {
             // It has its turn when the node knows its addresses: see `note_completion`.
             own.due = Timestamp::MAX;
         }
+        // Anywhere: a node that is started again and again would else visit always the same ones.
+        self.last = self.link.choose(self.visits.keys());
         self.epoch = Some(membership.epoch());
         Ok(())
     }

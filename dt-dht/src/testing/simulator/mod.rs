@@ -247,8 +247,7 @@ impl Simulation {
     /// Ends all trouble: the network is whole and fast, and every machine runs. The malicious stay malicious.
     pub fn calm(&mut self) {
         let world = &mut *self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        world.conditions = Conditions { skew: world.conditions.skew, ..Conditions::calm() };
-        world.island.clear();
+        world.change(Conditions { skew: world.conditions.skew, ..Conditions::calm() });
         self.machines.iter_mut().for_each(Machine::start);
     }
 

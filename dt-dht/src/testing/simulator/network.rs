@@ -114,6 +114,16 @@ impl World {
         self.now
     }
 
+    /// From now on the network is as `conditions` say, and whole; how it was before. Clocks stay as they are.
+    pub(super) fn change(&mut self, conditions: Conditions) -> Conditions {
+        let starts = self.conditions.trouble.is_none() && conditions.trouble.is_some();
+        if starts {
+            self.schedule(1, Event::Trouble);
+        }
+        self.island.clear();
+        core::mem::replace(&mut self.conditions, conditions)
+    }
+
     /// Lets `event` happen after `delay` milliseconds.
     pub(super) fn schedule(&mut self, delay: u64, event: Event) {
         let key = (self.now + delay, self.dice.number(), self.sequence);
@@ -216,6 +226,11 @@ impl Host {
     pub fn now(&self) -> Timestamp {
         let now = self.world().now;
         Timestamp::from_millis(if self.is_behind { now - self.skew } else { now + self.skew })
+    }
+
+    /// Changes the weather for everybody: how it was before. What was about to go wrong still does.
+    pub fn weather(&self, conditions: Conditions) -> Conditions {
+        self.world().change(conditions)
     }
 
     /// Waits.

@@ -10,13 +10,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dt_model::PartyId;
 use dt_model::testing::SeedRng;
 
-use super::{Dice, Host};
+use super::{Conditions, Dice, Host};
 use crate::{Client, Membership, Node, Pace, Rate, Replica, Upkeep};
 
 /// The membership as a ledger has it. A change begins with [`Roster::change`]; it is complete when all new nodes but *k* have stated that
 /// they have taken over, the malicious without having done so.
 #[derive(Clone)]
 pub struct Roster(Arc<Mutex<Book>>);
+
+/// How often somebody who waits for the end of a change looks whether it has come.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often he does in any weather: for five minutes.
+const STORM_LOOKS: u32 = 600;
+/// How often he does afterwards: for ten.
+const CALM_LOOKS: u32 = 1200;
 
 struct Book {
     membership: Membership,
@@ -62,6 +69,27 @@ impl Roster {
         let parties = book.membership.parties().clone();
         let joint = book.membership.successor(nodes, parties).expect("a change that can be");
         (book.membership, book.stated) = (joint, BTreeSet::new());
+    }
+
+    /// Waits for the end of a change. It may take as long as it wants in a storm in which no machine lives as long as its requests take; so
+    /// after five minutes of it the weather is calm until the change has ended.
+    ///
+    /// # Errors
+    /// What to say of a change that does not end then either.
+    pub async fn settles(&self, host: &Host) -> Result<(), String> {
+        let (mut looks, mut storm) = (0, None);
+        while self.is_changing() {
+            if looks == STORM_LOOKS {
+                storm = Some(host.weather(Conditions::calm()));
+            }
+            if looks == STORM_LOOKS + CALM_LOOKS {
+                return Err(format!("the hand-over in epoch {} never ends", self.membership().epoch()));
+            }
+            host.sleep(LOOK).await;
+            looks += 1;
+        }
+        storm.into_iter().for_each(|storm| drop(host.weather(storm)));
+        Ok(())
     }
 
     /// Ends a change, whether or not anybody has taken over: what MUST NOT be done, to see that it is noticed.

@@ -15,8 +15,6 @@ use super::must;
 /// Whose records of order Newest lie beside what is agreed.
 const OWNER: u64 = 17;
 const READER: u64 = 18;
-/// How long a change may take, in looks of half a second: a hundred minutes.
-const PATIENCE: u64 = 12_000;
 
 /// How nodes change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,16 +167,8 @@ async fn direct(
             }
             Discipline::NewGroupOnly => roster.complete(),
         }
-        let mut looks = 0;
-        while roster.is_changing() && looks < PATIENCE {
-            host.sleep(Duration::from_millis(500)).await;
-            looks += 1;
-        }
-        if roster.is_changing() {
-            wrong
-                .lock()
-                .unwrap()
-                .get_or_insert(format!("the hand-over in epoch {} never ends", roster.membership().epoch()));
+        if let Err(said) = roster.settles(&host).await {
+            wrong.lock().unwrap().get_or_insert(said);
             break;
         }
     }

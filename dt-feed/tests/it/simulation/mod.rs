@@ -32,8 +32,6 @@ use crate::common::{OWNER, STRANGER};
 const READER: u64 = STRANGER;
 /// Who was given the key of the first epoch, and no other.
 const FORMER: u64 = 3;
-/// How long a change of nodes may take, in looks of half a second: a hundred minutes.
-const PATIENCE: u32 = 12_000;
 
 #[test]
 fn simulation() {
@@ -222,14 +220,8 @@ async fn direct(plan: Vec<Vec<usize>>, roster: Roster, host: Host, mut dice: Dic
         let pause = dice.within(200..=3000);
         host.sleep(Duration::from_millis(pause)).await;
         roster.change(nodes);
-        for _ in 0..PATIENCE {
-            if !roster.is_changing() {
-                break;
-            }
-            host.sleep(Duration::from_millis(500)).await;
-        }
-        if roster.is_changing() {
-            book.broken(format!("the hand-over in epoch {} never ends", roster.membership().epoch()));
+        if let Err(said) = roster.settles(&host).await {
+            book.broken(said);
             break;
         }
     }
