@@ -15,7 +15,7 @@ use std::sync::Arc;
 use dt_dht::{Kind, Neighbours, Record, Refusal, Site, Slot, Validator};
 use dt_model::{Digest, Signed};
 
-use crate::head::{Head, HeadError, SignedHead};
+use crate::head::{Head, HeadError, SignedHead, contradiction};
 use crate::segment::{SegmentError, SignedSegment, previous_slot};
 use crate::{FeedId, HEAD, MANIFEST, Manifest, SEGMENT};
 
@@ -119,10 +119,9 @@ impl Validator for HeadValidator {
             None if last.index == 0 => last.first_time,
             None => SignedSegment::verify(&manifest, at(0).ok_or(Refusal::Gap { stored: 0 })?)?.first_time,
         };
-        // The chain of segments proves that the stored head's log has grown into this one; the rest follows from its last link.
-        let follows = stored.as_ref().is_none_or(|stored| {
-            stored.segments + 1 < head.segments || stored.record().digest() == head.previous
-        });
+        // The chain of segments proves that the stored head's log has grown into this one; where it has a gap, two heads that contradict each
+        // other are still told apart.
+        let follows = stored.as_ref().is_none_or(|stored| contradiction(stored, &head).is_none());
         let expected = Head::covering(&last, head.previous, first_time);
         if follows && expected.as_ref() == Some(&*head) { Ok(()) } else { Err(Refusal::Inconsistent) }
     }

@@ -141,6 +141,9 @@ impl World {
         if self.shelf.0.get(&slot).is_some_and(|stored| stored.digest() == offered.digest()) {
             return;
         }
+        if offered.signer() == party(1).party() && offered.value() == &feed::manifest_of(1).record() {
+            return; // His own feed, at its own address.
+        }
         let verdict = self.shelf.judge(offered);
         assert_eq!(self.shelf.judge(offered), verdict, "judged again, the same");
         if verdict.is_err() {
