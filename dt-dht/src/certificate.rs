@@ -7,6 +7,13 @@ use thiserror::Error;
 use crate::{Address, Key, Kind, MAX_REQUEST_AGE, Membership, Record};
 
 /// A replica's word that it has stored a record durably; or all shards of a blob that are its own: [`Receipt::of_shards`].
+///
+/// # Two receipts convict nobody
+/// An honest replica may sign receipts for two records of one key and version, or for an older version after a newer one. When a lease ends it
+/// forgets the record, and takes what is put then; how long a lease is, is the node's own policy and stands in no receipt. Where it has left the
+/// replicas of an address and is one of them again, it has forgotten as well. So whoever has two such receipts has shown nothing, and there is no type for such evidence. The record's
+/// writer is convicted by the records themselves ([`crate::Equivocation`]). Receipts for shards cannot contradict each other: what lies at the address
+/// of a blob is named by it. The same holds for a [`crate::Vote`]: a replica whose lease of an address ended votes on its first sequence anew.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Receipt {
     /// The ledger's chain ID.

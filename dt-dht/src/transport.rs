@@ -1,6 +1,6 @@
 //! The network seam: one request to one node, what a node answers, and the in-process reference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -76,9 +76,18 @@ impl Replica {
 }
 
 /// All nodes in one process: the reference transport, for tests, examples and single-process networks.
+///
+/// Before it is told of a membership, all that were added take part.
 pub struct InProcess {
     stations: Mutex<BTreeMap<PartyId, Station>>,
+    members: Mutex<Option<Members>>,
     clock: Clock,
+}
+
+/// The nodes that take part in an epoch.
+struct Members {
+    epoch: u64,
+    nodes: BTreeSet<PartyId>,
 }
 
 struct Station {
@@ -89,7 +98,7 @@ struct Station {
 impl InProcess {
     /// A network of `replicas`, all running, whose time `clock` tells.
     pub fn new(replicas: impl IntoIterator<Item = Arc<Replica>>, clock: Clock) -> Self {
-        let network = Self { stations: Mutex::new(BTreeMap::new()), clock };
+        let network = Self { stations: Mutex::new(BTreeMap::new()), members: Mutex::new(None), clock };
         replicas.into_iter().for_each(|replica| network.add(replica));
         network
     }
@@ -121,6 +130,14 @@ impl InProcess {
         }
     }
 
+    fn takes_part(&self, node: &PartyId) -> bool {
+        self.members().as_ref().is_none_or(|members| members.nodes.contains(node))
+    }
+
+    fn members(&self) -> std::sync::MutexGuard<'_, Option<Members>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stations(&self) -> std::sync::MutexGuard<'_, BTreeMap<PartyId, Station>> {
         self.stations.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -130,6 +147,7 @@ impl InProcess {
 impl Transport for InProcess {
     async fn request(&self, node: &PartyId, request: Bytes) -> Result<Bytes, TransportError> {
         let answer = match self.stations().get(node) {
+            Some(_) if !self.takes_part(node) => return Err(TransportError::UnknownNode(*node)),
             None => return Err(TransportError::UnknownNode(*node)),
             Some(station) if !station.running => return Err(TransportError::Unreachable(*node)),
             Some(station) => Arc::clone(&station.answer),
@@ -142,6 +160,11 @@ impl Transport for InProcess {
         }
     }
 
-    /// Nobody comes from elsewhere: its nodes are those that were added.
-    fn update_membership(&self, _: &Membership) {}
+    fn update_membership(&self, membership: &Membership) {
+        let mut members = self.members();
+        if members.as_ref().is_none_or(|members| members.epoch < membership.epoch()) {
+            let nodes = membership.nodes().iter().map(|node| node.party).collect();
+            *members = Some(Members { epoch: membership.epoch(), nodes });
+        }
+    }
 }

@@ -3,7 +3,8 @@
 //! # Invariants
 //! Of each feed a replica MUST hold, at any time:
 //! - the segments it has accepted as a chain: each follows on the one before it ([`SignedSegment::follows`]);
-//! - every segment that its head covers unchanged for ever. Only the last segment, and only while no head covers it, may be replaced;
+//! - every segment that its head covers unchanged for ever. Only the last segment, and only while no head covers it, may be replaced. One that
+//!   was lost here returns as what the next one names, or as what the head names;
 //! - a head that covers the last segment of that chain, or an earlier one of them.
 //!
 //! Hence a replica that missed some heads need not see them: once it has the missing segments, which prove growth step by step, it
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use dt_dht::{Kind, Neighbours, Record, Refusal, Site, Slot, Validator};
 use dt_model::{Digest, Signed};
 
-use crate::head::{Head, HeadError, SignedHead};
+use crate::head::{Head, HeadError, SignedHead, contradiction};
 use crate::segment::{SegmentError, SignedSegment, previous_slot};
 use crate::{FeedId, HEAD, MANIFEST, Manifest, SEGMENT};
 
@@ -69,8 +70,10 @@ impl Validator for SegmentValidator {
             Some(_) if segment.index < covered || next.is_some() => return Err(Refusal::Conflict),
             Some(stored) if stored.version == offered.version => return Err(Refusal::Conflict),
             Some(_) => {}
-            // A covered segment that was lost here comes back only if what is left is chained to it.
-            None if segment.index < covered => restore(&manifest, &segment, head.as_ref(), next)?,
+            // A segment that was lost here comes back only if what is left is chained to it.
+            None if segment.index < covered || next.is_some() => {
+                restore(&manifest, &segment, head.as_ref(), next)?;
+            }
             None => {}
         }
         let previous = previous_slot(segment.index).and_then(|slot| site.neighbours.record(slot));
@@ -116,10 +119,9 @@ impl Validator for HeadValidator {
             None if last.index == 0 => last.first_time,
             None => SignedSegment::verify(&manifest, at(0).ok_or(Refusal::Gap { stored: 0 })?)?.first_time,
         };
-        // The chain of segments proves that the stored head's log has grown into this one; the rest follows from its last link.
-        let follows = stored.as_ref().is_none_or(|stored| {
-            stored.segments + 1 < head.segments || stored.record().digest() == head.previous
-        });
+        // The chain of segments proves that the stored head's log has grown into this one; where it has a gap, two heads that contradict each
+        // other are still told apart.
+        let follows = stored.as_ref().is_none_or(|stored| contradiction(stored, &head).is_none());
         let expected = Head::covering(&last, head.previous, first_time);
         if follows && expected.as_ref() == Some(&*head) { Ok(()) } else { Err(Refusal::Inconsistent) }
     }
@@ -150,7 +152,7 @@ fn stored_head(manifest: &Manifest, neighbours: &dyn Neighbours) -> Result<Optio
     Ok(record.map(|record| SignedHead::verify(manifest, record)).transpose()?)
 }
 
-/// Whether the head, or the `next` segment, commits to `segment`, which both of them cover.
+/// Whether the `next` segment, or the head that covers `segment`, commits to it.
 fn restore(
     manifest: &Manifest,
     segment: &SignedSegment,

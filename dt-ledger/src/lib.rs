@@ -202,6 +202,7 @@ pub use evidence::note::{
     MAX_KEY_NAME_BYTES, MAX_NOTE_BYTES, NoteError, NoteKey, NoteKeyError, NoteSignature, SignedNote,
 };
 pub use evidence::proof::{ElementProof, TraceProof};
+pub use evidence::split_view::{MAX_SPLIT_VIEW_BYTES, Split, SplitView, SplitViewError};
 pub use evidence::verifier::{Certified, Verifier, VerifyError};
 pub use history::events::{EventCursor, EventFilter, EventPage, EventsError, Follower, Occurrence};
 pub use history::query::{MAX_PAGE, Order, Page, Query, Scope};

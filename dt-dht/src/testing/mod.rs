@@ -14,4 +14,4 @@ pub use faulty::{Fault, Faulty};
 pub use network::Network;
 pub use store_suite::store_suite;
 pub use strategies::{address, blob, certificate, key, receipt, record, reply, request, signed_record};
-pub use transport_suite::{Setting, Station, transport_suite};
+pub use transport_suite::{Setting, Started, Station, transport_suite};

@@ -21,12 +21,20 @@ use crate::{
 
 /// What is to be started before a transport can be tested.
 pub struct Setting {
-    /// The nodes.
+    /// The nodes, also one that no membership names yet.
     pub nodes: Vec<Station>,
     /// The party that sends through the transport.
     pub party: Arc<Identity>,
-    /// The nodes, without endpoints, and the party.
+    /// The nodes that take part at first, without endpoints, and the party.
     pub membership: Membership,
+}
+
+/// What was started.
+pub struct Started<T> {
+    /// The transport of the party. Where a node is, it is told by a membership, if it does not know it otherwise.
+    pub transport: T,
+    /// All nodes of the setting, and where they are; without endpoints if that needs no telling.
+    pub nodes: Vec<Node>,
 }
 
 /// A node that is to be started.
@@ -39,7 +47,9 @@ pub struct Station {
 
 /// Where the identities of the suite come from; the first is the party's, and the last a stranger's.
 const SEEDS: u64 = 1 << 40;
-const NODES: u64 = 4;
+/// The nodes: those that take part at first, and one that comes later.
+const NODES: u64 = 5;
+const FIRST: usize = 4;
 const STRANGER: u64 = SEEDS + 1 + NODES;
 /// The nodes' time.
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -48,17 +58,18 @@ const AT_ONCE: u32 = 50;
 #[expect(clippy::cast_possible_truncation, reason = "some megabytes")]
 const LONGEST: u32 = MAX_MESSAGE_BYTES as u32;
 
-/// Checks a [`Transport`] against its contract. `start` starts what it is given, and returns the transport of the party, which knows
-/// where the nodes are; dropping it may end them. `patience` ends when the suite should long have ended: some twenty times the transport's
-/// own limit for a request.
+/// Checks a [`Transport`] against its contract. `start` starts what it is given, and returns the transport of the party; dropping it may
+/// end the nodes. `patience` ends when the suite should long have ended: some twenty times the transport's own limit for a request.
 ///
 /// The nodes count what reaches them, and do what the suite wants: one that never answers has to be given up, an answer beyond
-/// [`MAX_MESSAGE_BYTES`] has to be refused, and nothing may arrive twice.
+/// [`MAX_MESSAGE_BYTES`] has to be refused, and nothing may arrive twice. In the end one of them is replaced by another, as memberships tell it.
+///
+/// What it does not see: whom the nodes let in. Of those who are struck off it checks that the party sends them nothing.
 ///
 /// # Panics
 /// With a sentence, where the transport breaks the contract.
 pub async fn transport_suite<T: Transport + 'static>(
-    start: impl AsyncFnOnce(Setting) -> T,
+    start: impl AsyncFnOnce(Setting) -> Started<T>,
     patience: impl Future<Output = ()>,
 ) {
     let nodes: Vec<Arc<Identity>> = (0..NODES).map(|at| Arc::new(identity(SEEDS + 1 + at))).collect();
@@ -67,7 +78,7 @@ pub async fn transport_suite<T: Transport + 'static>(
         Digest::from([0x73; 32]),
         1,
         Resilience::tolerating(1).expect("four replicas tolerate one"),
-        nodes.iter().map(|node| Node { party: node.party(), endpoints: Vec::new() }).collect(),
+        nodes.iter().take(FIRST).map(|node| Node { party: node.party(), endpoints: Vec::new() }).collect(),
         BTreeSet::from([party.party()]),
     )
     .expect("as many nodes as replicas");
@@ -76,16 +87,19 @@ pub async fn transport_suite<T: Transport + 'static>(
         let replica = Replica::new(node.clone(), store, membership.clone(), vec![Arc::new(OwnedRecords)]);
         Arc::new(Probe::new(Arc::new(replica), NOW))
     };
-    let probes: Vec<Arc<Probe>> = nodes.iter().map(probe).collect();
+    let mut probes: Vec<Arc<Probe>> = nodes.iter().map(probe).collect();
     let stations = nodes.into_iter().zip(&probes).map(|(identity, probe)| {
         let probe = probe.clone();
         Station { identity, answer: Arc::new(move |request| probe.answer(request)) }
     });
     let setting = Setting { nodes: stations.collect(), party: party.clone(), membership: membership.clone() };
+    let newcomer = probes.remove(FIRST);
     let checks = pin!(async {
-        let transport = Arc::new(start(setting).await);
+        let Started { transport, nodes } = start(setting).await;
         let number = AtomicU32::new(0);
-        Suite { transport, membership, party, probes, number }.check_all().await;
+        Suite { transport: Arc::new(transport), membership, nodes, party, probes, newcomer, number }
+            .check_all()
+            .await;
     });
     let is_done = matches!(select(checks, pin!(patience)).await, Either::Left(_));
     assert!(is_done, "every request ends");
@@ -93,9 +107,15 @@ pub async fn transport_suite<T: Transport + 'static>(
 
 struct Suite {
     transport: Arc<dyn Transport>,
+    /// The first one.
     membership: Membership,
+    /// Where the nodes are.
+    nodes: Vec<Node>,
     party: Arc<Identity>,
+    /// The nodes of the first membership.
     probes: Vec<Arc<Probe>>,
+    /// A node that a later one names.
+    newcomer: Arc<Probe>,
     number: AtomicU32,
 }
 
@@ -111,6 +131,7 @@ impl Suite {
         self.check_lengths(&self.probes[1]).await;
         self.check_silence(&self.probes[2]).await;
         self.check_client().await;
+        self.check_memberships().await;
     }
 
     async fn check_stranger(&self) {
@@ -219,6 +240,52 @@ impl Suite {
         assert!(restored == content, "messages of megabytes arrive as they were sent");
     }
 
+    /// Who is new is reached, who is gone is not, and an older membership than the last one changes neither.
+    async fn check_memberships(&self) {
+        let located = |probes: &[&Arc<Probe>]| -> Vec<Node> {
+            let is_one = |node: &&Node| probes.iter().any(|probe| probe.party() == node.party);
+            self.nodes.iter().filter(is_one).cloned().collect()
+        };
+        let (old, new) = (&self.probes, &self.newcomer);
+        let (network, epoch, resilience) =
+            (self.membership.network(), self.membership.epoch(), self.membership.resilience());
+        let parties = self.membership.parties().clone();
+        let first = located(&old.iter().collect::<Vec<_>>());
+        let first = Membership::new(network, epoch, resilience, first, parties.clone());
+        let first = first.expect("the same nodes, and where they are");
+        let next = located(&[&old[1], &old[2], &old[3], new]);
+        let joint = first.successor(next, parties).expect("as many nodes as replicas");
+        let last = joint.complete().expect("it is changing");
+
+        self.transport.update_membership(&first);
+        self.check_cut_off(new, "a node that no membership names is not asked").await;
+        self.transport.update_membership(&joint);
+        self.transport.update_membership(&first);
+        for probe in old.iter().chain([new]) {
+            self.check_named(probe).await;
+        }
+        self.transport.update_membership(&last);
+        self.transport.update_membership(&last);
+        self.transport.update_membership(&joint);
+        self.check_cut_off(&old[0], "a node that the last membership does not name is cut off").await;
+        for probe in old.iter().skip(1).chain([new]) {
+            self.check_named(probe).await;
+        }
+    }
+
+    async fn check_named(&self, probe: &Probe) {
+        let request = self.order(probe, Order::Reply(100));
+        let reply = self.transport.request(&probe.party(), request.clone()).await;
+        assert!(reply.is_ok(), "a node that the last membership names is reached");
+        self.check_arrived(probe, &request, 100, reply);
+    }
+
+    async fn check_cut_off(&self, probe: &Probe, rule: &str) {
+        let request = self.order(probe, Order::Reply(100));
+        let reply = self.transport.request(&probe.party(), request.clone()).await;
+        assert!(reply.is_err() && self.count(&request) == 0, "{rule}");
+    }
+
     /// A request, unlike any other, that tells `probe` what to do.
     fn order(&self, probe: &Probe, order: Order) -> Bytes {
         let nonce = order.nonce(self.number.fetch_add(1, Ordering::Relaxed));
@@ -229,6 +296,6 @@ impl Suite {
 
     /// How often a request has come to any node.
     fn count(&self, request: &[u8]) -> u32 {
-        self.probes.iter().map(|probe| probe.seen(request)).sum()
+        self.probes.iter().chain([&self.newcomer]).map(|probe| probe.seen(request)).sum()
     }
 }

@@ -2,7 +2,7 @@
 
 use core::future::Future;
 use core::task::Poll;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dt_dht::testing::simulator::{Disk, Durability};
-use dt_dht::testing::{Faulty, Setting, Station, store_suite, transport_suite};
+use dt_dht::testing::{Faulty, Setting, Started, Station, store_suite, transport_suite};
 use dt_dht::{
-    Answer, InProcess, MemoryStore, RecordStore, RedbStore, Row, StoreError, Transport, TransportError,
+    Answer, InProcess, Membership, MemoryStore, Node, RecordStore, RedbStore, Row, StoreError, Transport,
+    TransportError,
 };
 use dt_model::{PartyId, Signer};
 
@@ -45,12 +46,19 @@ fn simulated_disk() {
 
 #[tokio::test]
 async fn in_process_transport() {
-    transport_suite(async |setting| in_process(&setting), patience(10_000)).await;
+    transport_suite(async |setting| started(&setting, in_process(&setting)), patience(10_000)).await;
 }
 
 #[tokio::test]
 async fn wrapped_transport() {
-    transport_suite(async |setting| Faulty::new(Arc::new(in_process(&setting))), patience(10_000)).await;
+    let start = async |setting: Setting| started(&setting, Faulty::new(Arc::new(in_process(&setting))));
+    transport_suite(start, patience(10_000)).await;
+}
+
+/// In one process nobody needs to be told where a node is.
+fn started<T>(setting: &Setting, transport: T) -> Started<T> {
+    let node = |node: &Station| Node { party: node.identity.party(), endpoints: Vec::new() };
+    Started { transport, nodes: setting.nodes.iter().map(node).collect() }
 }
 
 fn in_process(setting: &Setting) -> InProcess {
@@ -268,10 +276,14 @@ enum TransportFault {
     AsksTwoNodes,
     NeverGivesUp,
     InventsReplies,
+    IgnoresMemberships,
+    KeepsWhoIsGone,
+    GoesBackAnEpoch,
+    AsksAnybody,
 }
 
 /// Each fault, and what the suite says of it.
-const TRANSPORT_FAULTS: [(TransportFault, &str); 17] = [
+const TRANSPORT_FAULTS: [(TransportFault, &str); 21] = [
     (TransportFault::MixesUpReplies, "the reply is that of the node"),
     (TransportFault::RepeatsAnOldReply, "the reply is that of the node"),
     (TransportFault::CutsReplies, "the reply is that of the node"),
@@ -289,6 +301,10 @@ const TRANSPORT_FAULTS: [(TransportFault, &str); 17] = [
     (TransportFault::AsksTwoNodes, "a request arrives once"),
     (TransportFault::NeverGivesUp, "every request ends"),
     (TransportFault::InventsReplies, "silence is an error"),
+    (TransportFault::IgnoresMemberships, "a node that the last membership names is reached"),
+    (TransportFault::KeepsWhoIsGone, "does not name is cut off"),
+    (TransportFault::GoesBackAnEpoch, "a node that the last membership names is reached"),
+    (TransportFault::AsksAnybody, "a node that no membership names is not asked"),
 ];
 
 /// A transport that is right but for one thing.
@@ -299,6 +315,8 @@ struct BrokenTransport {
     answers: BTreeMap<PartyId, Answer>,
     requests: AtomicUsize,
     reply: Mutex<Option<Bytes>>,
+    /// Whom alone it takes for nodes, if it is wrong about that.
+    members: Mutex<Option<BTreeSet<PartyId>>>,
 }
 
 #[async_trait]
@@ -306,6 +324,9 @@ impl Transport for BrokenTransport {
     async fn request(&self, node: &PartyId, request: Bytes) -> Result<Bytes, TransportError> {
         let at = self.requests.fetch_add(1, Ordering::SeqCst);
         let is_known = self.nodes.contains(node);
+        if self.members.lock().unwrap().as_ref().is_some_and(|members| !members.contains(node)) {
+            return Err(TransportError::UnknownNode(*node));
+        }
         match self.fault {
             TransportFault::MixesUpReplies => {
                 // Whoever is under way gets the reply that came last.
@@ -369,8 +390,16 @@ impl Transport for BrokenTransport {
         }
     }
 
-    fn update_membership(&self, membership: &dt_dht::Membership) {
-        self.inner.update_membership(membership);
+    fn update_membership(&self, membership: &Membership) {
+        let named = membership.nodes().iter().map(|node| node.party);
+        let mut members = self.members.lock().unwrap();
+        match self.fault {
+            TransportFault::AsksAnybody => {}
+            TransportFault::IgnoresMemberships => _ = members.get_or_insert_with(|| named.collect()),
+            TransportFault::KeepsWhoIsGone => members.get_or_insert_default().extend(named),
+            TransportFault::GoesBackAnEpoch => *members = Some(named.collect()),
+            _ => self.inner.update_membership(membership),
+        }
     }
 }
 
@@ -390,14 +419,16 @@ fn broken_transports_are_caught() {
         must_fail(&format!("{fault:?}"), reason, || {
             let start = async |setting: Setting| {
                 let answer = |node: &Station| (node.identity.party(), node.answer.clone());
-                BrokenTransport {
+                let broken = BrokenTransport {
                     fault,
                     inner: Arc::new(in_process(&setting)),
                     nodes: setting.nodes.iter().map(|node| node.identity.party()).collect(),
                     answers: setting.nodes.iter().map(answer).collect(),
                     requests: AtomicUsize::new(0),
                     reply: Mutex::new(None),
-                }
+                    members: Mutex::new(None),
+                };
+                started(&setting, broken)
             };
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(transport_suite(start, patience(10_000)));

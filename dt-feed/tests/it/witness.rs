@@ -205,3 +205,31 @@ fn a_laggard_catches_up_and_a_lost_segment_returns() {
     gap.offer(made[2].segment.record()).unwrap();
     gap.offer(made[1].segment.record()).unwrap();
 }
+
+#[test]
+fn what_another_segment_is_chained_to_returns_as_it_was() {
+    let trunk = steps(None, &[3], 0);
+    let made = steps(Some(trunk[0].head.clone()), &[4, 5, 1], 1);
+    let mut shelf = Shelf::with_manifest();
+    shelf.take(&trunk[0]).unwrap();
+    made.iter().for_each(|step| shelf.offer(step.segment.record()).unwrap());
+    // No head covers them. The owner describes another one, of a higher version, where a replica lost one of them.
+    for (at, lost) in made[..2].iter().enumerate() {
+        let mut shelf = shelf.clone();
+        shelf.0.remove(&lost.segment.record().key.slot);
+        let before = if at == 0 { &trunk[0] } else { &made[at - 1] };
+        for count in [u64::from(lost.segment.count), 9] {
+            let other = steps(Some(before.head.clone()), &[count], 2);
+            assert_ne!(other[0].segment.record().digest(), lost.segment.record().digest());
+            assert_eq!(shelf.offer(other[0].segment.record()), Err(Refusal::Conflict), "{at}, {count}");
+        }
+        let newer = resign_segment(lost, u64::MAX, |_| ());
+        assert_eq!(shelf.offer(&newer), Err(Refusal::Conflict), "the same, signed again");
+        shelf.offer(lost.segment.record()).unwrap();
+        shelf.offer(made[2].head.record()).unwrap();
+    }
+    // Nothing is chained to the last one.
+    let mut shelf = shelf.clone();
+    shelf.0.remove(&made[2].segment.record().key.slot);
+    shelf.offer(steps(Some(made[1].head.clone()), &[2], 2)[0].segment.record()).unwrap();
+}

@@ -4,4 +4,5 @@ pub(crate) mod checkpoint;
 pub(crate) mod log;
 pub(crate) mod note;
 pub(crate) mod proof;
+pub(crate) mod split_view;
 pub(crate) mod verifier;

@@ -34,6 +34,7 @@ mod queries;
 mod safety;
 mod safety_model;
 mod simulation;
+mod split_views;
 mod support;
 mod transparency;
 mod verifier;

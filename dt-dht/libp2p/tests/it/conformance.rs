@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dt_dht::testing::{Setting, transport_suite};
+use dt_dht::testing::{Setting, Started, transport_suite};
 use dt_dht::{Answer, Parcel, Request, Transport, TransportError};
 use dt_dht_libp2p::Libp2pTransport;
 use dt_model::{PartyId, Signer};
@@ -15,20 +15,20 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::*;
 
-/// Starts what the suite asks for; `conduct` may wrap what a node answers.
+/// Starts what the suite asks for; `conduct` may wrap what a node answers. The party knows where the first nodes are, as the ledger tells it.
 async fn start(
     wire: Wire,
     setting: Setting,
     conduct: impl Fn(Answer) -> Answer,
-) -> With<Vec<Libp2pTransport>> {
+) -> Started<With<Vec<Libp2pTransport>>> {
+    let mut life = Vec::new();
     let mut nodes = Vec::new();
-    let mut known = Vec::new();
     for node in setting.nodes {
         let answer = Some(conduct(node.answer));
         let node_transport =
             Libp2pTransport::start(&node.identity, &setting.membership, answer, node_config(wire));
         let node_transport = node_transport.await.unwrap();
-        known.push(dt_dht::Node {
+        nodes.push(dt_dht::Node {
             party: node.identity.party(),
             endpoints: addresses(&node_transport)
                 .await
@@ -36,18 +36,19 @@ async fn start(
                 .map(|at| at.to_string().parse().unwrap())
                 .collect(),
         });
-        nodes.push(node_transport);
+        life.push(node_transport);
     }
+    let is_first = |node: &&dt_dht::Node| setting.membership.node(&node.party).is_some();
     let membership = dt_dht::Membership::new(
         setting.membership.network(),
         setting.membership.epoch(),
         setting.membership.resilience(),
-        known,
+        nodes.iter().filter(is_first).cloned().collect(),
         setting.membership.parties().clone(),
     );
     let membership = membership.unwrap();
     let transport = Libp2pTransport::start(&setting.party, &membership, None, client_config()).await.unwrap();
-    With { transport, life: nodes }
+    Started { transport: With { transport, life }, nodes }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,15 +76,18 @@ enum Fault {
     WaitsForEver,
     /// Its nodes carry out each request twice.
     AnswersTwice,
+    /// It goes by the membership that it began with.
+    IgnoresMemberships,
 }
 
 /// Each fault, and what the suite says of it; of two things that it notices, either may come first.
-const FAULTS: [(Fault, &[&str]); 5] = [
+const FAULTS: [(Fault, &[&str]); 6] = [
     (Fault::CrossesReplies, &["the reply is that of the node that was asked, to this request"]),
     (Fault::SendsAgain, &["a request arrives once"]),
     (Fault::TakesAnybodysReply, &["the reply is that of the node that was asked", "at its node alone"]),
     (Fault::WaitsForEver, &["every request ends"]),
     (Fault::AnswersTwice, &["a request arrives once"]),
+    (Fault::IgnoresMemberships, &["a node that the last membership names is reached"]),
 ];
 
 /// An adapter that is right but for one thing.
@@ -118,7 +122,9 @@ impl Transport for Broken {
     }
 
     fn update_membership(&self, membership: &dt_dht::Membership) {
-        self.inner.update_membership(membership);
+        if self.fault != Fault::IgnoresMemberships {
+            self.inner.update_membership(membership);
+        }
     }
 }
 
@@ -133,11 +139,11 @@ async fn broken_adapters_are_caught() {
                 answer(request)
             })
         };
-        let start = async |setting: Setting| Broken {
-            fault,
-            nodes: setting.nodes.iter().map(|node| node.identity.party()).collect(),
-            inner: start(Wire::Tcp, setting, twice).await,
-            replies: Mutex::default(),
+        let start = async |setting: Setting| {
+            let members = setting.membership.nodes().iter().map(|node| node.party).collect();
+            let Started { transport: inner, nodes } = start(Wire::Tcp, setting, twice).await;
+            let transport = Broken { fault, inner, nodes: members, replies: Mutex::default() };
+            Started { transport, nodes }
         };
         let suite = transport_suite(start, sleep(Duration::from_secs(25)));
         let result = timeout(Duration::from_secs(60), AssertUnwindSafe(suite).catch_unwind()).await.unwrap();

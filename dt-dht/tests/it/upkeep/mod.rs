@@ -3,6 +3,7 @@
 mod agreed;
 mod handover;
 mod kept_back;
+mod lapses;
 mod leases;
 mod liars;
 mod limits;

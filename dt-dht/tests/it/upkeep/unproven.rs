@@ -13,30 +13,30 @@ use dt_model::{Envelope, PartyId};
 use super::handover::{Cluster, parties, registered};
 use super::*;
 
-const OLD: [usize; 4] = [0, 1, 2, 3];
-const NEW: [usize; 4] = [4, 5, 6, 7];
-const ALL: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+pub(super) const OLD: [usize; 4] = [0, 1, 2, 3];
+pub(super) const NEW: [usize; 4] = [4, 5, 6, 7];
+pub(super) const ALL: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 
 /// A writer who speaks the protocol with his own hands.
-struct Blob {
-    blob: BlobRef,
+pub(super) struct Blob {
+    pub(super) blob: BlobRef,
     shards: Vec<bytes::Bytes>,
 }
 
 impl Blob {
-    fn new(cluster: &Cluster, content: &[u8]) -> Self {
+    pub(super) fn new(cluster: &Cluster, content: &[u8]) -> Self {
         let (blob, shards) = encode_stripe(content, cluster.membership.resilience()).unwrap();
         Self { blob, shards }
     }
 
     /// The replicas of the present epoch, first choice first.
-    fn places(&self, cluster: &Cluster) -> Vec<usize> {
+    pub(super) fn places(&self, cluster: &Cluster) -> Vec<usize> {
         let place = |party: PartyId| cluster.nodes.iter().position(|node| node.party() == party).unwrap();
         cluster.membership.replicas(&self.blob.address()).into_iter().map(place).collect()
     }
 
     /// Stores the shards of these replicas: their receipts.
-    fn put(&self, cluster: &Cluster, which: Range<usize>) -> Vec<Envelope<Receipt>> {
+    pub(super) fn put(&self, cluster: &Cluster, which: Range<usize>) -> Vec<Envelope<Receipt>> {
         let mut receipts = Vec::new();
         for (index, at) in (0u16..).zip(self.places(cluster)).take(which.end).skip(which.start) {
             let shard = Shard::from(self.shards[usize::from(index)].clone());
@@ -50,7 +50,12 @@ impl Blob {
         receipts
     }
 
-    fn hand_certificate(&self, cluster: &Cluster, at: usize, certificate: &QuorumCertificate) -> ReplyBody {
+    pub(super) fn hand_certificate(
+        &self,
+        cluster: &Cluster,
+        at: usize,
+        certificate: &QuorumCertificate,
+    ) -> ReplyBody {
         let (blob, certificate) = (self.blob.address(), certificate.clone());
         tell(cluster, WRITER, at, RequestBody::KeepCertificate { blob, certificate })
     }
@@ -66,17 +71,17 @@ fn send(cluster: &Cluster, from: &Identity, at: usize, body: RequestBody) -> Rep
     call.read(&replica.handle(call.bytes(), cluster.now)).unwrap()
 }
 
-fn certificate(receipts: Vec<Envelope<Receipt>>) -> QuorumCertificate {
+pub(super) fn certificate(receipts: Vec<Envelope<Receipt>>) -> QuorumCertificate {
     QuorumCertificate { receipts }
 }
 
-fn change(cluster: &mut Cluster, to: &[usize]) {
+pub(super) fn change(cluster: &mut Cluster, to: &[usize]) {
     let joint = cluster.membership.successor(registered(&cluster.nodes, to), parties()).unwrap();
     cluster.enter(joint);
 }
 
 /// Lets `who` work until enough new nodes have stated that they hold everything; whether they did, in about ten minutes.
-async fn ends(cluster: &mut Cluster, who: &[usize]) -> bool {
+pub(super) async fn ends(cluster: &mut Cluster, who: &[usize]) -> bool {
     for _ in 0..60 {
         cluster.finish(who).await;
         let is_next = |at: &usize| {
@@ -94,11 +99,11 @@ async fn ends(cluster: &mut Cluster, who: &[usize]) -> bool {
     false
 }
 
-async fn found(cluster: &Cluster, blob: &BlobRef) -> bool {
+pub(super) async fn found(cluster: &Cluster, blob: &BlobRef) -> bool {
     cluster.reader.get_blob(blob, cluster.now).await.is_ok()
 }
 
-fn stop(cluster: &Cluster, which: &[usize]) {
+pub(super) fn stop(cluster: &Cluster, which: &[usize]) {
     which.iter().for_each(|at| cluster.in_process.stop(&cluster.nodes[*at].party()));
 }
 
@@ -167,12 +172,12 @@ async fn a_certificate_at_one_node() {
     assert!(found(&cluster, &blob.blob).await);
 }
 
-fn cluster_start(proof: &QuorumCertificate) -> u64 {
+pub(super) fn cluster_start(proof: &QuorumCertificate) -> u64 {
     proof.receipts[0].clone().open().unwrap().time.as_millis()
 }
 
 /// Since when node `at` says that the blob is proven to be stored; `None` if it does not list it.
-fn listed(cluster: &Cluster, at: usize, blob: &BlobRef) -> Option<u64> {
+pub(super) fn listed(cluster: &Cluster, at: usize, blob: &BlobRef) -> Option<u64> {
     let other = cluster
         .membership
         .replicas(&blob.address())
