@@ -18,7 +18,7 @@
 //! - A segment is cleared only when the engine has flushed all that is in it, and the other one is not written to before.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use borsh::BorshSerialize;
@@ -43,6 +43,8 @@ pub(crate) struct Segment {
     file: File,
     /// The bytes of its records; behind them may lie what is left of former ones.
     length: u64,
+    /// Where a record's next bytes are gathered; empty between two of them.
+    piece: Vec<u8>,
 }
 
 /// The journal of one ledger.
@@ -171,12 +173,12 @@ impl Segment {
     fn append(&mut self, before: Digest, batch: &impl BorshSerialize, length: u64) -> io::Result<Digest> {
         self.file.write_all(before.as_bytes())?;
         self.file.write_all(&length.to_le_bytes())?;
-        let mut recording = Recording { file: &mut self.file, head: RECORD.hasher(), bytes: 0 };
+        let Self { file, piece, .. } = self;
+        piece.clear();
+        let mut recording = Recording { file, piece, head: RECORD.hasher(), bytes: 0 };
         recording.head.update(before.as_bytes());
-        let mut pieces = BufWriter::with_capacity(PIECE_BYTES, &mut recording);
-        batch.serialize(&mut pieces)?;
-        pieces.flush()?;
-        drop(pieces);
+        batch.serialize(&mut recording)?;
+        recording.flush()?;
         let (after, bytes) = (recording.head.finish(), recording.bytes);
         if bytes != length {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -216,20 +218,39 @@ impl Segment {
 /// A batch on its way into a segment: hashed and counted piece by piece, so that it is nowhere whole.
 struct Recording<'a> {
     file: &'a mut File,
+    /// What is not hashed and written yet.
+    piece: &'a mut Vec<u8>,
     head: DomainHasher,
     bytes: u64,
 }
 
-impl Write for Recording<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all(bytes)?;
+impl Recording<'_> {
+    fn pass_on(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.head.update(bytes);
         self.bytes += bytes.len() as u64;
+        self.file.write_all(bytes)
+    }
+}
+
+impl Write for Recording<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.piece.len() + bytes.len() > PIECE_BYTES {
+            self.flush()?;
+        }
+        if bytes.len() > PIECE_BYTES {
+            self.pass_on(bytes)?;
+        } else {
+            self.piece.extend_from_slice(bytes);
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        let piece = std::mem::take(self.piece);
+        let passed = self.pass_on(&piece);
+        *self.piece = piece;
+        self.piece.clear();
+        passed
     }
 }
 
@@ -242,7 +263,7 @@ fn segments(ledger: &Path) -> io::Result<[(Segment, Vec<u8>); 2]> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let length = bytes.len() as u64;
-        Ok::<_, io::Error>((Segment { file, length }, bytes))
+        Ok::<_, io::Error>((Segment { file, length, piece: Vec::new() }, bytes))
     };
     let [first, second] = beside(ledger);
     Ok([open(first)?, open(second)?])
