@@ -86,7 +86,7 @@ impl Default for Pace {
         Self {
             block: Duration::from_millis(20),
             gather: Duration::from_millis(60),
-            tell: Duration::from_millis(10),
+            tell: Duration::from_millis(20),
             idle: Duration::from_secs(5),
             propose: Duration::from_secs(3),
             vote: Duration::from_millis(500),
