@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use dt_model::{Digest, Signer};
 use malachite::app::config::{
-    ConsensusConfig, DiscoveryConfig, GossipSubConfig, NodeConfig, P2pConfig, PubSubProtocol,
-    ValueSyncConfig,
+    ConsensusConfig, DiscoveryConfig, NodeConfig, P2pConfig, PubSubProtocol, ValueSyncConfig,
 };
 use malachite::app::engine::node::NodeRef;
 use malachite::app::types::Keypair;
@@ -124,7 +123,7 @@ impl Engine {
                 dial_max_retries: 1,
                 ..DiscoveryConfig::default()
             },
-            protocol: PubSubProtocol::GossipSub(gossip()),
+            protocol: PubSubProtocol::default(),
             pubsub_max_size: mib(4 * MAX_PIECE_BYTES),
             rpc_max_size: mib(MAX_ANSWER_BYTES),
             ..P2pConfig::default()
@@ -141,15 +140,6 @@ impl Engine {
         let consensus = ConsensusConfig { enabled, p2p, ..ConsensusConfig::default() };
         Self { name: config.name.clone(), consensus, sync }
     }
-}
-
-/// How messages travel: from who says them to everybody he is connected to, and on from there to one or two others, for those who are not
-/// connected to him. More would bring everybody the same more often, and each time its signature is verified. What is lost on the way is
-/// asked for a second later.
-fn gossip() -> GossipSubConfig {
-    let (mesh, most, least, outbound) = (2, 2, 1, 1);
-    let (by_score, always, to_all) = (false, false, true);
-    GossipSubConfig::new(mesh, most, least, outbound, by_score, always, to_all)
 }
 
 impl NodeConfig for Engine {
