@@ -323,9 +323,7 @@ pub(crate) fn trace_head_at(
     resource: &Resource,
 ) -> Result<Option<TraceHead>, StoreError> {
     let head = |value: Vec<u8>| {
-        resource
-            .head_in(&value)
-            .map_err(|_| StoreError::Damaged { table: Table::State, key: key.to_bytes() })
+        resource.head_in(&value).map_err(|_| StoreError::Damaged { table: Table::State, key: key.to_bytes() })
     };
     state.raw(key)?.map(head).transpose()
 }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use dt_ledger::{
-    AdmissionError, BlockError, Clock, CommittedBlock, ConsensusError, Mempool, MempoolError, Replica, StoreError,
+    AdmissionError, BlockError, Clock, CommittedBlock, ConsensusError, Mempool, MempoolError, Replica,
+    StoreError,
 };
 use dt_model::{Digest, SignerError};
 use tokio::sync::watch;
