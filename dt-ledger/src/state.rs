@@ -273,13 +273,7 @@ pub trait State: Sized {
     /// # Errors
     /// [`StoreError`].
     fn trace_head(&self, resource: &Resource) -> Result<Option<TraceHead>, StoreError> {
-        let key = resource.head_key();
-        let head = |value: Vec<u8>| {
-            resource
-                .head_in(&value)
-                .map_err(|_| StoreError::Damaged { table: Table::State, key: key.to_bytes() })
-        };
-        self.raw(&key)?.map(head).transpose()
+        trace_head_at(self, &resource.head_key(), resource)
     }
 
     /// The policy that decides at `component` (`None` is the root): the nearest one above or at it.
@@ -320,6 +314,18 @@ pub trait State: Sized {
         let Permission { operation, class } = permission;
         Err(Reason::NotPermitted { operation, class, component: component.cloned() }.into())
     }
+}
+
+/// How far the trace of `resource` has come, whose [`Resource::head_key`] is `key`.
+pub(crate) fn trace_head_at(
+    state: &impl State,
+    key: &StateKey,
+    resource: &Resource,
+) -> Result<Option<TraceHead>, StoreError> {
+    let head = |value: Vec<u8>| {
+        resource.head_in(&value).map_err(|_| StoreError::Damaged { table: Table::State, key: key.to_bytes() })
+    };
+    state.raw(key)?.map(head).transpose()
 }
 
 /// The keys whose votes commit blocks, by the state in `view`.

@@ -45,8 +45,21 @@ pub enum DecodeError {
 /// support, or a hand-written `BorshSerialize` fails: writing to memory cannot.
 #[must_use]
 pub fn encode<T: BorshSerialize + ?Sized>(value: &T) -> Vec<u8> {
+    // As much memory as it takes: most values are kept, in great numbers, and a block's is too long to be moved while it grows.
+    let mut bytes = Vec::with_capacity(encoded_len(value));
     #[expect(clippy::expect_used, reason = "writing to a Vec is infallible; see Panics")]
-    borsh::to_vec(value).expect("encoding to memory")
+    value.serialize(&mut bytes).expect("encoding to memory");
+    bytes
+}
+
+/// How long the canonical bytes of `value` are: passes all of it, and makes no copy.
+///
+/// # Panics
+/// As [`encode`].
+#[must_use]
+pub fn encoded_len<T: BorshSerialize + ?Sized>(value: &T) -> usize {
+    #[expect(clippy::expect_used, reason = "counting is infallible; see Panics of `encode`")]
+    borsh::object_length(value).expect("encoding to memory")
 }
 
 /// Reads the one value that `bytes` encode, provided they are at most `limit` bytes long.

@@ -62,6 +62,20 @@ impl DomainHasher {
     }
 }
 
+/// Hashes what is written to it, so that an encoding that is only hashed is nowhere kept.
+struct Hashing<'a>(&'a mut Sha256);
+
+impl borsh::io::Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> borsh::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> borsh::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The name under which bytes are hashed or signed, such as `dt/ledger/transaction/v1`.
 ///
 /// # Invariant
@@ -103,15 +117,20 @@ impl Domain {
     /// SHA-256 of the domain's prefix and the concatenated `parts`, whose lengths the caller's format must make unambiguous.
     #[must_use]
     pub fn sha256(&self, parts: &[&[u8]]) -> Digest {
+        let mut hasher = self.sha256_hasher();
+        for part in parts {
+            hasher.update(part);
+        }
+        Digest(hasher.finalize().into())
+    }
+
+    fn sha256_hasher(&self) -> Sha256 {
         let name = self.0.as_bytes();
         // The prefix without a vector for it: the state's map hashes by the thousand.
         #[expect(clippy::cast_possible_truncation, reason = "checked in `new`")]
         let mut hasher = Sha256::new_with_prefix([name.len() as u8]);
         hasher.update(name);
-        for part in parts {
-            hasher.update(part);
-        }
-        Digest(hasher.finalize().into())
+        hasher
     }
 
     /// BLAKE3 of the domain's prefix and the concatenated `parts`, whose lengths the caller's format must make unambiguous.
@@ -131,9 +150,15 @@ impl Domain {
     }
 
     /// SHA-256 over the canonical encoding of `value`.
+    ///
+    /// # Panics
+    /// As [`codec::encode`].
     #[must_use]
     pub fn sha256_of<T: BorshSerialize + ?Sized>(&self, value: &T) -> Digest {
-        self.sha256(&[&codec::encode(value)])
+        let mut hasher = self.sha256_hasher();
+        #[expect(clippy::expect_used, reason = "hashing is infallible; see Panics")]
+        value.serialize(&mut Hashing(&mut hasher)).expect("hashing");
+        Digest(hasher.finalize().into())
     }
 
     /// BLAKE3 over the canonical encoding of `value`.

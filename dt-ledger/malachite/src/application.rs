@@ -42,6 +42,9 @@ use crate::signing::{FirstVotes, Signatures};
 /// Blocks in one answer to a peer that catches up.
 const MAX_ANSWER_BLOCKS: u64 = 64;
 
+/// A block of more transactions than this was made under load: of fewer, each may be somebody's who waits for it to hand in the next one.
+const FEW: usize = 4;
+
 /// Contradictions that are remembered: one says enough of a validator.
 const MAX_EQUIVOCATIONS: usize = 1024;
 
@@ -60,6 +63,8 @@ pub(crate) struct Application {
     early: Vec<Offered>,
     /// When the present height was begun.
     begun: Instant,
+    /// Transactions in the last block that was committed here.
+    last: usize,
 }
 
 impl Application {
@@ -82,6 +87,7 @@ impl Application {
             blocks: BTreeMap::new(),
             early: Vec::new(),
             begun: Instant::now(),
+            last: 0,
         }
     }
 
@@ -200,6 +206,7 @@ impl Application {
             error => Halt::Diverged { height, error },
         })?;
         info!(height, transactions = committed.receipts.len(), round = decided.round.as_i64(), "block");
+        self.last = committed.receipts.len();
         self.blocks.clear();
         self.streams.prune(height + 1);
         self.shared.mempool().committed(&committed, (self.shared.clock)());
@@ -223,18 +230,20 @@ impl Application {
     fn go_on(&self, reply: Reply<Next<Chain>>) {
         let tip = self.shared.replica.tip();
         let (next, parameters) = (tip.height + 1, self.parameters(&tip));
-        let (shared, pace, begun, now) = (Arc::clone(&self.shared), self.pace, self.begun, Instant::now());
+        let (shared, now, idle) = (Arc::clone(&self.shared), Instant::now(), self.pace.idle);
+        let Pace { block, gather, .. } = self.pace;
+        let due = self.begun + if self.last > FEW { gather.max(block) } else { block };
         tokio::spawn(async move {
             let (mut ahead, mut waiting) = (shared.stirred.subscribe(), shared.stirred.subscribe());
             let reason = async {
-                sleep_until(begun + pace.block).await;
+                sleep_until(due).await;
                 let _ = waiting.wait_for(|_| !shared.mempool().is_empty()).await;
             };
             let mut halted = shared.halted.subscribe();
             tokio::select! {
                 _ = ahead.wait_for(|height| *height >= next) => {}
                 () = reason => {}
-                () = sleep_until(now + pace.idle) => {}
+                () = sleep_until(now + idle) => {}
                 _ = halted.wait_for(Option::is_some) => return,
             }
             send(reply, Next::Start(Height(next), parameters));

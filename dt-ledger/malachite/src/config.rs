@@ -54,11 +54,18 @@ pub struct Config {
     pub pace: Pace,
 }
 
-/// How the chain is paced. All nodes SHOULD have the same.
+/// How the chain is paced. Nodes may differ in all of it: whose turn it is to propose sets the pace of that block, and the others follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// The least time from one block to the next: so long transactions are gathered for the price of one agreement.
+    /// The least time from one block's beginning to the next one's. Whoever hands in one transaction after the other waits no longer.
     pub block: Duration,
+    /// The same after a block of more than four transactions: under load they are gathered for so long, since an agreement costs all
+    /// nodes the same, be it on one transaction or on hundreds. It is what load adds to the time until a transaction is committed, half of
+    /// it on average. Where an agreement takes longer than this anyway, as between distant sites, it adds nothing.
+    pub gather: Duration,
+    /// How long transactions that were handed in here are gathered before the peers are told of them, where the peers were told of others
+    /// as short a time ago. The first one does not wait.
+    pub tell: Duration,
     /// The time from one block to the next where nothing waits.
     pub idle: Duration,
     /// How long a proposer is waited for in the first round: longer than the largest block takes to be made, sent and verified. It is what
@@ -78,6 +85,8 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             block: Duration::from_millis(20),
+            gather: Duration::from_millis(60),
+            tell: Duration::from_millis(20),
             idle: Duration::from_secs(5),
             propose: Duration::from_secs(3),
             vote: Duration::from_millis(500),

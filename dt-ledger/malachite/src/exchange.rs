@@ -2,7 +2,8 @@
 //!
 //! One protocol of requests and answers over TCP, Noise and yamux, among the configured peers alone: whoever is not one of them is cut off. A
 //! transaction goes from the node that it was handed in at to each of that node's peers, in the order in which it was handed in, and no further: so it costs each
-//! link once, nobody can be made to shout for others, and a sender's nonces arrive in order. What was lost on the way is said again as long as it waits.
+//! link once, nobody can be made to shout for others, and a sender's nonces arrive in order. Under load they go many
+//! together. What was lost on the way is said again as long as it waits.
 //!
 //! # Invariant
 //! A node has one request of transactions under way with each peer; the next goes when that is answered. Whoever asks more has eight at a
@@ -24,7 +25,7 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
 use tokio::sync::mpsc;
-use tokio::time::{Duration, Instant, interval};
+use tokio::time::{Duration, Instant, interval, sleep_until};
 use tracing::{debug, warn};
 
 use crate::config::Config;
@@ -189,6 +190,11 @@ pub(crate) struct Exchange {
     outbox: mpsc::Receiver<(Digest, Bytes)>,
     /// What was handed in here and may wait still, and since when.
     own: VecDeque<(Instant, Digest, Bytes)>,
+    /// How long transactions are gathered.
+    tell: Duration,
+    /// When the peers are told of those that are gathered, if there are any; and not before when of those that come next.
+    due: Option<Instant>,
+    next: Instant,
 }
 
 impl Exchange {
@@ -202,7 +208,8 @@ impl Exchange {
         let addresses = peers(config);
         let links = addresses.keys().map(|peer| (*peer, Link::default())).collect();
         let images = Arc::new(Images::new(config.folder.join("images"), Arc::clone(&shared.replica)));
-        let exchange = Self { shared, images, swarm, addresses, links, outbox, own: VecDeque::new() };
+        let (own, tell, due, next) = (VecDeque::new(), config.pace.tell, None, Instant::now());
+        let exchange = Self { shared, images, swarm, addresses, links, outbox, own, tell, due, next };
         Ok((exchange, Outbox(sender)))
     }
 
@@ -210,6 +217,7 @@ impl Exchange {
         let (answers, mut ready) = mpsc::unbounded_channel::<(ResponseChannel<Answer>, Answer)>();
         let (mut redial, mut resend) = (interval(REDIAL), interval(RESEND));
         loop {
+            let due = self.due;
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on(event, &answers),
                 Some((channel, answer)) = ready.recv() => {
@@ -217,6 +225,7 @@ impl Exchange {
                     let _ = self.swarm.behaviour_mut().send_response(channel, answer);
                 }
                 Some((digest, transaction)) = self.outbox.recv() => self.queue(digest, transaction),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.tell(),
                 _ = redial.tick() => self.dial(),
                 _ = resend.tick() => self.say_again(),
             }
@@ -276,7 +285,10 @@ impl Exchange {
             && link.under_way == Some(request)
         {
             link.under_way = None;
-            self.send(peer);
+            // What has come meanwhile goes when it is due.
+            if self.due.is_none() {
+                self.send(peer);
+            }
         }
     }
 
@@ -304,6 +316,13 @@ impl Exchange {
         {
             link.queue.push_back(transaction.clone());
         }
+        self.due.get_or_insert(self.next);
+    }
+
+    /// Tells the peers of what was gathered.
+    fn tell(&mut self) {
+        self.due = None;
+        self.next = Instant::now() + self.tell;
         self.send_all();
     }
 
@@ -314,16 +333,18 @@ impl Exchange {
         }
     }
 
-    /// Says again what has waited for long, to whoever has nothing else to hear.
+    /// Says again what has waited for long, to whoever has heard of it.
     fn say_again(&mut self) {
         {
             let mempool = self.shared.mempool();
             self.own.retain(|(_, digest, _)| mempool.contains(digest));
         }
-        let old = self.own.iter().filter(|(since, _, _)| since.elapsed() >= RESEND);
+        let old = self.own.iter().take_while(|(since, _, _)| since.elapsed() >= RESEND);
         let old: Vec<Bytes> = old.map(|(_, _, transaction)| transaction.clone()).collect();
-        for link in self.links.values_mut().filter(|link| link.is_connected && link.queue.is_empty()) {
-            link.queue.extend(old.iter().cloned());
+        let young = self.own.len() - old.len();
+        // Whoever has more to hear than what is young hears of what is old for the first time.
+        for link in self.links.values_mut().filter(|link| link.is_connected && link.queue.len() <= young) {
+            old.iter().rev().for_each(|transaction| link.queue.push_front(transaction.clone()));
         }
         self.send_all();
     }

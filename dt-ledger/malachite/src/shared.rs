@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use dt_ledger::{
-    BlockError, Clock, CommittedBlock, ConsensusError, Mempool, MempoolError, Replica, StoreError,
+    AdmissionError, BlockError, Clock, CommittedBlock, ConsensusError, Mempool, MempoolError, Replica,
+    StoreError,
 };
 use dt_model::{Digest, SignerError};
 use tokio::sync::watch;
@@ -81,16 +82,29 @@ impl Shared {
     /// Lets a transaction wait for a block; its digest, also if it waits already.
     pub(crate) fn admit(&self, bytes: &Bytes) -> Result<Digest, ConsensusError> {
         let now = (self.clock)();
-        let candidate = self.replica.screen(bytes, now)?;
-        let digest = candidate.digest();
-        let admitted = self.mempool().insert(candidate, now);
-        match admitted {
-            Ok(_) => self.stir(0),
-            Err(MempoolError::Known) => {}
-            Err(MempoolError::Admission(error)) => return Err(error.into()),
-            Err(MempoolError::Conflict { nonce }) => return Err(ConsensusError::Conflict { nonce }),
-            Err(_) => return Err(ConsensusError::Busy),
+        loop {
+            let height = self.replica.tip().height;
+            let candidate = self.replica.screen(bytes, now)?;
+            let digest = candidate.digest();
+            let (is_first, admitted) = {
+                let mut mempool = self.mempool();
+                (mempool.is_empty(), mempool.insert(candidate, now))
+            };
+            match admitted {
+                // Who waits for a transaction waits no longer for a second one.
+                Ok(_) if is_first => self.stir(0),
+                Ok(_) | Err(MempoolError::Known) => {}
+                // What comes before it was committed since the state was asked, and waits no longer.
+                Err(MempoolError::Admission(AdmissionError::Nonce { expected, found }))
+                    if expected < found && self.replica.tip().height > height =>
+                {
+                    continue;
+                }
+                Err(MempoolError::Admission(error)) => return Err(error.into()),
+                Err(MempoolError::Conflict { nonce }) => return Err(ConsensusError::Conflict { nonce }),
+                Err(_) => return Err(ConsensusError::Busy),
+            }
+            return Ok(digest);
         }
-        Ok(digest)
     }
 }

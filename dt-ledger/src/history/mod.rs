@@ -26,7 +26,7 @@ use dt_model::{ComponentId, Digest, PartyId, Timestamp, TwinId, codec};
 use serde::{Deserialize, Serialize};
 
 use crate::receipt::Outcome;
-use crate::record::Resource;
+use crate::record::{Resource, StateKey};
 use crate::store::{Row, StoreError, StoreView, Table, scan_prefix};
 
 /// Where a transaction stands in the chain.
@@ -203,8 +203,20 @@ pub(crate) const TRACES: &[u8] = b"r";
 pub(crate) fn trace_list(resource: &Resource) -> Vec<u8> {
     match resource {
         Resource::Document(_, document) => [TRACES, b"d", document.as_bytes()].concat(),
-        other => [TRACES, b"r", other.digest().as_bytes()].concat(),
+        other => digest_list(&other.digest()),
     }
+}
+
+/// The list of the trace of a thing whose [`Resource::head_key`] is `key`: that has the digest already, where there is one.
+pub(crate) fn trace_list_at(resource: &Resource, key: &StateKey) -> Vec<u8> {
+    match key {
+        StateKey::Trace(digest) => digest_list(digest),
+        _ => trace_list(resource),
+    }
+}
+
+fn digest_list(resource: &Digest) -> Vec<u8> {
+    [TRACES, b"r", resource.as_bytes()].concat()
 }
 
 /// Where the index holds an entry of a trace.

@@ -18,10 +18,11 @@
 //! - A segment is cleared only when the engine has flushed all that is in it, and the other one is not written to before.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use dt_model::{Digest, Domain};
+use borsh::BorshSerialize;
+use dt_model::{Digest, Domain, DomainHasher};
 use thiserror::Error;
 
 const RECORD: Domain = Domain::new("dt/ledger/journal/v1");
@@ -29,6 +30,8 @@ const RECORD: Domain = Domain::new("dt/ledger/journal/v1");
 const BEFORE: usize = 32 + 8;
 /// The head after.
 const AFTER: usize = 32;
+/// Bytes of a batch that are encoded before they are hashed and written: they stay in a core's own cache meanwhile.
+const PIECE_BYTES: usize = 128 * 1024;
 
 /// The files beside the engine's hold what follows on another state than the engine's: one of them was put back, or is another ledger's.
 #[derive(Debug, Error)]
@@ -40,6 +43,8 @@ pub(crate) struct Segment {
     file: File,
     /// The bytes of its records; behind them may lie what is left of former ones.
     length: u64,
+    /// Where a record's next bytes are gathered; empty between two of them.
+    piece: Vec<u8>,
 }
 
 /// The journal of one ledger.
@@ -112,22 +117,21 @@ impl Journal {
         self.segment.length
     }
 
-    /// Adds a batch, durably.
+    /// Adds a batch of so many encoded bytes, durably.
     ///
     /// # Errors
     /// What the system says; the batch is not there then, and if that cannot be made sure of, nothing is added any more.
-    pub(crate) fn append(&mut self, batch: &[u8]) -> io::Result<()> {
+    pub(crate) fn append(&mut self, batch: &impl BorshSerialize, length: u64) -> io::Result<()> {
         if self.broken {
             return Err(io::Error::other("the journal could not be written before"));
         }
-        let after = head_after(self.head, batch);
-        let length = (batch.len() as u64).to_le_bytes();
-        let parts: [&[u8]; 4] = [self.head.as_bytes(), &length, batch, after.as_bytes()];
-        if let Err(error) = self.segment.append(parts) {
-            self.broken |= self.segment.end_here().is_err();
-            return Err(error);
+        match self.segment.append(self.head, batch, length) {
+            Ok(after) => self.head = after,
+            Err(error) => {
+                self.broken |= self.segment.end_here().is_err();
+                return Err(error);
+            }
         }
-        self.head = after;
         Ok(())
     }
 
@@ -165,11 +169,24 @@ impl Journal {
 }
 
 impl Segment {
-    fn append(&mut self, parts: [&[u8]; 4]) -> io::Result<()> {
-        parts.iter().try_for_each(|part| self.file.write_all(part))?;
+    /// Adds the record of a batch that follows on the head `before`; the head after it.
+    fn append(&mut self, before: Digest, batch: &impl BorshSerialize, length: u64) -> io::Result<Digest> {
+        self.file.write_all(before.as_bytes())?;
+        self.file.write_all(&length.to_le_bytes())?;
+        let Self { file, piece, .. } = self;
+        piece.clear();
+        let mut recording = Recording { file, piece, head: RECORD.hasher(), bytes: 0 };
+        recording.head.update(before.as_bytes());
+        batch.serialize(&mut recording)?;
+        recording.flush()?;
+        let (after, bytes) = (recording.head.finish(), recording.bytes);
+        if bytes != length {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.file.write_all(after.as_bytes())?;
         self.file.sync_data()?;
-        self.length += parts.iter().map(|part| part.len() as u64).sum::<u64>();
-        Ok(())
+        self.length += (BEFORE + AFTER) as u64 + length;
+        Ok(after)
     }
 
     /// Sees to it, durably, that no record begins where the last one ends.
@@ -198,6 +215,45 @@ impl Segment {
     }
 }
 
+/// A batch on its way into a segment: hashed and counted piece by piece, so that it is nowhere whole.
+struct Recording<'a> {
+    file: &'a mut File,
+    /// What is not hashed and written yet.
+    piece: &'a mut Vec<u8>,
+    head: DomainHasher,
+    bytes: u64,
+}
+
+impl Recording<'_> {
+    fn pass_on(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.head.update(bytes);
+        self.bytes += bytes.len() as u64;
+        self.file.write_all(bytes)
+    }
+}
+
+impl Write for Recording<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.piece.len() + bytes.len() > PIECE_BYTES {
+            self.flush()?;
+        }
+        if bytes.len() > PIECE_BYTES {
+            self.pass_on(bytes)?;
+        } else {
+            self.piece.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let piece = std::mem::take(self.piece);
+        let passed = self.pass_on(&piece);
+        *self.piece = piece;
+        self.piece.clear();
+        passed
+    }
+}
+
 /// The two segments of a ledger, with what they hold.
 fn segments(ledger: &Path) -> io::Result<[(Segment, Vec<u8>); 2]> {
     let open = |path: PathBuf| {
@@ -207,7 +263,7 @@ fn segments(ledger: &Path) -> io::Result<[(Segment, Vec<u8>); 2]> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let length = bytes.len() as u64;
-        Ok::<_, io::Error>((Segment { file, length }, bytes))
+        Ok::<_, io::Error>((Segment { file, length, piece: Vec::new() }, bytes))
     };
     let [first, second] = beside(ledger);
     Ok([open(first)?, open(second)?])

@@ -95,19 +95,19 @@ impl Journaled {
     pub(crate) fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let tables: Vec<(&str, &Writes)> =
             batch.tables().map(|(table, writes)| (table.name(), writes)).collect();
-        let bytes = codec::encode(&tables);
+        let bytes = codec::encoded_len(&tables) as u64;
         let mut writing = self.writing();
         let length = writing.journal.len();
         if writing.behind.as_ref().is_some_and(|behind| behind.thread.is_finished()) {
             writing.settle()?;
         }
-        if length > 0 && length.saturating_add(bytes.len() as u64) > MAX_SEGMENT_BYTES {
+        if length > 0 && length.saturating_add(bytes) > MAX_SEGMENT_BYTES {
             self.turn(&mut writing)?;
         }
-        writing.journal.append(&bytes).map_err(failed)?;
+        writing.journal.append(&tables, bytes).map_err(failed)?;
         if let Some(behind) = &writing.behind {
             // It may have come to its end just now.
-            let _ = behind.committed.send(bytes.len() as u64);
+            let _ = behind.committed.send(bytes);
         }
         self.recent.write().unwrap_or_else(PoisonError::into_inner).young.apply(batch);
         Ok(())

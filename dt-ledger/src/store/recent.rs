@@ -29,6 +29,8 @@ impl Layer {
         for (table, writes) in batch.into_tables() {
             let marked = |value: Option<Vec<u8>>| {
                 let mut value = value?;
+                // A long value is not moved for one byte more.
+                value.reserve_exact(1);
                 value.push(HERE);
                 Some(value)
             };

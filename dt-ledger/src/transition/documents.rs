@@ -5,6 +5,7 @@ use dt_model::{ComponentId, DataClass, Digest, Domain, Operation, PartyId, TwinI
 use super::Transition;
 use crate::call::{Document, FeedReference, Version};
 use crate::history::lookup::{belonging_key, version_key};
+use crate::history::trace_list;
 use crate::receipt::TwinEvent;
 use crate::record::{
     AclAnchor, DocumentRecord, Feed, HeadAnchor, Resource, Source, StateKey, TraceHead, VersionRecord,
@@ -126,7 +127,9 @@ impl Transition<'_> {
         before: TraceHead,
         component: Option<&ComponentId>,
     ) -> Result<TraceHead, CallError> {
-        let traced = self.chain(Resource::Document(id, document), before)?;
+        let resource = Resource::Document(id, document);
+        let list = trace_list(&resource);
+        let traced = self.chain(resource, &list, before)?;
         self.trace_element(id, component)?;
         Ok(traced)
     }

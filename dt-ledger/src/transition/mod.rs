@@ -38,13 +38,13 @@ use dt_model::{ComponentId, DataClass, Digest, Operation, PartyId, Permission, T
 
 use crate::Reason;
 use crate::call::{Call, TwinCall};
-use crate::history::{Entry, Place, Written, trace_key, trace_list};
+use crate::history::{Entry, Place, Written, trace_key, trace_list_at};
 use crate::receipt::{Event, EventKind, Outcome, Receipt, TwinEvent};
 use crate::record::{Resource, StateKey, TraceEntry, TraceHead, Twin};
 use crate::replica::admission::{self, AdmissionError};
 use crate::replica::authentic::Authentic;
 use crate::replica::specification::{Specifications, Specified};
-use crate::state::{CallError, Record, State, component_of, decode_value};
+use crate::state::{CallError, Record, State, component_of, decode_value, trace_head_at};
 use crate::store::{Row, StoreError, StoreView, Table, Writes};
 
 /// What one block does.
@@ -379,14 +379,15 @@ impl<'a> Transition<'a> {
             return Ok(());
         }
         let key = resource.head_key();
-        let head = self.trace_head(&resource)?.unwrap_or(TraceHead::BEGINNING);
-        let head = self.chain(resource, head)?;
+        let head = trace_head_at(self, &key, &resource)?.unwrap_or(TraceHead::BEGINNING);
+        let list = trace_list_at(&resource, &key);
+        let head = self.chain(resource, &list, head)?;
         self.put(&key, &head);
         Ok(())
     }
 
-    /// Chains this write to `resource`, whose trace stands at `head`: where it stands now, for the state to keep.
-    fn chain(&mut self, resource: Resource, head: TraceHead) -> Result<TraceHead, CallError> {
+    /// Chains this write to `resource`, whose trace is in `list` and stands at `head`: where it stands now, for the state to keep.
+    fn chain(&mut self, resource: Resource, list: &[u8], head: TraceHead) -> Result<TraceHead, CallError> {
         let Some(Present { transaction, sender, call, .. }) = self.present else { return Ok(head) };
         let number = head.count + 1;
         let entry = TraceEntry {
@@ -401,7 +402,7 @@ impl<'a> Transition<'a> {
         };
         self.take_work(1)?;
         let head = TraceHead::after(&entry);
-        self.index(trace_key(&trace_list(&entry.resource), number), codec::encode(&entry));
+        self.index(trace_key(list, number), codec::encode(&entry));
         if let Resource::Call(twin, number) = &entry.resource {
             let program = self.call(twin, *number)?.call.program;
             self.touch(Resource::Element(*twin, program));

@@ -2,13 +2,14 @@
 //!
 //! ```sh
 //! cargo run --release -p dt-ledger-malachite --features bare --example load -- 10
-//! cargo run --release -p dt-ledger-malachite --features bare --example load -- stages 10
+//! cargo run --release -p dt-ledger-malachite --features bare --example load -- stages 10 1500
 //! cargo run --release -p dt-ledger-malachite --features bare --example load -- idle 60
 //! ```
 //!
 //! The first prints, for so many seconds each: transactions per second with as many under way as there is room for; the time from handing
 //! in to the durable commit at half that load; beside it, how fast the same engine agrees on blocks of as many bytes that mean nothing;
-//! and what a transaction costs in CPU time. The second prints only where the time of transactions passes, stage by stage, and of the slowest. The third prints what nodes cost that have nothing to do, and how long after one node's
+//! and what a transaction costs in CPU time. The second prints only where the time of transactions passes at a rate
+//! (in a second), stage by stage, and of the slowest. The third prints what nodes cost that have nothing to do, and how long after one node's
 //! commit another one knows of it.
 #![expect(
     clippy::unwrap_used,
@@ -57,17 +58,17 @@ fn row(what: &str, outcome: &Outcome) {
     );
 }
 
-/// The rate in a second at which the stages are looked at: half of what is asked for.
+/// The rate in a second at which the stages are looked at, unless another is given: half of what is asked for.
 const RATE: f64 = 1_500.0;
 
 /// Where the time passes, well below what there is room for.
-async fn look(folder: &Path, seconds: u64) {
+async fn look(folder: &Path, seconds: u64, rate: f64) {
     let stages: &'static Stages = Box::leak(Box::default());
     tracing::subscriber::set_global_default(Listener(stages)).unwrap();
     let nodes = cluster::start(folder).await;
     let parties = traffic::enrol(&nodes).await;
     println!("later rounds at the start: {}", stages.clear());
-    let outcome = traffic::load(&nodes, &parties, seconds, Some(RATE)).await;
+    let outcome = traffic::load(&nodes, &parties, seconds, Some(rate)).await;
     row("stages", &outcome);
     stages.print(&outcome.ways);
     println!("load average {}", load_average());
@@ -147,7 +148,10 @@ async fn main() {
     match what.as_deref() {
         None => load(folder.path(), seconds).await,
         Some("idle") => idle::measure(folder.path(), seconds).await,
-        Some("stages") => look(folder.path(), seconds).await,
+        Some("stages") => {
+            let rate = words.next().and_then(|rate| rate.parse().ok()).unwrap_or(RATE);
+            look(folder.path(), seconds, rate).await;
+        }
         Some(other) => eprintln!("{other} is not known: idle, stages, or nothing"),
     }
 }
