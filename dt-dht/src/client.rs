@@ -150,13 +150,8 @@ impl GetError {
 /// How often a get starts again because the writer is faster than the write-back.
 const GET_ATTEMPTS: u32 = 16;
 
-/// What an attempt to get a record came to.
-enum Found {
-    /// A quorum holds it, or has nothing.
-    Held(Option<Signed<Record>>),
-    /// While this version was written back, something newer came.
-    Overtaken { version: u64 },
-}
+/// While this version was written back, something newer came.
+struct Overtaken(u64);
 
 /// A node and its reply, if one came that counts.
 pub(crate) type Answered = (PartyId, Option<ReplyBody>);
@@ -265,18 +260,23 @@ impl Client {
         check: &Check<'_>,
         now: Timestamp,
     ) -> Result<Option<Signed<Record>>, GetError> {
-        let mut overtaken = 0;
+        let mut sequence = 0;
         for _ in 0..GET_ATTEMPTS {
             match self.try_get(key, check, now).await? {
-                Found::Held(record) => return Ok(record),
-                Found::Overtaken { version } => overtaken = version,
+                Ok(found) => return Ok(found),
+                Err(Overtaken(version)) => sequence = version,
             }
         }
-        Err(GetError::Contended { sequence: overtaken })
+        Err(GetError::Contended { sequence })
     }
 
     /// One attempt to get what is newest.
-    async fn try_get(&self, key: Key, check: &Check<'_>, now: Timestamp) -> Result<Found, GetError> {
+    async fn try_get(
+        &self,
+        key: Key,
+        check: &Check<'_>,
+        now: Timestamp,
+    ) -> Result<Result<Option<Signed<Record>>, Overtaken>, GetError> {
         let membership = self.membership();
         let mut quorum = GetQuorum::new(&membership, key);
         let bodies = quorum.replicas().iter().map(|node| (*node, RequestBody::Get { key })).collect();
@@ -292,10 +292,10 @@ impl Client {
         while let Some(winner) = quorum.winner()? {
             let written = self.write_back(&membership, &quorum, &winner, now).await?;
             if written.tally.verdict() == Verdict::Reached {
-                return Ok(Found::Held(Some(winner)));
+                return Ok(Ok(Some(winner)));
             }
             if written.is_overtaken() {
-                return Ok(Found::Overtaken { version: winner.version });
+                return Ok(Err(Overtaken(winner.version)));
             }
             // If it cannot have been written, what was written instead is among the answers of all.
             while let Some((node, reply)) = replies.next().await {
@@ -305,7 +305,7 @@ impl Client {
                 return Err(GetError::no_quorum(&written.tally));
             }
         }
-        Ok(Found::Held(None))
+        Ok(Ok(None))
     }
 
     /// Brings laggards up to date until a quorum holds `winner`, or cannot.

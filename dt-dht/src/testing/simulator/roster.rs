@@ -88,7 +88,9 @@ impl Roster {
             host.sleep(LOOK).await;
             looks += 1;
         }
-        storm.into_iter().for_each(|storm| drop(host.weather(storm)));
+        if let Some(storm) = storm {
+            host.weather(storm);
+        }
         Ok(())
     }
 
