@@ -17,6 +17,7 @@ mod fuzz;
 mod hedging;
 mod memory;
 mod model;
+mod overtaken;
 mod quorum;
 mod replays;
 mod sealing;
