@@ -48,9 +48,10 @@ impl Defeat {
         self.tally.common_refusal().filter(|refusal| refusal.is_about_the_record())
     }
 
-    /// Whether some replica says that the party has no right here: to propose the record, or to be promised anything.
+    /// Whether some replica says that the party has no right here: to propose the record, or to be promised anything, or not yet.
     pub(crate) fn denies_standing(&self) -> bool {
-        self.tally.refusals().iter().any(|(_, refusal)| *refusal == Refusal::NotPermitted)
+        let denies = |refusal: &Refusal| matches!(refusal, Refusal::NotPermitted | Refusal::Rank);
+        self.tally.refusals().iter().any(|(_, refusal)| denies(refusal))
     }
 
     /// Whether some replica stands by another proposal or has settled one.

@@ -91,8 +91,8 @@ async fn who_settles_again_hears_of_what_was_decided_since() {
     assert!(writer.settle(&second, now).await.unwrap().state().contains(&second));
 }
 
-/// Whoever comes first is its writer, as with an item that is not there yet: until then nobody has a right.
-struct Unclaimed;
+/// Whoever comes first is its writer, as with an item that is not there yet: until then everybody has this rank.
+struct Unclaimed(Option<u8>);
 
 impl Unclaimed {
     const KIND: Kind = Kind::new(*b"uncl");
@@ -108,7 +108,10 @@ impl Validator for Unclaimed {
     }
 
     fn rank(&self, site: &Site<'_>, party: &PartyId) -> Option<u8> {
-        site.stored.filter(|stored| stored.signer() == *party).map(|_| 1)
+        match site.stored {
+            Some(stored) => (stored.signer() == *party).then_some(1),
+            None => self.0,
+        }
     }
 
     fn admit(&self, site: &Site<'_>, offered: &Signed<Record>) -> Result<(), Refusal> {
@@ -121,8 +124,14 @@ impl Validator for Unclaimed {
 /// nobody a promise; the fourth is silent. The creator has nobody else.
 #[tokio::test]
 async fn what_is_not_there_yet_can_be_created_after_attempts_that_broke_off() {
-    let network =
-        with_nodes(Resilience::tolerating(1).unwrap(), 4, &[Arc::new(Unclaimed) as Arc<dyn Validator>]);
+    for rank in [None, Some(0)] {
+        create_after_attempts(rank).await;
+    }
+}
+
+async fn create_after_attempts(rank: Option<u8>) {
+    let validators = [Arc::new(Unclaimed(rank)) as Arc<dyn Validator>];
+    let network = with_nodes(Resilience::tolerating(1).unwrap(), 4, &validators);
     let create = |body| plain(Unclaimed::KIND, &identity(WRITER), 1, body);
     let record = create("third");
     let nodes = network.replicas(&record.key.address);
