@@ -324,7 +324,7 @@ impl Client {
             .map(|chain| self.send_chain(membership, chain, now))
             .collect();
         // Also when it cannot succeed any more: who refuses tells whether the winner can have been written at all.
-        while written.tally.verdict() != Verdict::Reached && !written.is_overtaken() {
+        while !written.is_decided() {
             let Some(sent) = chains.next().await else { break };
             let (node, reply) = sent?;
             written.answer(quorum, &expected, node, reply.as_ref());

@@ -329,8 +329,14 @@ impl WrittenBack {
         self.tally.answer(node, answer);
     }
 
-    /// Whether a quorum has the winner or something newer, though not the winner alone.
+    /// Whether a quorum has the winner or something newer, though not the winner alone. Some of it may be lies.
     pub(crate) fn is_overtaken(&self) -> bool {
         self.tally.is_quorum_with(&self.newer)
+    }
+
+    /// Whether no further answer is needed. Liars alone, whose answers may come first each time, do not end it.
+    pub(crate) fn is_decided(&self) -> bool {
+        let surely = || self.tally.outnumber_liars(|node| self.newer.contains(node));
+        self.tally.verdict() == Verdict::Reached || (self.is_overtaken() && surely())
     }
 }

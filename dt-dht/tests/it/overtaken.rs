@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dt_dht::testing::Fault;
+use dt_dht::testing::{Fault, Network};
 use dt_dht::{
-    Client, Kind, Membership, Order, OwnedRecords, PutError, Record, Refusal, ReplyBody, Resilience, Site,
-    Transport, TransportError, Validator,
+    Client, Kind, Membership, Order, OwnedRecords, Parcel, PutError, Record, Refusal, ReplyBody, Request,
+    RequestBody, Resilience, Site, Transport, TransportError, Validator,
 };
 use dt_model::testing::{SeedRng, identity};
 use dt_model::{PartyId, Signed, Signer};
@@ -66,6 +66,48 @@ async fn a_record_is_not_returned_of_which_another_was_acknowledged() {
     assert_eq!(found, Some(owned("a", 3, "third")));
 }
 
+/// A transport on which one node is slow, and another says to every put that it has something newer.
+struct Hasty {
+    network: Network,
+    slow: PartyId,
+    liar: PartyId,
+}
+
+#[async_trait]
+impl Transport for Hasty {
+    async fn request(&self, node: &PartyId, request: Bytes) -> Result<Bytes, TransportError> {
+        let body = Parcel::<Request>::decode(&request).unwrap().open().unwrap().body;
+        if *node == self.liar && matches!(body, RequestBody::Put { .. }) {
+            return self.network.faulty().request(node, request).await;
+        }
+        if *node == self.slow {
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.network.in_process().request(node, request).await
+    }
+
+    fn update_membership(&self, _: &Membership) {}
+}
+
+/// Two honest nodes hold the last record, a third one is slow. A liar shows an older one, and is the first to say that it has something
+/// newer, each time: the reader waits for the slow one.
+#[tokio::test]
+async fn a_liar_does_not_send_the_reader_back_for_ever() {
+    let network = network(1);
+    let (first, second) = (owned("a", 1, "first"), owned("a", 2, "second"));
+    let nodes = network.replicas(&first.key.address);
+    nodes.iter().for_each(|node| drop(ask(&network, WRITER, node, put(&first))));
+    nodes[..2].iter().for_each(|node| drop(ask(&network, WRITER, node, put(&second))));
+    network.corrupt(&nodes[3], Fault::Refuse(Refusal::Stale { stored: 99 }));
+    let (membership, now) = (network.membership().clone(), network.now());
+    let transport = Hasty { network, slow: nodes[2].party(), liar: nodes[3].party() };
+    let reader = Client::new(Arc::new(identity(READER)), Arc::new(transport), membership, SeedRng::new(1));
+    let found = reader.get(first.key, OwnedRecords::check(), now).await.unwrap();
+    assert_eq!(found, Some(second));
+}
+
 /// A quorum has decided the second record, and no replica has settled it yet, when the first one is settled once more: the answer must
 /// not be the state from before.
 #[tokio::test]
@@ -75,7 +117,7 @@ async fn who_settles_again_hears_of_what_was_decided_since() {
     let (first, second) = (step(WRITER, 1, "first"), step(WRITER, 2, "second"));
     writer.settle(&first, now).await.unwrap();
     let nodes = network.replicas(&first.key.address);
-    let votes = |body: dt_dht::RequestBody| -> Vec<_> {
+    let votes = |body: RequestBody| -> Vec<_> {
         let replies = nodes.iter().map(|node| ask(&network, WRITER, node, body.clone()));
         replies
             .map(|reply| match reply {
