@@ -4,8 +4,8 @@ use core::ops::Range;
 use core::pin::pin;
 use core::time::Duration;
 
-use dt_dht::Client;
 use dt_dht::testing::simulator::{Dice, Host, Roster};
+use dt_dht::{BlobError, Client, GetError};
 use dt_feed::{BatchPolicy, Entry, PublishError, Publisher, ReadError, Reader};
 use dt_model::testing::SeedRng;
 use futures_util::future::select;
@@ -141,6 +141,10 @@ impl Device {
                 Ok(entries.iter().map(number).collect())
             }
             Err(ReadError::Get(error)) => Err(error.into()),
+            // Those who have the shards are not to be reached now.
+            Err(ReadError::Lost { source: source @ BlobError::TooFewShards { .. }, .. }) => {
+                Err(GetError::Blob(source).into())
+            }
             Err(error) => {
                 self.book.broken(format!("the device reads its own feed: {error}"));
                 Ok(Vec::new())
