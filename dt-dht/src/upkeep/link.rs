@@ -61,8 +61,7 @@ impl Link {
 
     /// One of `nodes`, each as likely as another.
     pub(crate) fn choose<'a>(&self, nodes: impl ExactSizeIterator<Item = &'a PartyId>) -> Option<PartyId> {
-        let count = nodes.len().max(1) as u64;
-        let at = self.rng.clone().next_u64() % count;
+        let at = self.client.draw(u32::try_from(nodes.len()).unwrap_or(u32::MAX));
         nodes.zip(0..).find(|(_, number)| *number == at).map(|(node, _)| *node)
     }
 

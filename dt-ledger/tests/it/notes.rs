@@ -45,7 +45,7 @@ fn parse(text: &str) -> Result<SignedNote, NoteError> {
     SignedNote::parse(text.as_bytes())
 }
 
-fn checkpoint() -> Checkpoint {
+pub(crate) fn checkpoint() -> Checkpoint {
     Checkpoint {
         chain: digest(0xc1),
         log: LogHead { size: 1234, root: digest(0xe4) },

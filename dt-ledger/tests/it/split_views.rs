@@ -5,21 +5,11 @@ use dt_model::testing::identity;
 use dt_model::{Signer as _, codec};
 use proptest::prelude::*;
 
+use crate::notes::checkpoint;
 use crate::support::digest;
 
 const LIAR: u64 = 1;
 const OTHER: u64 = 2;
-
-fn checkpoint() -> Checkpoint {
-    Checkpoint {
-        chain: digest(0xc1),
-        log: LogHead { size: 1234, root: digest(0xe4) },
-        height: 56,
-        block: digest(0xb1),
-        state_root: digest(0x51),
-        receipts_root: digest(0x4e),
-    }
-}
 
 fn note(checkpoint: &Checkpoint, signers: &[u64]) -> SignedNote {
     let sign = |seed: &u64| checkpoint.sign(&identity(*seed)).unwrap();
