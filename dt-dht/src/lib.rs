@@ -108,8 +108,8 @@ mod upkeep;
 mod validator;
 
 pub use agreement::{
-    AddressState, Ballot, Former, LockCertificate, MAX_AGREED_SLOTS, MAX_ROUND_STEP, Phase, Promise, Settled,
-    SettlementCertificate, StateEntry, Vote,
+    AddressState, Ballot, Bid, Former, LockCertificate, MAX_AGREED_SLOTS, MAX_ROUND_STEP, Phase, Promise,
+    Settled, SettlementCertificate, StateEntry, Vote,
 };
 pub use audit::{RowDamage, RowKey, StoreDamage, StoreReport, verify_store};
 pub use blob::{

@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp};
 
 use crate::{
-    Address, Ballot, BlobRef, Equivocation, Key, LockCertificate, MAX_INDEX_BYTES, Promise,
+    Address, Ballot, Bid, BlobRef, Equivocation, Key, LockCertificate, MAX_INDEX_BYTES, Promise,
     QuorumCertificate, Receipt, Record, Refusal, SettlementCertificate, Shard, UpkeepReply, UpkeepRequest,
     Vote,
 };
@@ -111,12 +111,10 @@ pub enum RequestBody {
     },
     /// To vote for nothing older than a ballot.
     Promise {
-        /// The address.
-        address: Address,
-        /// The step that is attempted.
-        sequence: u64,
         /// The attempt, of which the sender is the proposer.
-        ballot: Ballot,
+        bid: Envelope<Bid>,
+        /// Titles to higher ranks, as other replicas show them: at most as many as the address has replicas.
+        titles: Vec<Envelope<Bid>>,
     },
     /// For a record that was agreed on once, and maybe replaced since.
     GetPast {
@@ -200,6 +198,8 @@ pub enum ReplyBody {
         lock: Option<Lock>,
         /// The ballot that the node has promised.
         promised: Option<Ballot>,
+        /// The last bid of somebody who had its rank by right.
+        title: Option<Envelope<Bid>>,
         /// The sender's standing at the address: see [`crate::Validator::rank`].
         rank: Option<u8>,
     },

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use dt_dht::{
-    Address, AddressState, Ballot, BlobRef, Former, Key, LockCertificate, OwnedRecords, Parcel, Phase, Place,
-    Promise, QuorumCertificate, Receipt, Record, Request, RequestBody, Resilience, SettlementCertificate,
-    Slot, UpkeepRequest, Vote, encode_stripe,
+    Address, AddressState, Ballot, Bid, BlobRef, Former, Key, LockCertificate, OwnedRecords, Parcel, Phase,
+    Place, Promise, QuorumCertificate, Receipt, Record, Request, RequestBody, Resilience,
+    SettlementCertificate, Slot, UpkeepRequest, Vote, encode_stripe,
 };
 use dt_model::testing::Choices;
 use dt_model::{Envelope, Signed, Signer, Timestamp, codec};
@@ -57,11 +57,7 @@ pub fn next(choices: &mut Choices<'_>, base: &Base, world: &World) -> Action {
         8 => RequestBody::GetShard { blob: blob(choices).0.address(), index: choices.number() as u16 },
         9 => RequestBody::RenewShard { blob: blob(choices).0.address(), index: choices.number() as u16 },
         10 | 11 => propose(choices, base),
-        12 => RequestBody::Promise {
-            address: address(),
-            sequence: sequence(choices, base),
-            ballot: ballot(choices),
-        },
+        12 => promise(choices, base, world.now),
         13 => commit(choices, base),
         14 | 15 => return settle(choices, base, world),
         16 => RequestBody::GetState { address: address() },
@@ -85,12 +81,13 @@ fn request(choices: &mut Choices<'_>, world: &World, body: RequestBody) -> Bytes
     let mut request = made(world.now, body);
     // A ballot is the sender's, as a rule.
     let proposer = match &request.body {
-        RequestBody::Propose { ballot: Some(ballot), .. } | RequestBody::Promise { ballot, .. } => {
-            (0..7).find(|number| party(*number).party() == ballot.proposer)
-        }
+        RequestBody::Propose { ballot: Some(ballot), .. } => Some(ballot.proposer),
+        RequestBody::Promise { bid, .. } => Some(bid.signer()),
         _ => None,
     };
-    let sender = proposer.filter(|_| choices.below(16) > 0).unwrap_or_else(|| choices.below(7));
+    let number = |proposer| (0..7).find(|number| party(*number).party() == proposer);
+    let sender =
+        proposer.and_then(number).filter(|_| choices.below(16) > 0).unwrap_or_else(|| choices.below(7));
     match choices.below(32) {
         0 => request.epoch = choices.number(),
         1 => request.node = party(choices.below(7)).party(),
@@ -186,6 +183,21 @@ fn ballot(choices: &mut Choices<'_>) -> Ballot {
 
 fn any_ballot(choices: &mut Choices<'_>) -> Option<Ballot> {
     choices.is().then(|| ballot(choices))
+}
+
+/// A bid by the hand of its proposer, as a rule, made now, as a rule.
+fn bid(choices: &mut Choices<'_>, base: &Base, now: Timestamp) -> Envelope<Bid> {
+    let (sequence, ballot) = (sequence(choices, base), ballot(choices));
+    let time = if choices.below(8) == 0 { Timestamp::from_millis(choices.number()) } else { now };
+    let bid = Bid { network: membership().network(), address: address(), sequence, ballot, time };
+    let number = (0..7).find(|number| party(*number).party() == ballot.proposer);
+    let signer = number.filter(|_| choices.below(16) > 0).unwrap_or_else(|| choices.below(7));
+    Signed::new(bid, &**party(signer)).expect("it signs").into_envelope()
+}
+
+fn promise(choices: &mut Choices<'_>, base: &Base, now: Timestamp) -> RequestBody {
+    let titles = (0..choices.below(6)).map(|_| bid(choices, base, now)).collect();
+    RequestBody::Promise { bid: bid(choices, base, now), titles }
 }
 
 /// What the other three nodes sign, sorted by node.

@@ -118,7 +118,12 @@ impl Word {
                 assert!(*sequence >= self.settled, "what is settled stays");
                 self.settled = *sequence;
             }
-            ReplyBody::State { settled, records, .. } => {
+            ReplyBody::State { settled, records, promised, title, .. } => {
+                if let Some(title) = title {
+                    let title = title.clone().open().expect("it shows sound titles").into_value();
+                    assert!(promised.is_some_and(|promised| title.ballot.rank <= promised.rank));
+                    assert_eq!(title.sequence, self.settled + 1, "a title is to the next step");
+                }
                 let state = settled.as_ref().map(|settled| settled.state().clone());
                 assert_eq!(state.as_ref().map_or(0, |state| state.sequence()), self.settled);
                 assert_eq!(state.map_or(0, |state| state.entries().len()), records.len());

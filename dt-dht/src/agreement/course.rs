@@ -9,7 +9,7 @@ use dt_model::{Envelope, PartyId, Signed, SignerError, Timestamp};
 use super::justify::Attempt;
 use super::poll::{Defeat, Poll, PromiseOf, Promised, VoteOn};
 use super::read::{Locked, Reading, StateQuorum};
-use super::{AddressState, Ballot, LockCertificate, Phase, Settled, SettlementCertificate, Vote};
+use super::{AddressState, Ballot, Bid, LockCertificate, Phase, Settled, SettlementCertificate, Vote};
 use crate::{Address, Client, GetError, Membership, Record, RequestBody};
 
 /// The client, and what it works on.
@@ -76,8 +76,15 @@ impl Course<'_> {
         let proposer = self.client.signer().party();
         let ballot = reading.ballot(proposer, self.liars()).ok_or(Setback::NoRank)?;
         let sequence = reading.base.sequence().saturating_add(1);
-        let attempt = Attempt { address: self.address, sequence, ballot };
-        let question = PromiseOf { attempt, base: &reading.base, membership: self.membership };
+        let (network, address, time) = (self.membership.network(), self.address, self.now);
+        let bid = Signed::new(Bid { network, address, sequence, ballot, time }, self.client.signer())?;
+        let question = PromiseOf {
+            attempt: Attempt::from(bid.value()),
+            bid: bid.into_envelope(),
+            titles: reading.titles.clone(),
+            base: &reading.base,
+            membership: self.membership,
+        };
         let poll = Poll::new(self.membership, &reading.base, reading.settled.as_ref(), question);
         let promised = self.client.drive(self.membership, poll, self.now).await??;
         let lock = newest_lock(&promised);

@@ -2,7 +2,7 @@
 
 use dt_model::{Digest, Envelope, Signed};
 
-use super::{Ballot, LockCertificate, Promise, Vote};
+use super::{Ballot, Bid, LockCertificate, Promise, Vote};
 use crate::certificate::check_signers;
 use crate::{Address, Membership};
 
@@ -17,6 +17,12 @@ pub(crate) struct Attempt {
 /// The promises do not justify anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unjustified;
+
+impl From<&Bid> for Attempt {
+    fn from(bid: &Bid) -> Self {
+        Self { address: bid.address, sequence: bid.sequence, ballot: bid.ballot }
+    }
+}
 
 impl Attempt {
     /// Whether `promise` is one for this attempt; the lock that it shows is not checked.

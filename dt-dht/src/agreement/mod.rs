@@ -75,4 +75,4 @@ pub(crate) use justify::Attempt;
 pub(crate) use remembered::Remembered;
 pub(crate) use row::{AgreedRow, Place};
 pub use state::{AddressState, Former, MAX_AGREED_SLOTS, Settled, StateEntry};
-pub use vote::{Ballot, MAX_ROUND_STEP, Phase, Promise, Vote};
+pub use vote::{Ballot, Bid, MAX_ROUND_STEP, Phase, Promise, Vote};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dt_model::{Envelope, PartyId, Signed};
 
 use super::justify::Attempt;
-use super::{AddressState, Promise, Settled, Vote};
+use super::{AddressState, Bid, Promise, Settled, Vote};
 use crate::operation::{Operation, Outgoing};
 use crate::tally::{Answer, Tally, Verdict};
 use crate::{Membership, Record, Refusal, ReplyBody, RequestBody};
@@ -173,6 +173,10 @@ impl Question for VoteOn {
 /// Asks for a promise.
 pub(crate) struct PromiseOf<'a> {
     pub(crate) attempt: Attempt,
+    /// The same by the proposer's hand.
+    pub(crate) bid: Envelope<Bid>,
+    /// What others may not have been shown.
+    pub(crate) titles: Vec<Envelope<Bid>>,
     pub(crate) base: &'a AddressState,
     pub(crate) membership: &'a Membership,
 }
@@ -188,8 +192,7 @@ impl Question for PromiseOf<'_> {
     type Yes = Promised;
 
     fn body(&self) -> RequestBody {
-        let Attempt { address, sequence, ballot } = self.attempt;
-        RequestBody::Promise { address, sequence, ballot }
+        RequestBody::Promise { bid: self.bid.clone(), titles: self.titles.clone() }
     }
 
     fn yes(&mut self, node: &PartyId, reply: ReplyBody) -> Option<Promised> {

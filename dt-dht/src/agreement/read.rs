@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dt_model::{Envelope, PartyId, Signed};
 
-use super::{AddressState, Ballot, LockCertificate, Remembered, Settled, SettlementCertificate};
+use super::{AddressState, Ballot, Bid, LockCertificate, Remembered, Settled, SettlementCertificate};
 use crate::operation::{Operation, Outgoing};
 use crate::tally::{Answer, Tally, Verdict};
 use crate::{Address, GetError, Lock, Membership, Record, Refusal, ReplyBody, RequestBody};
@@ -32,6 +32,8 @@ pub(crate) struct Reading {
     pub(crate) rank: Option<u8>,
     /// The ballots that replicas of that state have promised, oldest first. Some may be lies.
     pub(crate) promised: Vec<Option<Ballot>>,
+    /// Bids of a higher rank than the reader's that replicas of that state show. Some may be lies.
+    pub(crate) titles: Vec<Envelope<Bid>>,
 }
 
 /// How far a claimed round is believed above one that is surely promised: less than honest replicas allow for at once, so that a liar
@@ -48,6 +50,7 @@ impl Reading {
             laggards: Vec::new(),
             rank: self.rank,
             promised: Vec::new(),
+            titles: Vec::new(),
         }
     }
 
@@ -82,6 +85,7 @@ struct Shown {
     records: Vec<Envelope<Record>>,
     lock: Option<Lock>,
     promised: Option<Ballot>,
+    title: Option<Envelope<Bid>>,
     rank: Option<u8>,
 }
 
@@ -186,6 +190,19 @@ impl<'a> StateQuorum<'a> {
             && self.tally.outnumber_liars(|node| self.withheld.contains(node))
     }
 
+    /// The titles to more than `rank` that replicas at `sequence` show, each once.
+    fn titles(&self, sequence: u64, rank: Option<u8>) -> Vec<Envelope<Bid>> {
+        let shown = self.shown.values().filter(|shown| shown.sequence() == sequence);
+        let mut titles = Vec::new();
+        for title in shown.filter_map(|shown| shown.title.as_ref()) {
+            let is_higher = Bid::claim(title).is_some_and(|bid| Some(bid.ballot.rank) > rank);
+            if is_higher && !titles.contains(title) {
+                titles.push(title.clone());
+            }
+        }
+        titles
+    }
+
     fn convict(&mut self, node: PartyId) {
         self.tally.convict(&node);
         self.shown.remove(&node);
@@ -221,7 +238,8 @@ impl<'a> StateQuorum<'a> {
         let rank = ranks.into_iter().max_by_key(|(rank, count)| (*count, *rank)).and_then(|(rank, _)| rank);
         let laggards = self.shown.iter().filter(|(_, shown)| shown.sequence() < highest);
         let laggards = laggards.map(|(node, _)| *node).collect();
-        Ok(Reading { base, settled, lock, laggards, rank, promised })
+        let titles = self.titles(highest, rank);
+        Ok(Reading { base, settled, lock, laggards, rank, promised, titles })
     }
 }
 
@@ -237,10 +255,10 @@ impl Operation for StateQuorum<'_> {
             return;
         }
         let answer = match reply {
-            Some(ReplyBody::State { settled, records, lock, promised, rank }) => {
+            Some(ReplyBody::State { settled, records, lock, promised, title, rank }) => {
                 let here = |settled: &SettlementCertificate| settled.state().address() == self.address;
                 if settled.as_ref().is_none_or(here) {
-                    self.shown.insert(node, Shown { settled, records, lock, promised, rank });
+                    self.shown.insert(node, Shown { settled, records, lock, promised, title, rank });
                     self.tally.answer(node, Answer::Good);
                     return self.tell_withholders();
                 } else {

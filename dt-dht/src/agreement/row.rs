@@ -5,9 +5,9 @@
 use core::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use dt_model::{Digest, Timestamp};
+use dt_model::{Digest, Envelope, Signed, Timestamp};
 
-use super::{AddressState, Ballot, LockCertificate, MAX_ROUND_STEP, SettlementCertificate};
+use super::{AddressState, Ballot, Bid, LockCertificate, MAX_ROUND_STEP, SettlementCertificate};
 use crate::{Address, Refusal};
 
 /// How long a proposal has to stand, by the replica's clock, before those may take it over whose rank does not entitle them to: longer than
@@ -20,17 +20,20 @@ pub(crate) const TAKEOVER: Duration = Duration::from_secs(10);
 /// - The settled sequence never goes down; at one sequence, the promised ballot never does.
 /// - At one sequence and ballot, at most one record is accepted, and at most one is locked.
 /// - A lock is given up for one of a newer ballot only, or when its sequence is settled.
+/// - A title is of the next sequence, and of no higher rank than the promised ballot.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct AgreedRow {
     /// The state that was decided last; `None` at sequence 0.
     pub(crate) settled: Option<SettlementCertificate>,
     /// Older ballots than this are refused. `None`: whoever comes first.
     pub(crate) promised: Option<Ballot>,
+    /// The last bid of somebody who had its rank by right: others are shown it, so that they, too, let its rank be taken over.
+    pub(crate) title: Option<Envelope<Bid>>,
     /// The record that was voted for last at the next sequence.
     pub(crate) accepted: Option<Accepted>,
     /// The record that a quorum is known to have accepted at the next sequence.
     pub(crate) lock: Option<Locked>,
-    /// When any of these three changed.
+    /// When any of promise, vote and lock changed.
     pub(crate) since: Timestamp,
 }
 
@@ -71,7 +74,7 @@ impl Place {
 impl AgreedRow {
     /// An address at which nothing happened yet.
     pub(crate) const fn new(now: Timestamp) -> Self {
-        Self { settled: None, promised: None, accepted: None, lock: None, since: now }
+        Self { settled: None, promised: None, title: None, accepted: None, lock: None, since: now }
     }
 
     /// The settled sequence.
@@ -155,16 +158,16 @@ impl AgreedRow {
         Ok(place)
     }
 
-    /// Promises to vote under no ballot older than `ballot`, to a party of this `rank`. Whether that is news.
+    /// Promises to vote under no ballot older than the one of `bid`, whose proposer has this `rank`.
     pub(crate) fn promise(
         &mut self,
-        ballot: Ballot,
+        bid: &Signed<Bid>,
         rank: Option<u8>,
         now: Timestamp,
-    ) -> Result<bool, Refusal> {
-        let rank = rank.ok_or(Refusal::NotPermitted)?;
+    ) -> Result<(), Refusal> {
+        let (rank, ballot) = (rank.ok_or(Refusal::NotPermitted)?, bid.ballot);
         if self.promised == Some(ballot) {
-            return Ok(false);
+            return Ok(());
         }
         if self.promised > Some(ballot) {
             return Err(self.outbid());
@@ -177,12 +180,32 @@ impl AgreedRow {
         let stands = self.promised.is_some() || self.accepted.is_some() || self.lock.is_some();
         let deserted = stands && now.since(self.since) >= TAKEOVER;
         let highest = self.promised.map_or(0, |promised| promised.rank).max(rank);
-        if (rank > 0 && ballot.rank <= rank) || (deserted && ballot.rank <= highest) {
-            (self.promised, self.since) = (Some(ballot), now);
-            Ok(true)
-        } else {
-            Err(Refusal::Rank)
+        let by_right = rank > 0 && ballot.rank <= rank;
+        let by_desertion = deserted && ballot.rank <= highest;
+        if !(by_right || by_desertion) {
+            return Err(Refusal::Rank);
         }
+        if by_right {
+            self.title = Some(bid.envelope().clone());
+        }
+        (self.promised, self.since) = (Some(ballot), now);
+        Ok(())
+    }
+
+    /// Heeds a bid that somebody else shows, whose proposer had this `rank`, as if it had been promised: only if its rank is above all that
+    /// was promised here. So each rank is heeded once, and whoever shows old bids again holds up nobody any longer.
+    pub(crate) fn heed(&mut self, bid: &Signed<Bid>, rank: Option<u8>, now: Timestamp) {
+        let ballot = bid.ballot;
+        let is_due = rank >= Some(ballot.rank) && (1..=MAX_ROUND_STEP).contains(&ballot.round);
+        if is_due && self.is_outranked_by(&ballot) {
+            (self.promised, self.since) = (Some(ballot), now);
+            self.title = Some(bid.envelope().clone());
+        }
+    }
+
+    /// Whether a ballot is of a higher rank than all that was promised.
+    pub(crate) fn is_outranked_by(&self, ballot: &Ballot) -> bool {
+        ballot.rank > self.promised.map_or(0, |promised| promised.rank)
     }
 
     /// Takes over what was decided: whatever was about to be is void.

@@ -1,7 +1,7 @@
 //! What replicas sign while they agree: votes, and promises to vote for nothing older.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use dt_model::{Digest, Domain, Message, PartyId};
+use dt_model::{Digest, Domain, Envelope, Message, PartyId, Timestamp, codec};
 
 use super::LockCertificate;
 use crate::Address;
@@ -21,6 +21,38 @@ pub struct Ballot {
 
 /// How far the round of a ballot may be above the one before: as many attempts as nobody makes, so that nobody can use up the rounds.
 pub const MAX_ROUND_STEP: u64 = 1 << 32;
+
+/// A ballot by the hand of its proposer: he attempts a step under it. Its envelope's signer MUST be the ballot's proposer.
+///
+/// A bid of a party that has the rank by right is a *title* to that rank for everybody: whoever has it may show it to replicas that were not
+/// sent it, and a promise that only one of them gave does not hold up the others when the proposer is gone.
+///
+/// It names no epoch: who has a rank is a matter of the records that are settled, whoever keeps them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Bid {
+    /// The ledger's chain ID.
+    pub network: Digest,
+    /// The address.
+    pub address: Address,
+    /// The step that is attempted.
+    pub sequence: u64,
+    /// The attempt.
+    pub ballot: Ballot,
+    /// When it was made, by the proposer's clock: whoever is shown it later judges his rank at this time.
+    pub time: Timestamp,
+}
+
+impl Bid {
+    /// What an envelope says, without a check of anything. `None` if it holds no bid.
+    pub(crate) fn claim(envelope: &Envelope<Self>) -> Option<Self> {
+        codec::decode(envelope.body(), Self::MAX_BYTES).ok()
+    }
+}
+
+impl Message for Bid {
+    const DOMAIN: Domain = Domain::new("dt/dht/bid/v1");
+    const MAX_BYTES: usize = 128;
+}
 
 /// The two steps of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]

@@ -12,8 +12,8 @@ use crate::rows::{
 };
 use crate::store::Row;
 use crate::{
-    Address, AddressState, Ballot, Key, Kind, LockCertificate, Membership, Order, Phase, Promise, Record,
-    Refusal, ReplyBody, SettlementCertificate, Site, Validator, Vote,
+    Address, AddressState, Ballot, Bid, Key, Kind, LockCertificate, Membership, Order, Phase, Promise,
+    Record, Refusal, ReplyBody, SettlementCertificate, Site, Validator, Vote,
 };
 
 /// A proposal as it came.
@@ -160,27 +160,37 @@ impl Replica {
         Ok(rows)
     }
 
-    /// Promises to vote for nothing older than `ballot`.
+    /// Promises to vote for nothing older than the ballot of `bid`. The `titles` are heeded whatever comes of it.
     pub(super) fn promise(
         &self,
         membership: &Membership,
-        attempt: Attempt,
+        bid: Envelope<Bid>,
+        titles: &[Envelope<Bid>],
         sender: &PartyId,
         now: Timestamp,
     ) -> Result<ReplyBody, Refusal> {
-        let Attempt { address, sequence, ballot } = attempt;
+        let bid = open_bid(bid, membership)?;
+        let Bid { address, sequence, ballot, time, .. } = *bid;
         self.require_replica(membership, &address)?;
         if ballot.proposer != *sender {
             return Err(Refusal::NotPermitted);
         }
+        if titles.len() > membership.replicas(&address).len() {
+            return Err(Refusal::Malformed);
+        }
         let _held = self.lock(&address)?;
         let mut row = self.agreed_row(membership, &address, now)?;
         row.require_next(sequence)?;
-        let rank = self.rank(membership, &address, &row, sender, now)?;
         let before = row.clone();
-        if row.promise(ballot, rank, now)? {
-            self.write_agreed(&address, &before, &row, None, now)?;
+        for title in titles {
+            self.heed(membership, (&address, &mut row), title, now)?;
         }
+        // By what entitles him, others who judge the bid later have to be convinced as well.
+        let rank = |time| self.rank(membership, &address, &row, sender, time);
+        let rank = rank(now)?.min(rank(time)?);
+        let promised = row.promise(&bid, rank, now);
+        self.write_agreed(&address, &before, &row, None, now)?;
+        promised?;
         let (record, lock) = match row.lock {
             Some(lock) => {
                 (Some(self.proposal(&address, lock.place)?.into_envelope()), Some(lock.certificate))
@@ -191,6 +201,28 @@ impl Replica {
         let promise = Promise { network, epoch, address, sequence, ballot, lock };
         let promise = Signed::new(promise, &*self.signer).map_err(|_| Refusal::Unavailable)?;
         Ok(ReplyBody::Promised { promise: promise.into_envelope(), record })
+    }
+
+    /// Heeds a bid for the next step that somebody else shows, if it is sound, of a higher rank than all that was promised, and its proposer
+    /// had that rank when he made it. Whoever shows another is not to blame: it was shown to him.
+    fn heed(
+        &self,
+        membership: &Membership,
+        (address, row): (&Address, &mut AgreedRow),
+        title: &Envelope<Bid>,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let is_news = |bid: &Bid| {
+            (bid.address, bid.sequence.checked_sub(1)) == (*address, Some(row.sequence()))
+                && row.is_outranked_by(&bid.ballot)
+        };
+        if Bid::claim(title).is_some_and(|bid| is_news(&bid))
+            && let Ok(bid) = open_bid(title.clone(), membership)
+        {
+            let rank = self.rank(membership, address, row, &bid.ballot.proposer, bid.time)?;
+            row.heed(&bid, rank, now);
+        }
+        Ok(())
     }
 
     /// The order of records of `kind`, if somebody judges it here.
@@ -272,6 +304,13 @@ impl Replica {
         let rows: Vec<Row> = proposal.into_iter().chain(changed).collect();
         if rows.is_empty() { Ok(()) } else { self.rows().write_all(rows, now).map_err(unavailable) }
     }
+}
+
+/// A bid by the hand of its proposer, for this network.
+fn open_bid(bid: Envelope<Bid>, membership: &Membership) -> Result<Signed<Bid>, Refusal> {
+    let bid = bid.open().map_err(|_| Refusal::Malformed)?;
+    let is_own = bid.signer() == bid.ballot.proposer && bid.network == membership.network();
+    if is_own { Ok(bid) } else { Err(Refusal::Malformed) }
 }
 
 /// The state that `record` leads to.

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use dt_model::{Digest, OpenError, PartyId, Signer, Timestamp};
 
 use self::verified::Verified;
-use crate::agreement::{Attempt, Remembered};
+use crate::agreement::Remembered;
 use crate::message::request_digest;
 use crate::rows::{Rows, RowsError};
 use crate::upkeep::{Gate, Pass, Policy};
@@ -209,9 +209,7 @@ impl Replica {
             }
             RequestBody::Commit { record, certificate } => self.commit(membership, record, certificate, now),
             RequestBody::Adopt { certificate, records } => self.adopt(membership, certificate, records, now),
-            RequestBody::Promise { address, sequence, ballot } => {
-                self.promise(membership, Attempt { address, sequence, ballot }, sender, now)
-            }
+            RequestBody::Promise { bid, titles } => self.promise(membership, bid, &titles, sender, now),
             RequestBody::GetPast { key, version } => self.past(membership, &key, version, sender, now),
         }
     }

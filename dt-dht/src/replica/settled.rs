@@ -37,6 +37,7 @@ impl Replica {
             lock,
             promised: row.promised,
             rank: self.rank(membership, address, &row, reader, now)?,
+            title: row.title,
             settled: row.settled,
         })
     }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use borsh::{from_slice, to_vec};
 use dt_dht::testing::Network;
 use dt_dht::{
-    AddressState, Ballot, CertificateError, Kind, LockCertificate, Membership, Node, Order, OwnedRecords,
-    Phase, Promise, PutError, Record, Refusal, ReplyBody, RequestBody, Resilience, SettlementCertificate,
-    Site, Validator, Vote,
+    AddressState, Ballot, Bid, CertificateError, Kind, LockCertificate, Membership, Node, Order,
+    OwnedRecords, Phase, Promise, PutError, Record, Refusal, ReplyBody, RequestBody, Resilience,
+    SettlementCertificate, Site, Validator, Vote,
 };
 use dt_model::testing::identity;
-use dt_model::{Digest, Envelope, Identity, PartyId, Signed, Signer};
+use dt_model::{Digest, Envelope, Identity, PartyId, Signed, Signer, Timestamp};
 
 use crate::support::*;
 
@@ -99,8 +99,31 @@ pub(crate) fn ballot(seed: u64, rank: u8, round: u64) -> Ballot {
     Ballot { rank, round, proposer: identity(seed).party() }
 }
 
-pub(crate) fn promise(record: &Signed<Record>, ballot: Ballot) -> RequestBody {
-    RequestBody::Promise { address: record.key.address, sequence: 1, ballot }
+/// The bid for a ballot at the first step of the record's address, by the hand of its proposer.
+pub(crate) fn bid(
+    membership: &Membership,
+    record: &Signed<Record>,
+    ballot: Ballot,
+    time: Timestamp,
+) -> Envelope<Bid> {
+    let bid = Bid { network: membership.network(), address: record.key.address, sequence: 1, ballot, time };
+    let parties = [WRITER, READER, STRANGER].map(identity).into_iter();
+    let proposer = parties.into_iter().find(|party| party.party() == ballot.proposer).unwrap();
+    Signed::new(bid, &proposer).unwrap().into_envelope()
+}
+
+pub(crate) fn promise(
+    membership: &Membership,
+    record: &Signed<Record>,
+    ballot: Ballot,
+    time: Timestamp,
+) -> RequestBody {
+    RequestBody::Promise { bid: bid(membership, record, ballot, time), titles: Vec::new() }
+}
+
+/// Asks for a promise, in the present.
+fn attempt(network: &Network, record: &Signed<Record>, ballot: Ballot) -> RequestBody {
+    promise(network.membership(), record, ballot, network.now())
 }
 
 fn voted(reply: ReplyBody) -> Envelope<Vote> {
@@ -186,12 +209,12 @@ fn a_replica_refuses() {
     let node: &Identity = &network.nodes()[0];
     let (his, hers) = (step(WRITER, 1, "his"), step(READER, 1, "hers"));
     let refuses = |seed, body, refusal| assert_eq!(ask(&network, seed, node, body), refused(refusal));
-    let attempt = ballot(READER, 2, 1);
+    let higher = ballot(READER, 2, 1);
     let far = propose(&his, 2, None, vec![]);
     refuses(WRITER, far, Refusal::Behind { sequence: 0 });
     refuses(WRITER, propose(&his, 0, None, vec![]), Refusal::Settled { sequence: 0 });
     refuses(WRITER, propose(&step(STRANGER, 1, "no"), 1, None, vec![]), Refusal::NotPermitted);
-    refuses(READER, propose(&hers, 1, Some(attempt), vec![]), Refusal::Unproven);
+    refuses(READER, propose(&hers, 1, Some(higher), vec![]), Refusal::Unproven);
     refuses(WRITER, put(&his), Refusal::OtherOrder);
     refuses(WRITER, propose(&owned("a", 1, "v"), 1, None, vec![]), Refusal::OtherOrder);
     refuses(WRITER, commit(&his, &[]), Refusal::Unproven);
@@ -200,13 +223,13 @@ fn a_replica_refuses() {
     voted(ask(&network, WRITER, node, propose(&his, 1, None, vec![])));
     refuses(READER, propose(&hers, 1, None, vec![]), Refusal::Outbid { rank: 0, round: 0 });
     // Nobody promises for another, nor beyond his rank or round.
-    refuses(WRITER, promise(&his, attempt), Refusal::NotPermitted);
-    refuses(WRITER, promise(&his, ballot(WRITER, 2, 1)), Refusal::Rank);
-    refuses(WRITER, promise(&his, ballot(WRITER, 1, 0)), Refusal::Rank);
-    refuses(WRITER, promise(&his, ballot(WRITER, 1, u64::MAX)), Refusal::Rank);
-    promised(ask(&network, READER, node, promise(&hers, attempt)));
+    refuses(WRITER, attempt(&network, &his, higher), Refusal::NotPermitted);
+    refuses(WRITER, attempt(&network, &his, ballot(WRITER, 2, 1)), Refusal::Rank);
+    refuses(WRITER, attempt(&network, &his, ballot(WRITER, 1, 0)), Refusal::Rank);
+    refuses(WRITER, attempt(&network, &his, ballot(WRITER, 1, u64::MAX)), Refusal::Rank);
+    promised(ask(&network, READER, node, attempt(&network, &hers, higher)));
     let outbid = Refusal::Outbid { rank: 2, round: 1 };
-    refuses(WRITER, promise(&his, ballot(WRITER, 1, 9)), outbid);
+    refuses(WRITER, attempt(&network, &his, ballot(WRITER, 1, 9)), outbid);
     refuses(WRITER, propose(&his, 1, None, vec![]), outbid);
 }
 
@@ -221,7 +244,7 @@ fn a_lock_is_shown_and_not_voted_against() {
     voted(ask(&network, WRITER, node, commit(&his, &votes)));
     let outbid = refused(Refusal::Outbid { rank: 0, round: 0 });
     assert_eq!(ask(&network, READER, node, propose(&hers, 1, None, vec![])), outbid);
-    let shown = ask(&network, READER, node, promise(&hers, ballot(READER, 2, 1)));
+    let shown = ask(&network, READER, node, attempt(&network, &hers, ballot(READER, 2, 1)));
     let ReplyBody::Promised { promise, record } = shown else { panic!("{shown:?}") };
     assert_eq!(promise.open().unwrap().lock, Some(lock(&votes)));
     assert_eq!(record.as_ref(), Some(his.envelope()));
@@ -233,14 +256,14 @@ fn a_vote_is_a_promise() {
     let network = four();
     let node: &Identity = &network.nodes()[0];
     let (his, hers) = (step(WRITER, 1, "his"), step(READER, 1, "hers"));
-    let attempt = ballot(READER, 2, 1);
-    let promised = |node| promised(ask(&network, READER, node, promise(&hers, attempt)));
+    let higher = ballot(READER, 2, 1);
+    let promised = |node| promised(ask(&network, READER, node, attempt(&network, &hers, higher)));
     let mut promises: Vec<_> = network.nodes()[1..].iter().map(|node| promised(node)).collect();
     promises.sort_by_key(Envelope::signer);
-    voted(ask(&network, READER, node, propose(&hers, 1, Some(attempt), promises)));
+    voted(ask(&network, READER, node, propose(&hers, 1, Some(higher), promises)));
     let outbid = refused(Refusal::Outbid { rank: 2, round: 1 });
     assert_eq!(ask(&network, WRITER, node, propose(&his, 1, None, vec![])), outbid);
-    assert_eq!(ask(&network, WRITER, node, promise(&his, ballot(WRITER, 1, 9))), outbid);
+    assert_eq!(ask(&network, WRITER, node, attempt(&network, &his, ballot(WRITER, 1, 9))), outbid);
 }
 
 #[test]
@@ -248,7 +271,7 @@ fn rank_zero_waits_ten_seconds() {
     let network = four();
     let node: &Identity = &network.nodes()[0];
     let his = step(WRITER, 1, "his");
-    let body = promise(&his, ballot(STRANGER, 0, 1));
+    let body = attempt(&network, &his, ballot(STRANGER, 0, 1));
     assert_eq!(ask(&network, STRANGER, node, body.clone()), refused(Refusal::Rank));
     voted(ask(&network, WRITER, node, propose(&his, 1, None, vec![])));
     network.advance(Duration::from_millis(9_999));

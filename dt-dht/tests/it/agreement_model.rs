@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dt_dht::{
-    AddressState, Ballot, Call, Client, GetError, InProcess, Membership, MemoryStore, Node, Phase, Promise,
-    Record, Replica, ReplyBody, RequestBody, Resilience, Settled, Step as Worked, Upkeep, Vote,
+    AddressState, Ballot, Bid, Call, Client, GetError, InProcess, Membership, MemoryStore, Node, Phase,
+    Promise, Record, Replica, ReplyBody, RequestBody, Resilience, Settled, Step as Worked, Upkeep, Vote,
 };
 use dt_model::testing::{SeedRng, identity};
 use dt_model::{Digest, Envelope, Identity, PartyId, Signed, Signer, Timestamp};
 use proptest::prelude::*;
 
-use crate::agreement::{Shared, ballot, commit, first, lock, promise, propose, settlement};
+use crate::agreement::{Shared, ballot, bid, commit, first, lock, propose, settlement};
 use crate::support::*;
 use crate::upkeep::FAST;
 
@@ -93,6 +93,8 @@ struct World {
     promises: BTreeMap<(usize, Ballot), Promises>,
     /// What is proposed under a ballot in an epoch.
     proposed: BTreeMap<(usize, Option<Ballot>, usize), Signed<Record>>,
+    /// What proposers have bid; anybody may show it.
+    bids: Vec<Envelope<Bid>>,
     /// All votes, by their content.
     votes: BTreeMap<Content, (Signed<Record>, Votes)>,
     decided: Option<AddressState>,
@@ -127,6 +129,7 @@ impl World {
             clock,
             promises: BTreeMap::new(),
             proposed: BTreeMap::new(),
+            bids: Vec::new(),
             votes: BTreeMap::new(),
             decided: None,
         };
@@ -243,13 +246,16 @@ impl World {
             return;
         };
         let own = self.own(step.proposer);
+        let bid = bid(&self.memberships[epoch], &own, ballot, self.now());
+        let titles = self.bids.iter().rev().take(step.pick.min(4)).cloned().collect();
+        self.bids.push(bid.clone());
         let found = if LIARS.contains(&node) {
             let membership = &self.memberships[epoch];
             let (network, epoch, address) = (membership.network(), membership.epoch(), own.key.address);
             let promise = Promise { network, epoch, address, sequence: 1, ballot, lock: None };
             (Signed::new(promise, &*self.nodes[node]).unwrap().into_envelope(), None)
         } else {
-            match self.ask(SEEDS[step.proposer].0, epoch, node, promise(&own, ballot)) {
+            match self.ask(SEEDS[step.proposer].0, epoch, node, RequestBody::Promise { bid, titles }) {
                 Some(ReplyBody::Promised { promise, record }) => {
                     (promise, record.map(|record| record.open().unwrap()))
                 }
@@ -353,15 +359,12 @@ impl World {
         }
     }
 
-    /// The change is brought to its end, and somebody writes in the new group: he finds what was decided, or decides now.
-    ///
-    /// The one of the highest rank looks in meanwhile: a promise to him that one honest replica gave nobody else can go over while the liars
-    /// are silent.
+    /// The change is brought to its end by the nodes alone, whoever was promised what, and somebody writes in the new group: he finds what
+    /// was decided, or decides now.
     fn finish(&mut self) {
         (0..8).for_each(|node| self.advance_from(0, node));
-        for _ in 0..4 {
+        for _ in 0..8 {
             if !self.handed_over {
-                drop(self.read(1));
                 self.hand_over();
             }
         }

@@ -12,7 +12,7 @@ use dt_model::testing::identity;
 use dt_model::{Digest, Envelope, Identity, Signed, Signer, Timestamp};
 use proptest::prelude::*;
 
-use crate::agreement::{Shared, ballot, first, lock, promise, propose, step};
+use crate::agreement::{Shared, ballot, bid, first, lock, propose, step};
 use crate::support::*;
 
 const SEEDS: [(u64, u8); 2] = [(WRITER, 1), (READER, 2)];
@@ -20,7 +20,8 @@ const BODIES: [&str; 2] = ["a", "b"];
 
 #[derive(Debug, Clone, Copy)]
 enum Deed {
-    Promise,
+    /// With what the other party bid in this round.
+    Promise(u64),
     /// With promises of all others, which show this lock.
     Propose(Option<Shown>),
     Commit(Shown),
@@ -44,7 +45,7 @@ fn shown() -> impl Strategy<Value = Shown> {
 
 fn deeds() -> impl Strategy<Value = Vec<(Deed, usize, u64)>> {
     let deed = prop_oneof![
-        3 => Just(Deed::Promise),
+        3 => (0_u64..4).prop_map(Deed::Promise),
         3 => prop::option::of(shown()).prop_map(Deed::Propose),
         5 => shown().prop_map(Deed::Commit),
         1 => Just(Deed::Restart),
@@ -161,9 +162,13 @@ impl World {
                 self.epoch = 2.min(self.epoch + 1);
                 self.replica.update_membership(self.membership().clone());
             }
-            Deed::Promise => {
+            Deed::Promise(shown) => {
                 let Some(ballot) = ballot else { return };
-                if let ReplyBody::Promised { promise, .. } = self.ask(seed, promise(&own, ballot)) {
+                let bid = |ballot| bid(self.membership(), &own, ballot, NOW);
+                let titles = number(1 - proposer, shown).map(bid).into_iter().collect();
+                if let ReplyBody::Promised { promise, .. } =
+                    self.ask(seed, RequestBody::Promise { bid: bid(ballot), titles })
+                {
                     self.hear_promise(&promise.open().unwrap());
                 }
             }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test reports by panicking")]
 
 mod agreement;
+mod agreement_bids;
 mod agreement_liars;
 mod agreement_model;
 mod agreement_word;

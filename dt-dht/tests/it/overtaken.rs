@@ -13,7 +13,7 @@ use dt_dht::{
 use dt_model::testing::{SeedRng, identity};
 use dt_model::{PartyId, Signed, Signer};
 
-use crate::agreement::{commit, propose, shared, step};
+use crate::agreement::{ballot, commit, promise, propose, shared, step};
 use crate::support::*;
 
 /// A transport on which something happens before one of the requests is delivered.
@@ -184,7 +184,7 @@ async fn create_after_attempts(rank: Option<u8>) {
             &network,
             WRITER,
             node,
-            crate::agreement::promise(&record, crate::agreement::ballot(WRITER, 1, 1)),
+            promise(network.membership(), &record, ballot(WRITER, 1, 1), network.now()),
         );
         assert!(matches!(promised, ReplyBody::Promised { .. }));
     }

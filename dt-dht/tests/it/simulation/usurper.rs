@@ -3,7 +3,7 @@
 
 use dt_dht::testing::simulator::{Dice, Host};
 use dt_dht::{
-    Ballot, Call, Client, LockCertificate, Phase, Record, ReplyBody, RequestBody, Settled,
+    Ballot, Bid, Call, Client, LockCertificate, Phase, Record, ReplyBody, RequestBody, Settled,
     SettlementCertificate, Transport,
 };
 use dt_model::{Envelope, PartyId, Signed, codec};
@@ -85,7 +85,11 @@ impl Usurper<'_> {
     /// A quorum's promises, rather of those that show no lock.
     async fn promises(&mut self, base: &Settled, ballot: Ballot) -> Vec<Envelope<dt_dht::Promise>> {
         let (address, sequence) = (base.state().address(), base.sequence() + 1);
-        let replies = self.ask(base, RequestBody::Promise { address, sequence, ballot }, None).await;
+        let (network, time) = (self.client.membership().network(), self.host.now());
+        let bid = Bid { network, address, sequence, ballot, time };
+        let Ok(bid) = Signed::new(bid, self.client.signer()) else { return Vec::new() };
+        let body = RequestBody::Promise { bid: bid.into_envelope(), titles: Vec::new() };
+        let replies = self.ask(base, body, None).await;
         let mut promises: Vec<_> = replies
             .into_iter()
             .filter_map(|(_, reply)| match reply {

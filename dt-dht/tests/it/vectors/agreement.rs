@@ -1,11 +1,11 @@
 //! What replicas sign while they agree, and what that proves.
 
 use dt_dht::{
-    AddressState, LockCertificate, MAX_CERTIFICATE_BYTES, MAX_MESSAGE_BYTES, Phase, Promise,
+    AddressState, Ballot, Bid, LockCertificate, MAX_CERTIFICATE_BYTES, MAX_MESSAGE_BYTES, Phase, Promise,
     SettlementCertificate, Vote,
 };
 use dt_model::testing::{Golden, identity};
-use dt_model::{Envelope, Message, Signed};
+use dt_model::{Envelope, Message, Signed, Timestamp};
 
 use super::{EPOCH, network};
 use crate::agreement::{ballot, first, lock, settlement, step};
@@ -44,6 +44,22 @@ pub(super) fn promised(lock: Option<LockCertificate>) -> Envelope<Promise> {
     Signed::new(promise, &identity(103)).unwrap().into_envelope()
 }
 
+/// What the promise is asked for by.
+pub(super) fn bid() -> Envelope<Bid> {
+    bid_for(WRITER, ballot(WRITER, 1, 6))
+}
+
+/// What a higher rank is due by.
+pub(super) fn title() -> Envelope<Bid> {
+    bid_for(READER, ballot(READER, 2, 5))
+}
+
+fn bid_for(seed: u64, ballot: Ballot) -> Envelope<Bid> {
+    let (address, time) = (state().address(), Timestamp::from_millis(1_700_000_000_000));
+    let bid = Bid { network: network(), address, sequence: 1, ballot, time };
+    Signed::new(bid, &identity(seed)).unwrap().into_envelope()
+}
+
 pub(super) fn add(golden: &mut Golden) {
     golden.section("Agreement");
     let (state, accept, commit) = (state(), votes(Phase::Accept), votes(Phase::Commit));
@@ -54,6 +70,8 @@ pub(super) fn add(golden: &mut Golden) {
     golden.value("state in which a record was replaced", &later, MAX_MESSAGE_BYTES);
     golden.value("former entry", &later.entries()[0].former.unwrap(), 64);
     golden.value("ballot", &ballot(READER, 2, 5), 64);
+    golden.value("bid", &title().open().unwrap().into_value(), Bid::MAX_BYTES);
+    golden.value("signed bid", &title(), 512);
     let open = |vote: &Envelope<Vote>| vote.clone().open().unwrap().into_value();
     golden.value("vote to accept", &open(&accept[0]), Vote::MAX_BYTES);
     golden.value("vote to accept, of whoever comes first", &Vote { ballot: None, ..open(&accept[0]) }, 256);

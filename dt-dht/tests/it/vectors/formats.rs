@@ -1,6 +1,6 @@
 //! Which golden value has the bytes of which format.
 
-pub(super) const FORMATS: [(&str, &str); 73] = [
+pub(super) const FORMATS: [(&str, &str); 75] = [
     ("Accepted", "value, 'a'"),
     ("Address", "owned address"),
     ("AddressRow", "value, 'l'"),
@@ -8,6 +8,7 @@ pub(super) const FORMATS: [(&str, &str); 73] = [
     ("AgreedRow", "value, 'a'"),
     ("Amount", "value, 'l'"),
     ("Ballot", "ballot"),
+    ("Bid", "bid"),
     ("BlobRef", "blob"),
     ("Checkpoint", "checkpoint after a stripe"),
     ("CursorRow", "value, 'c'"),
@@ -56,6 +57,7 @@ pub(super) const FORMATS: [(&str, &str); 73] = [
     ("Vote", "vote to commit"),
     ("Word", "value, 'q'"),
     ("dt/dht/address-state/v1", "state's digest"),
+    ("dt/dht/bid/v1", "signed bid"),
     ("dt/dht/blob/v1", "blob's address"),
     ("dt/dht/hand-over/v1", "signed hand-over"),
     ("dt/dht/mark/v1", "value, 'l'"),

@@ -9,7 +9,7 @@ use dt_dht::{
 use dt_model::Signer;
 use dt_model::testing::{Golden, identity};
 
-use super::agreement::{locked, promised, settled, state, votes};
+use super::agreement::{bid, locked, promised, settled, state, title, votes};
 use super::{EPOCH, NOW, certificate, evidence, network, one_fault, record, signed_receipt, upkeep};
 use crate::agreement::{ballot, step};
 use crate::support::{READER, WRITER};
@@ -76,7 +76,8 @@ fn requests() -> Vec<(&'static str, RequestBody)> {
         ),
         ("commit", RequestBody::Commit { record: next.clone(), certificate: locked() }),
         ("adopt", RequestBody::Adopt { certificate: settled(), records: vec![next] }),
-        ("promise", RequestBody::Promise { address, sequence: 1, ballot }),
+        ("promise", RequestBody::Promise { bid: bid(), titles: Vec::new() }),
+        ("promise, with a title", RequestBody::Promise { bid: bid(), titles: vec![title()] }),
         ("get past", RequestBody::GetPast { key: record.key, version: 2 }),
     ]
 }
@@ -100,8 +101,14 @@ pub(super) fn add_requests(golden: &mut Golden) {
 fn replies() -> Vec<(&'static str, ReplyBody)> {
     let (record, next) = (record().into_envelope(), step(WRITER, 1, "a").into_envelope());
     let lock = Lock { record: next.clone(), certificate: locked() };
-    let state =
-        |settled, records, lock, promised, rank| ReplyBody::State { settled, records, lock, promised, rank };
+    let state = |settled, records, lock, promised, title, rank| ReplyBody::State {
+        settled,
+        records,
+        lock,
+        promised,
+        title,
+        rank,
+    };
     let found: fn(Equivocation) -> ReplyBody = |evidence| ReplyBody::Evidence { evidence: Some(evidence) };
     vec![
         ("stored", ReplyBody::Stored { receipt: signed_receipt(100) }),
@@ -113,10 +120,17 @@ fn replies() -> Vec<(&'static str, ReplyBody)> {
         ("no shard", ReplyBody::Shard { shard: None }),
         ("evidence", found(evidence())),
         ("no evidence", ReplyBody::Evidence { evidence: None }),
-        ("nothing settled", state(None, Vec::new(), None, None, None)),
+        ("nothing settled", state(None, Vec::new(), None, None, None, None)),
         (
             "state",
-            state(Some(settled()), vec![next.clone()], Some(lock), Some(ballot(READER, 2, 5)), Some(1)),
+            state(
+                Some(settled()),
+                vec![next.clone()],
+                Some(lock),
+                Some(ballot(READER, 2, 5)),
+                Some(title()),
+                Some(1),
+            ),
         ),
         ("voted", ReplyBody::Voted { vote: votes(Phase::Accept)[0].clone() }),
         ("promised", ReplyBody::Promised { promise: promised(None), record: None }),
