@@ -7,6 +7,7 @@
 //! # Terms
 //! - A *sequence* counts the steps of an address; each puts one record in one slot and leads to an [`AddressState`].
 //! - A [`Ballot`] is one attempt at a step: rank, round, proposer, ordered so. `None`, whoever comes first, is below all.
+//! - A [`Bid`] is a ballot by the hand of its proposer. A *title* is the bid of one who has its rank by right.
 //! - A *lock* is a record with its [`LockCertificate`] P: a quorum's votes to accept it under one ballot.
 //! - A *settlement* is a [`SettlementCertificate`] S: a quorum's votes to commit it under one ballot. It is the decision, for anybody.
 //!
@@ -16,7 +17,7 @@
 //!    ballot needs a quorum's promises, and if any shows a lock, the record of the newest one. q votes are P.
 //! 3. `Commit` shows P. The replica locks on the record and votes. q votes are S. (For a P of a former epoch: see Epochs.)
 //! 4. `Adopt` shows S. The replica takes the state over from whatever lower sequence it was at, and its ballots and locks are void.
-//! 5. `Promise` asks to vote under no older ballot. The replica answers with its lock.
+//! 5. `Promise` asks, by a bid, to vote under no older ballot. The replica answers with its lock.
 //!
 //! A vote or promise is about what is on disk already, so a replica that restarts contradicts nothing that it signed.
 //!
@@ -36,9 +37,14 @@
 //! clock; so nothing stays blocked by a proposer who is gone, and a reader cannot obstruct. Rounds rise by at most [`MAX_ROUND_STEP`].
 //! As in all such algorithms, a decision needs a time in which one proposer is not outbid.
 //!
-//! A limit: a party of a higher rank who has the promise of a single honest replica, and is gone, can hold up those of lower ranks while *k* liars
-//! are silent. That replica can vote for nothing lower, the others have not seen that the rank was due to anybody, and a ballot of that rank is not
-//! theirs to grant. It ends when he, or anybody of such a rank, or one of the silent, comes back; a hand-over that finds a lock there waits as long.
+//! **Who is gone.** A party of a higher rank may have the promise of a single honest replica, and be gone. That replica votes for nothing lower,
+//! and the others let nobody go on in a rank of which they have not seen that it was due to anybody. So the one shows the title that it
+//! promised by, and whoever wants to go on carries it to the others. They heed it as if its proposer had sent it, and after ten seconds all of
+//! them let go. A replica heeds each rank once at a step, by the rank that the proposer had when he made the bid. So whoever carries old
+//! bids about puts off what is lower by ten seconds for each rank, which their proposers could do as well; he gains no rank himself.
+//!
+//! A limit: who votes under a ballot that it was not asked to promise has no title to show; those have whose promises justified the proposal. If
+//! nodes change twice before anything is settled, so that none of those is left, it holds up lower ranks until somebody of that rank comes back.
 //!
 //! # Epochs
 //! While membership changes, every quorum is one in the old group and in the new one. Promises and votes name their epoch; certificates are
