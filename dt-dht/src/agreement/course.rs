@@ -80,13 +80,16 @@ impl Course<'_> {
         let bid = Signed::new(Bid { network, address, sequence, ballot, time }, self.client.signer())?;
         let question = PromiseOf {
             attempt: Attempt::from(bid.value()),
-            bid: bid.into_envelope(),
-            titles: reading.titles.clone(),
+            bid: bid.envelope().clone(),
             base: &reading.base,
             membership: self.membership,
         };
         let poll = Poll::new(self.membership, &reading.base, reading.settled.as_ref(), question);
-        let promised = self.client.drive(self.membership, poll, self.now).await??;
+        let promised = self.client.drive(self.membership, poll, self.now).await?;
+        let promised = promised.or_else(|defeat| {
+            self.carry(reading, bid)?;
+            Err(Setback::Defeat(defeat))
+        })?;
         let lock = newest_lock(&promised);
         let Some(record) = lock.as_ref().or(own) else { return Ok(None) };
         let state = reading.base.after(record).ok_or(Setback::Unfit)?;
@@ -174,6 +177,22 @@ impl Course<'_> {
         let question = VoteOn { vote, body };
         let poll = Poll::new(self.membership, &reading.base, reading.settled.as_ref(), question);
         Ok(self.client.drive(self.membership, poll, self.now).await??)
+    }
+
+    /// Shows all replicas the titles that outrank the party, whose `bid` found no quorum: maybe for want of those that show them, and the others
+    /// have to learn what stands in the way before they let anybody go over it.
+    fn carry(&self, reading: &Reading, bid: Signed<Bid>) -> Result<(), SignerError> {
+        let outranks = |title: &&Envelope<Bid>| {
+            Bid::claim(title).is_some_and(|title| Some(title.ballot.rank) > reading.rank)
+        };
+        let titles: Vec<_> = reading.titles.iter().filter(outranks).cloned().collect();
+        if titles.is_empty() {
+            return Ok(());
+        }
+        let bid = bid.envelope();
+        let tell = |node| (node, RequestBody::Promise { bid: bid.clone(), titles: titles.clone() });
+        let replicas = self.membership.replicas(&self.address);
+        self.client.announce(self.membership, replicas.into_iter().map(tell).collect(), self.now)
     }
 
     /// Tells all replicas of what they have settled already: that renews the lease of the address.

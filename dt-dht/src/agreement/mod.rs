@@ -39,7 +39,7 @@
 //!
 //! **Who is gone.** A party of a higher rank may have the promise of a single honest replica, and be gone. That replica votes for nothing lower,
 //! and the others let nobody go on in a rank of which they have not seen that it was due to anybody. So the one shows the title that it
-//! promised by, and whoever wants to go on carries it to the others. They heed it as if its proposer had sent it, and after ten seconds all of
+//! promised by, and whoever has no quorum without it carries it to the others. They heed it as if its proposer had sent it, and after ten seconds all of
 //! them let go. A replica heeds each rank once at a step, by the rank that the proposer had when he made the bid. So whoever carries old
 //! bids about puts off what is lower by ten seconds for each rank, which their proposers could do as well; he gains no rank himself.
 //!

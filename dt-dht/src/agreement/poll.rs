@@ -175,8 +175,6 @@ pub(crate) struct PromiseOf<'a> {
     pub(crate) attempt: Attempt,
     /// The same by the proposer's hand.
     pub(crate) bid: Envelope<Bid>,
-    /// What others may not have been shown.
-    pub(crate) titles: Vec<Envelope<Bid>>,
     pub(crate) base: &'a AddressState,
     pub(crate) membership: &'a Membership,
 }
@@ -192,7 +190,7 @@ impl Question for PromiseOf<'_> {
     type Yes = Promised;
 
     fn body(&self) -> RequestBody {
-        RequestBody::Promise { bid: self.bid.clone(), titles: self.titles.clone() }
+        RequestBody::Promise { bid: self.bid.clone(), titles: Vec::new() }
     }
 
     fn yes(&mut self, node: &PartyId, reply: ReplyBody) -> Option<Promised> {

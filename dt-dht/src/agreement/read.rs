@@ -32,7 +32,7 @@ pub(crate) struct Reading {
     pub(crate) rank: Option<u8>,
     /// The ballots that replicas of that state have promised, oldest first. Some may be lies.
     pub(crate) promised: Vec<Option<Ballot>>,
-    /// Bids of a higher rank than the reader's that replicas of that state show. Some may be lies.
+    /// The titles that replicas of that state show, each once. Some may be lies.
     pub(crate) titles: Vec<Envelope<Bid>>,
 }
 
@@ -190,19 +190,6 @@ impl<'a> StateQuorum<'a> {
             && self.tally.outnumber_liars(|node| self.withheld.contains(node))
     }
 
-    /// The titles to more than `rank` that replicas at `sequence` show, each once.
-    fn titles(&self, sequence: u64, rank: Option<u8>) -> Vec<Envelope<Bid>> {
-        let shown = self.shown.values().filter(|shown| shown.sequence() == sequence);
-        let mut titles = Vec::new();
-        for title in shown.filter_map(|shown| shown.title.as_ref()) {
-            let is_higher = Bid::claim(title).is_some_and(|bid| Some(bid.ballot.rank) > rank);
-            if is_higher && !titles.contains(title) {
-                titles.push(title.clone());
-            }
-        }
-        titles
-    }
-
     fn convict(&mut self, node: PartyId) {
         self.tally.convict(&node);
         self.shown.remove(&node);
@@ -223,7 +210,8 @@ impl<'a> StateQuorum<'a> {
             .as_ref()
             .map_or_else(|| AddressState::empty(self.address), |settled| settled.state().clone());
         let mut lock: Option<Locked> = None;
-        let (mut promised, mut ranks) = (Vec::new(), BTreeMap::<Option<u8>, usize>::new());
+        let (mut promised, mut titles) = (Vec::new(), Vec::new());
+        let mut ranks = BTreeMap::<Option<u8>, usize>::new();
         for (node, shown) in self.shown.iter().filter(|(_, shown)| shown.sequence() == highest) {
             if let Some(shown) = &shown.lock {
                 let shown = self.open_lock(shown, &base).ok_or(*node)?;
@@ -232,13 +220,13 @@ impl<'a> StateQuorum<'a> {
                 }
             }
             promised.push(shown.promised);
+            titles.extend(shown.title.clone().filter(|title| !titles.contains(title)));
             *ranks.entry(shown.rank).or_default() += 1;
         }
         promised.sort_unstable();
         let rank = ranks.into_iter().max_by_key(|(rank, count)| (*count, *rank)).and_then(|(rank, _)| rank);
         let laggards = self.shown.iter().filter(|(_, shown)| shown.sequence() < highest);
         let laggards = laggards.map(|(node, _)| *node).collect();
-        let titles = self.titles(highest, rank);
         Ok(Reading { base, settled, lock, laggards, rank, promised, titles })
     }
 }

@@ -94,6 +94,14 @@ async fn a_node_finishes_what_is_locked_when_all_others_are_gone() {
     assert!(found.is_some_and(|settled| settled.state().contains(&his())));
 }
 
+/// Where there is a quorum without that node, nobody waits, nor is anybody told of the bid.
+#[tokio::test]
+async fn a_promise_of_one_node_delays_nobody_when_all_are_there() {
+    let network = shared(Resilience::tolerating(1).unwrap(), 4);
+    assert!(is_promised(&bids(&network, READER, 0, made(&network, ballot(READER, 2, 1)), &[])));
+    client(&network, WRITER).settle(&his(), network.now()).await.unwrap();
+}
+
 /// Whoever took over and is gone as well has left the title behind.
 #[test]
 fn a_title_stays_when_its_rank_is_taken_over() {
