@@ -39,9 +39,9 @@
 //!
 //! **Who is gone.** A party of a higher rank may have the promise of a single honest replica, and be gone. That replica votes for nothing lower,
 //! and the others let nobody go on in a rank of which they have not seen that it was due to anybody. So the one shows the title that it
-//! promised by, and whoever has no quorum without it carries it to the others. They heed it as if its proposer had sent it, and after ten seconds all of
-//! them let go. A replica heeds each rank once at a step, by the rank that the proposer had when he made the bid. So whoever carries old
-//! bids about puts off what is lower by ten seconds for each rank, which their proposers could do as well; he gains no rank himself.
+//! promised by, and whoever has no quorum without it carries it to the others. They heed it as if its proposer had sent it, and after ten
+//! seconds all of them let go. A replica heeds each rank once at a step, by the rank that the proposer had when he made the bid. So whoever
+//! carries old bids about puts off what is lower by ten seconds for each rank, which their proposers could do as well; he gains no rank himself.
 //!
 //! A limit: who votes under a ballot that it was not asked to promise has no title to show; those have whose promises justified the proposal. If
 //! nodes change twice before anything is settled, so that none of those is left, it holds up lower ranks until somebody of that rank comes back.
