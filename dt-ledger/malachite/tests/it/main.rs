@@ -7,6 +7,7 @@ mod doubles;
 mod exchange;
 mod fleet;
 mod liars;
+mod log;
 mod processes;
 mod soak;
 mod suite;
