@@ -8,6 +8,7 @@ mod exchange;
 mod fleet;
 mod liars;
 mod log;
+mod pace;
 mod processes;
 mod soak;
 mod suite;
