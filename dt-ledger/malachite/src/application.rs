@@ -7,7 +7,9 @@
 //! ```
 //!
 //! # Invariants
-//! - A block is on this disk before this node votes for it, so what has its votes can be committed by whoever voted.
+//! - A block is on this disk before this node votes for it, so what has its votes can be committed by whoever voted. So is one that a peer gave it
+//!   while it caught up, before the engine hears that it is good: a validator's engine writes that into its journal, and after a crash decides by the
+//!   votes alone, without asking for the block again.
 //! - Asked twice for the block of a height and round, the proposer gives the same, crash or not ([`dt_ledger::Replica::prepare`]).
 //! - What does not follow from our own state, but has the votes of a quorum, ends this node ([`Halt::Diverged`]): it is wrong, or more than a
 //!   third of the validators are.
@@ -272,8 +274,9 @@ impl Application {
         }
         self.check_own_vote(height.0, &certificate)?;
         let block = Arc::new(block);
-        // Its votes say that its time was right.
-        let verdict = self.accept(&tip, &block, Timestamp::MAX, false).await?;
+        // Its votes say that its time was right. The engine of somebody who does not vote remembers nothing of it.
+        let remembers = tip.validators.contains(&self.keys.party());
+        let verdict = self.accept(&tip, &block, Timestamp::MAX, remembers).await?;
         verdict.map_err(|error| Halt::Diverged { height: height.0, error })?;
         // Others may have come further: no time is lost before the next one.
         self.shared.stir(height.0 + 1);

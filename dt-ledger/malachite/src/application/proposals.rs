@@ -124,7 +124,7 @@ impl Application {
         }))
     }
 
-    /// Verifies a block for the next height and remembers it, if it is good; durably, if it is to be voted on.
+    /// Verifies a block for the next height and remembers it, if it is good; durably, if the engine may come back to it after a crash.
     pub(super) async fn accept(
         &mut self,
         tip: &Tip,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use dt_ledger::store::{Batch, Table};
 use dt_ledger::{
-    Consensus as _, ConsensusError, LedgerStore, MemoryStore, Replica, StateKey, StoreError, StoreView,
-    Verifier,
+    Consensus as _, ConsensusError, LedgerStore, MemoryStore, RedbStore, Replica, StateKey, StoreError,
+    StoreView, Verifier,
 };
 use dt_ledger_malachite::{Halt, Malachite, Pace, Start, StartError};
 use dt_model::testing::identity;
@@ -60,6 +60,46 @@ fn a_validator_that_was_away_catches_up_by_blocks() {
         }
         cluster.members[3] = Some(cluster.plan.start(3, Start::Resume).await.unwrap());
         cluster.agree(last).await;
+    });
+}
+
+/// A store that keeps no block that was committed, as one that is killed on the way: what is put there before stays.
+struct Breaking(RedbStore);
+
+impl LedgerStore for Breaking {
+    fn view(&self) -> Result<Box<dyn StoreView>, StoreError> {
+        self.0.view()
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        if batch.tables().any(|(table, _)| table == Table::Blocks) {
+            return Err(StoreError::Engine("killed".into()));
+        }
+        self.0.commit(batch)
+    }
+}
+
+#[test]
+fn a_validator_that_is_killed_while_it_catches_up_goes_on() {
+    run(180, async {
+        let mut cluster = Cluster::of(4, 3, 4).await;
+        let party = cluster.enrol(0, 10).await;
+        // The engine knows that the first block is good, and by which votes it is decided; then all that is left of it is on the disk.
+        let store = Arc::new(Breaking(cluster.plan.store(3)));
+        let killed = cluster.plan.start_over(3, Start::First, store).await.unwrap();
+        let halt = killed.halted().await;
+        assert!(matches!(*halt, Halt::Store(_)), "{halt}");
+        killed.shutdown().await;
+        drop(killed);
+
+        cluster.members.push(Some(cluster.plan.start(3, Start::Resume).await.unwrap()));
+        let transaction = sign(cluster.member(0).replica(), &party, 1, harmless(&party));
+        let digest = cluster.member(0).submit(transaction).await.unwrap();
+        let last = cluster.find(0, &digest, 1).await;
+        tokio::select! {
+            () = cluster.agree(last) => {}
+            halt = cluster.member(3).halted() => panic!("it stopped by itself: {halt}"),
+        }
     });
 }
 

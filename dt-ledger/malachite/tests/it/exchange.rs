@@ -27,11 +27,13 @@ impl request_response::Codec for Raw {
     type Request = Vec<u8>;
     type Response = Vec<u8>;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, _: &mut T) -> io::Result<Vec<u8>>
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
     where
         T: AsyncRead + Unpin + Send,
     {
-        Err(io::ErrorKind::Unsupported.into())
+        let mut bytes = Vec::new();
+        io.read_to_end(&mut bytes).await?;
+        Ok(bytes)
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
@@ -51,15 +53,16 @@ impl request_response::Codec for Raw {
         io.close().await
     }
 
-    async fn write_response<T>(&mut self, _: &StreamProtocol, _: &mut T, _: Vec<u8>) -> io::Result<()>
+    async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, bytes: Vec<u8>) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        Err(io::ErrorKind::Unsupported.into())
+        io.write_all(&bytes).await?;
+        io.close().await
     }
 }
 
-/// Somebody who sends what he likes.
+/// Somebody who sends what he likes, and hears what he is told.
 struct Peer {
     swarm: Swarm<request_response::Behaviour<Raw>>,
     node: PeerId,
@@ -67,8 +70,12 @@ struct Peer {
 
 impl Peer {
     fn new(plan: &Plan, key: Keypair) -> Self {
+        Self::who(plan, key, ProtocolSupport::Outbound)
+    }
+
+    fn who(plan: &Plan, key: Keypair, support: ProtocolSupport) -> Self {
         let protocol = StreamProtocol::new("/dt/ledger-malachite/exchange/1");
-        let support = std::iter::once((protocol, ProtocolSupport::Outbound));
+        let support = std::iter::once((protocol, support));
         let config = request_response::Config::default().with_request_timeout(Duration::from_secs(60));
         let behaviour = request_response::Behaviour::with_codec(Raw, support, config);
         let mut swarm = SwarmBuilder::with_existing_identity(key)
@@ -106,6 +113,24 @@ impl Peer {
             left -= 1;
         }
         answers
+    }
+
+    /// Listens, and answers at once, until it was told so many transactions; how many each request had.
+    async fn hear(&mut self, transactions: usize) -> Vec<usize> {
+        let mut told = Vec::new();
+        while told.iter().sum::<usize>() < transactions {
+            let SwarmEvent::Behaviour(Event::Message {
+                message: Message::Request { request, channel, .. },
+                ..
+            }) = self.swarm.select_next_some().await
+            else {
+                continue;
+            };
+            let (_, offered): (u8, Vec<Bytes>) = codec::decode(&request, request.len()).unwrap();
+            told.push(offered.len());
+            self.swarm.behaviour_mut().send_response(channel, vec![0]).unwrap();
+        }
+        told
     }
 
     async fn ask(&mut self, request: Vec<u8>) -> Option<Vec<u8>> {
@@ -212,6 +237,33 @@ fn a_stranger_is_cut_off() {
         assert_eq!(stranger.ask(STANDING.into()).await, None);
         let mut peer = Peer::new(&plan, node_key(1));
         assert!(stands(peer.ask(STANDING.into()).await));
+        node.shutdown().await;
+    });
+}
+
+#[test]
+fn transactions_that_are_handed_in_together_travel_together() {
+    const TRANSACTIONS: usize = 100;
+    run(180, async {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plan = Plan::new(folder.path().into(), 1, 2);
+        plan.pace.tell = Duration::from_secs(1);
+        let node = start(&plan).await;
+        let party = identity(10);
+        let certificate = plan.keys().certificate(10, &party);
+        node.submit(sign(node.replica(), &party, 0, vec![Call::Register { certificate }])).await.unwrap();
+        node.committed(1).await.unwrap();
+
+        let mut peer = Peer::who(&plan, node_key(1), ProtocolSupport::Full);
+        assert!(stands(peer.ask(STANDING.into()).await));
+        let hear = tokio::spawn(async move { peer.hear(TRANSACTIONS).await });
+        for number in 1..=TRANSACTIONS {
+            let transaction = sign(node.replica(), &party, number as u64, harmless(&party));
+            node.submit(transaction).await.unwrap();
+        }
+        let told = hear.await.unwrap();
+        // However slowly they are handed in here, many are so in a second.
+        assert!(told.len() < TRANSACTIONS / 4, "so many at once: {told:?}");
         node.shutdown().await;
     });
 }

@@ -14,6 +14,7 @@ use dt_model::{Digest, Identity};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{Plan, clock, compare, harmless, nonce, quick, run, sign};
+use crate::log;
 
 /// What a child is told: its number, the plan, and what is special about it.
 const TASK: &str = "DT_MALACHITE_TASK";
@@ -51,6 +52,7 @@ fn child() {
         pace: quick(),
     };
     let member = usize::try_from(number(member)).unwrap();
+    log::keep(&format!("member-{member}"));
     run(7200, async {
         let start = match (watch == "true", plan.folder(member).join("journal/wal").exists()) {
             (true, _) => Start::Watch,
@@ -129,6 +131,7 @@ impl Fleet {
     /// The validators of a plan, room for those that it has besides, and the watcher, who is its last member.
     pub(crate) async fn of(plan: Plan, folder: tempfile::TempDir) -> Self {
         let (validators, members) = (plan.validators, plan.ports.len() - 1);
+        log::keep("watcher");
         let mut fleet = Self {
             children: (0..members).map(|_| None).collect(),
             watcher: Arc::new(plan.start(members, Start::Watch).await.unwrap()),
@@ -164,9 +167,8 @@ impl Fleet {
 
     /// kill -9.
     pub(crate) fn kill(&mut self, member: usize) {
+        self.require_all();
         let mut child = self.children[member].take().unwrap();
-        let ended = child.try_wait().unwrap();
-        assert!(ended.is_none(), "member {member} has stopped by itself: {ended:?}");
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -187,13 +189,30 @@ impl Fleet {
         self.watcher.status().height
     }
 
-    /// Waits for so many blocks.
-    pub(crate) async fn grow(&self, blocks: u64) {
-        let height = self.height() + blocks;
-        timeout(Duration::from_secs(120), self.watcher.committed(height))
-            .await
-            .expect("the chain grows")
-            .unwrap();
+    /// How far a child says that it has come.
+    fn told(&self, member: usize) -> u64 {
+        let told = std::fs::read_to_string(standing(&self.plan, member)).unwrap_or_default();
+        told.parse().unwrap_or_default()
+    }
+
+    /// Waits for so many blocks that nobody has yet: the watcher, who does not vote, hears of blocks up to a second late.
+    pub(crate) async fn grow(&mut self, blocks: u64) {
+        let furthest = (0..self.children.len()).map(|member| self.told(member)).max();
+        let height = furthest.unwrap_or_default().max(self.height()) + blocks;
+        let begun = Instant::now();
+        while self.height() < height {
+            self.require_all();
+            assert!(begun.elapsed() < Duration::from_secs(120), "the chain grows");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// That no child has stopped by itself: on its way out it said why.
+    fn require_all(&mut self) {
+        for (member, child) in self.children.iter_mut().enumerate() {
+            let ended = child.as_mut().and_then(|child| child.try_wait().unwrap());
+            assert!(ended.is_none(), "member {member} has stopped by itself: {ended:?}");
+        }
     }
 
     /// Submits and waits until the transaction is committed.
@@ -227,11 +246,10 @@ impl Fleet {
             (0..self.children.len()).filter(|member| self.children[*member].is_some()).collect();
         // All have what was committed, or get it from the others, once there are no more faults.
         let begun = Instant::now();
-        let has_come = |member: &usize| {
-            let told = std::fs::read_to_string(standing(&self.plan, *member)).unwrap_or_default();
-            told.parse::<u64>().is_ok_and(|told| told >= height)
-        };
-        while !members.iter().all(has_come) && begun.elapsed() < Duration::from_secs(120) {
+        while !members.iter().all(|member| self.told(*member) >= height)
+            && begun.elapsed() < Duration::from_secs(120)
+        {
+            self.require_all();
             sleep(Duration::from_millis(100)).await;
         }
         for member in &members {
@@ -270,38 +288,56 @@ impl Load {
         let (stop, committed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (node, stopped, counter) = (Arc::clone(watcher), Arc::clone(&stop), Arc::clone(&committed));
         let task = tokio::spawn(async move {
-            let (mut next, mut digests) = (nonce(node.replica(), &party), Vec::new());
-            while !stopped.load(Ordering::SeqCst) {
-                let transaction = sign(node.replica(), &party, next, harmless(&party));
-                if let Ok(digest) = node.submit(transaction).await {
-                    digests.push(digest);
-                    next += 1;
+            let hand_in = async {
+                let (mut next, mut digests) = (nonce(node.replica(), &party), Vec::new());
+                while !stopped.load(Ordering::SeqCst) {
+                    let transaction = sign(node.replica(), &party, next, harmless(&party));
+                    if let Ok(digest) = node.submit(transaction).await {
+                        digests.push(digest);
+                        next += 1;
+                    }
+                    counter.store(nonce(node.replica(), &party), Ordering::SeqCst);
+                    sleep(Duration::from_millis(20)).await;
                 }
-                counter.store(nonce(node.replica(), &party), Ordering::SeqCst);
-                sleep(Duration::from_millis(20)).await;
+                // What was taken is committed, whoever was killed meanwhile.
+                while nonce(node.replica(), &party) < next {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                digests
+            };
+            tokio::select! {
+                digests = hand_in => digests,
+                halt = node.halted() => panic!("the watcher has stopped by itself: {halt}"),
             }
-            // What was taken is committed, whoever was killed meanwhile.
-            while nonce(node.replica(), &party) < next {
-                sleep(Duration::from_millis(50)).await;
-            }
-            digests
         });
         Self { stop, committed, task }
     }
 
-    pub(crate) async fn progress(&self) {
+    pub(crate) async fn progress(&self, fleet: &mut Fleet) {
         let before = self.committed.load(Ordering::SeqCst);
         let begun = Instant::now();
         while self.committed.load(Ordering::SeqCst) < before + 5 {
+            fleet.require_all();
             assert!(begun.elapsed() < Duration::from_secs(60), "transactions go on being committed");
             sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// Every transaction that was taken can be read.
-    pub(crate) async fn finish(self, watcher: &Malachite) {
+    /// Every transaction that was taken is committed, and can be read.
+    pub(crate) async fn finish(self, fleet: &mut Fleet) {
         self.stop.store(true, Ordering::SeqCst);
-        let digests = timeout(Duration::from_secs(120), self.task).await.expect("all are committed").unwrap();
+        let (watcher, begun) = (Arc::clone(&fleet.watcher), Instant::now());
+        let from = watcher.status();
+        while !self.task.is_finished() {
+            fleet.require_all();
+            assert!(
+                begun.elapsed() < Duration::from_secs(120),
+                "all are committed: from {from:?} the watcher came to {:?}",
+                watcher.status()
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
+        let digests = self.task.await.unwrap();
         for digest in &digests {
             assert!(
                 watcher.replica().transaction(digest).unwrap().is_some(),

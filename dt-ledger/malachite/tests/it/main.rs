@@ -7,6 +7,8 @@ mod doubles;
 mod exchange;
 mod fleet;
 mod liars;
+mod log;
+mod pace;
 mod processes;
 mod soak;
 mod suite;

@@ -37,14 +37,14 @@ fn killed_and_back() {
         let mut fleet = Fleet::start(4, 0).await;
         let party = fleet.enrol(10).await;
         let load = Load::start(&fleet.watcher, party);
-        load.progress().await;
+        load.progress(&mut fleet).await;
 
         // One of four is killed: the others go on.
         fleet.kill(3);
-        load.progress().await;
+        load.progress(&mut fleet).await;
         fleet.grow(10).await;
         fleet.spawn(3, Task::default());
-        load.progress().await;
+        load.progress(&mut fleet).await;
 
         // All of them: what was committed is there, and what was not goes on.
         for member in 0..4 {
@@ -53,7 +53,7 @@ fn killed_and_back() {
         for member in 0..4 {
             fleet.spawn(member, Task::default());
         }
-        load.progress().await;
+        load.progress(&mut fleet).await;
 
         // Two of four: nothing grows until one is back.
         fleet.kill(0);
@@ -65,8 +65,8 @@ fn killed_and_back() {
         assert_eq!(fleet.height(), stuck, "two of four commit nothing");
         fleet.spawn(0, Task::default());
         fleet.spawn(1, Task::default());
-        load.progress().await;
-        load.finish(&fleet.watcher).await;
+        load.progress(&mut fleet).await;
+        load.finish(&mut fleet).await;
         fleet.finish().await;
     });
 }
@@ -92,8 +92,8 @@ fn a_lost_disk_is_filled_again() {
         }
         fleet.wipe(3);
         fleet.spawn(3, Task { watch: true, restore: true, ..Task::default() });
-        load.progress().await;
-        load.finish(&fleet.watcher).await;
+        load.progress(&mut fleet).await;
+        load.finish(&mut fleet).await;
         fleet.finish().await;
     });
 }

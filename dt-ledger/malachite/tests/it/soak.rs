@@ -116,7 +116,7 @@ fn soak() {
             }
             sleep(pause).await;
             if is_borne {
-                load.progress().await;
+                load.progress(&mut fleet).await;
             }
             for member in &members {
                 match fault {
@@ -125,11 +125,11 @@ fn soak() {
                     _ => fleet.spawn(*member, Task { watch: wiped == Some(*member), ..Task::default() }),
                 }
             }
-            load.progress().await;
+            load.progress(&mut fleet).await;
             faults += 1;
         }
         println!("{faults} faults, {} blocks", fleet.height());
-        load.finish(&fleet.watcher).await;
+        load.finish(&mut fleet).await;
         fleet.finish().await;
     });
 }
