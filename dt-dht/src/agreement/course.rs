@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use dt_model::{Envelope, PartyId, Signed, SignerError, Timestamp};
 
-use super::justify::Attempt;
 use super::poll::{Defeat, Poll, PromiseOf, Promised, VoteOn};
 use super::read::{Locked, Reading, StateQuorum};
 use super::{AddressState, Ballot, Bid, LockCertificate, Phase, Settled, SettlementCertificate, Vote};
@@ -78,24 +77,30 @@ impl Course<'_> {
         let sequence = reading.base.sequence().saturating_add(1);
         let (network, address, time) = (self.membership.network(), self.address, self.now);
         let bid = Signed::new(Bid { network, address, sequence, ballot, time }, self.client.signer())?;
-        let question = PromiseOf {
-            attempt: Attempt::from(bid.value()),
-            bid: bid.envelope().clone(),
-            base: &reading.base,
-            membership: self.membership,
-        };
-        let poll = Poll::new(self.membership, &reading.base, reading.settled.as_ref(), question);
-        let promised = self.client.drive(self.membership, poll, self.now).await?;
-        let promised = promised.or_else(|defeat| {
-            self.carry(reading, bid)?;
-            Err(Setback::Defeat(defeat))
-        })?;
+        let promised = self.promises(reading, &bid).await?;
         let lock = newest_lock(&promised);
         let Some(record) = lock.as_ref().or(own) else { return Ok(None) };
         let state = reading.base.after(record).ok_or(Setback::Unfit)?;
         let promises = promised.into_values().map(|promised| promised.promise).collect();
         let lock = self.propose(reading, record, &state, Some(ballot), promises).await?;
         self.finish(reading, &lock).await.map(Some)
+    }
+
+    /// Has a quorum promise to vote for nothing older than the ballot of `bid`.
+    async fn promises(
+        &self,
+        reading: &Reading,
+        bid: &Signed<Bid>,
+    ) -> Result<BTreeMap<PartyId, Promised>, Setback> {
+        let question = PromiseOf { bid, base: &reading.base, membership: self.membership };
+        let poll = Poll::new(self.membership, &reading.base, reading.settled.as_ref(), question);
+        match self.client.drive(self.membership, poll, self.now).await? {
+            Ok(promised) => Ok(promised),
+            Err(defeat) => {
+                self.carry(reading, bid)?;
+                Err(defeat.into())
+            }
+        }
     }
 
     /// Has those replicas at which nothing stands yet accept `record` as that of whoever comes first, by which its signer has a standing there:
@@ -181,7 +186,7 @@ impl Course<'_> {
 
     /// Shows all replicas the titles that outrank the party, whose `bid` found no quorum: maybe for want of those that show them, and the others
     /// have to learn what stands in the way before they let anybody go over it.
-    fn carry(&self, reading: &Reading, bid: Signed<Bid>) -> Result<(), SignerError> {
+    fn carry(&self, reading: &Reading, bid: &Signed<Bid>) -> Result<(), SignerError> {
         let outranks = |title: &&Envelope<Bid>| {
             Bid::claim(title).is_some_and(|title| Some(title.ballot.rank) > reading.rank)
         };

@@ -172,9 +172,7 @@ impl Question for VoteOn {
 
 /// Asks for a promise.
 pub(crate) struct PromiseOf<'a> {
-    pub(crate) attempt: Attempt,
-    /// The same by the proposer's hand.
-    pub(crate) bid: Envelope<Bid>,
+    pub(crate) bid: &'a Signed<Bid>,
     pub(crate) base: &'a AddressState,
     pub(crate) membership: &'a Membership,
 }
@@ -190,19 +188,20 @@ impl Question for PromiseOf<'_> {
     type Yes = Promised;
 
     fn body(&self) -> RequestBody {
-        RequestBody::Promise { bid: self.bid.clone(), titles: Vec::new() }
+        RequestBody::Promise { bid: self.bid.envelope().clone(), titles: Vec::new() }
     }
 
     fn yes(&mut self, node: &PartyId, reply: ReplyBody) -> Option<Promised> {
         let ReplyBody::Promised { promise, record } = reply else { return None };
         let opened = promise.clone().open().ok().filter(|_| promise.signer() == *node)?;
-        if !self.attempt.is_of(&opened, self.membership) {
+        let attempt = Attempt::from(self.bid.value());
+        if !attempt.is_of(&opened, self.membership) {
             return None;
         }
         let lock = match &opened.lock {
             None => None,
             Some(certificate) => {
-                let vote = self.attempt.open_lock(certificate, self.membership)?;
+                let vote = attempt.open_lock(certificate, self.membership)?;
                 let record = record?.open().ok()?;
                 let leads = self.base.after(&record).is_some_and(|state| state.digest() == vote.state);
                 Some(leads.then_some((vote, record))?)
