@@ -26,6 +26,8 @@ pub trait Validator: Send + Sync {
     /// who have no business here. `site` has the settled records, `stored` the one in slot 0 of this kind.
     ///
     /// 0 is for those who may read and not write: they take over what others left undone, but only after a while.
+    ///
+    /// It is asked for the present, and for the time at which a [`crate::Bid`] was made that somebody shows later: only `site.now` differs.
     fn rank(&self, site: &Site<'_>, party: &PartyId) -> Option<u8> {
         let _ = (site, party);
         Some(1)
