@@ -1,8 +1,9 @@
 //! redb behind a [journal](crate::store::journal): what is committed is in the journal and in memory at once, and in redb's file some time later.
 //!
 //! A block touches rows all over redb's file, and each flush would write every page that has one of them. So redb is given many blocks
-//! together, each row as the last of them left it, and meanwhile the chain goes on. redb keeps step with the commits: a piece of the old rows for each new
-//! ones, so that the disk has no more to do at one time than at another. Nobody waits for it, unless it falls behind by a whole segment.
+//! together, each row as the last of them left it, and meanwhile the chain goes on. redb keeps step with the commits: a piece of the old rows for
+//! each new ones, so that the disk has no more to do at one time than at another. Nobody waits for it, unless it falls behind by a whole segment; and
+//! where there is more to do than processors, whoever makes or judges a block comes first.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -23,8 +24,13 @@ use crate::store::{Batch, StoreError, StoreView, Table, Writes};
 const MAX_SEGMENT_BYTES: u64 = if cfg!(test) { 2048 } else { 32 * 1024 * 1024 };
 /// Bytes of rows that redb is given at once: their pages stand before a commit's flush in the disk's queue.
 const PIECE_BYTES: usize = if cfg!(test) { 256 } else { 1024 * 1024 };
-/// Bytes of old rows that redb may be given for each byte that is committed: it has them all when the present segment is half full.
-const STEP: u64 = 2;
+/// Redb may be given as many bytes of old rows as are committed, and one more for each so many: it has them all when the present segment is four
+/// fifths full, and until then no more to do at one time than at another.
+const SPARE: u64 = 4;
+/// By how much the thread that gives redb rows steps back behind all others (`nice`): it gets a tenth of what one of them does, so that the work of
+/// several validators on a few processors is not late by it, and not so little that a segment is full before the other is given.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
 /// Up to where redb has come in the journal.
 const HEAD: TableDefinition<'static, (), [u8; 32]> = TableDefinition::new("journal");
 
@@ -62,7 +68,7 @@ impl Pace {
     fn keep(&mut self, given: u64) {
         while given > self.allowed {
             let committed = self.committed.recv().unwrap_or(u64::MAX);
-            self.allowed = self.allowed.saturating_add(committed.saturating_mul(STEP));
+            self.allowed = self.allowed.saturating_add(committed).saturating_add(committed / SPARE);
         }
     }
 }
@@ -127,6 +133,7 @@ impl Journaled {
         let (committed, told) = mpsc::channel();
         let mut pace = Pace { committed: told, allowed: 0 };
         let work = move || {
+            step_back();
             bring_up(&database, &layer, head, |given| pace.keep(given))?;
             std::mem::take(&mut recent.write().unwrap_or_else(PoisonError::into_inner).old);
             full.clear().map_err(failed)
@@ -247,6 +254,13 @@ fn give(
     write.commit().map_err(engine)?;
     *given += bytes as u64;
     Ok(next)
+}
+
+/// Lets all other threads go before this one, for good.
+fn step_back() {
+    // On Linux it is the thread that has a priority, not the process (setpriority(2)). A system that forbids it loses nothing but time.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICE);
 }
 
 /// A batch, as a record holds it.

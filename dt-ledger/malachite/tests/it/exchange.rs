@@ -14,6 +14,7 @@ use libp2p::request_response::{self, Event, Message, ProtocolSupport};
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::{PeerId, StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
+use tokio::time::sleep;
 
 use crate::cluster::{Plan, harmless, node_key, nonce, run, sign};
 
@@ -252,7 +253,11 @@ fn transactions_that_are_handed_in_together_travel_together() {
         let party = identity(10);
         let certificate = plan.keys().certificate(10, &party);
         node.submit(sign(node.replica(), &party, 0, vec![Call::Register { certificate }])).await.unwrap();
-        node.committed(1).await.unwrap();
+        let mut height = 0;
+        while nonce(node.replica(), &party) == 0 {
+            height += 1;
+            node.committed(height).await.unwrap();
+        }
 
         let mut peer = Peer::who(&plan, node_key(1), ProtocolSupport::Full);
         assert!(stands(peer.ask(STANDING.into()).await));
@@ -260,6 +265,8 @@ fn transactions_that_are_handed_in_together_travel_together() {
         for number in 1..=TRANSACTIONS {
             let transaction = sign(node.replica(), &party, number as u64, harmless(&party));
             node.submit(transaction).await.unwrap();
+            // Longer than an answer takes: a node that waits for nothing would tell of each alone.
+            sleep(Duration::from_millis(20)).await;
         }
         let told = hear.await.unwrap();
         // However slowly they are handed in here, many are so in a second.

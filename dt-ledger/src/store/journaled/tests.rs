@@ -196,6 +196,20 @@ fn where_redb_fails_nothing_is_lost_and_nothing_is_added() {
     check(&*again.store().view().unwrap(), &model);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn only_the_thread_behind_steps_back() {
+    use rustix::process::getpriority_process;
+
+    let before = getpriority_process(None).unwrap();
+    let behind = std::thread::spawn(|| {
+        super::step_back();
+        getpriority_process(None).unwrap()
+    });
+    assert_eq!(behind.join().unwrap(), super::NICE.max(before));
+    assert_eq!(getpriority_process(None).unwrap(), before);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
