@@ -33,7 +33,8 @@ pub(crate) struct AgreedRow {
     pub(crate) accepted: Option<Accepted>,
     /// The record that a quorum is known to have accepted at the next sequence.
     pub(crate) lock: Option<Locked>,
-    /// When any of promise, vote and lock changed.
+    /// When somebody voted, locked, or promised to one who had the rank by right: what stands since then for long may be taken over. Those who
+    /// take it over do not begin that time anew, or several of them would for ever keep each other waiting at one replica after the other.
     pub(crate) since: Timestamp,
 }
 
@@ -186,9 +187,9 @@ impl AgreedRow {
             return Err(Refusal::Rank);
         }
         if by_right {
-            self.title = Some(bid.envelope().clone());
+            (self.title, self.since) = (Some(bid.envelope().clone()), now);
         }
-        (self.promised, self.since) = (Some(ballot), now);
+        self.promised = Some(ballot);
         Ok(())
     }
 

@@ -181,6 +181,21 @@ fn who_shows_old_bids_wins_no_time() {
     assert!(is_promised(&bids(&network, WRITER, 0, taking_over, &old)));
 }
 
+/// Where one may take over, another may as well, at once: if each had to wait for the one before, at each node for another, none would ever have
+/// a quorum. Whoever has the rank by right still ends it.
+#[test]
+fn who_takes_over_keeps_nobody_waiting() {
+    let network = three_of_four();
+    assert!(is_promised(&bids(&network, READER, 0, made(&network, ballot(READER, 2, 1)), &[])));
+    network.advance(Duration::from_secs(10));
+    for (seed, round) in [(WRITER, 2), (STRANGER, 3), (WRITER, 4)] {
+        assert!(is_promised(&bids(&network, seed, 0, made(&network, ballot(seed, 2, round)), &[])));
+    }
+    assert!(is_promised(&bids(&network, READER, 0, made(&network, ballot(READER, 2, 5)), &[])));
+    let late = bids(&network, WRITER, 0, made(&network, ballot(WRITER, 2, 6)), &[]);
+    assert_eq!(late, refused(Refusal::Rank));
+}
+
 /// A register in which READER has rank 2 until some time, and everybody else rank 1 for ever.
 struct Fading(Timestamp);
 
