@@ -39,7 +39,7 @@ const MAX_BATCH_BYTES: usize = 512 * 1024;
 const MAX_REQUEST_BYTES: usize = dt_ledger::MAX_AML_BYTES + 2 * MAX_CALL_BYTES;
 /// The longest answer: a piece of an image, or a list of headers.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
-/// Transactions that wait to be sent; what is more is sent again later.
+/// Transactions that wait to be sent to a peer; what is more is sent again later.
 const MAX_OUTBOX: usize = 64 * 1024;
 /// After so long, what waits still is said again.
 const RESEND: Duration = Duration::from_secs(3);
@@ -167,9 +167,9 @@ pub(crate) fn peers(config: &Config) -> BTreeMap<PeerId, Multiaddr> {
 pub(crate) struct Outbox(mpsc::Sender<(Digest, Bytes)>);
 
 impl Outbox {
-    /// Where there is no room, it is sent when it is said again.
-    pub(crate) fn push(&self, digest: Digest, transaction: Bytes) {
-        let _ = self.0.try_send((digest, transaction));
+    /// Room for one transaction, if there is any: what is let in without it would never be told.
+    pub(crate) fn reserve(&self) -> Option<mpsc::Permit<'_, (Digest, Bytes)>> {
+        self.0.try_reserve().ok()
     }
 }
 
@@ -188,7 +188,7 @@ pub(crate) struct Exchange {
     addresses: BTreeMap<PeerId, Multiaddr>,
     links: BTreeMap<PeerId, Link>,
     outbox: mpsc::Receiver<(Digest, Bytes)>,
-    /// What was handed in here and may wait still, and since when.
+    /// What was handed in here and may wait still, and since when: as much as the mempool holds, and what was committed in the last seconds.
     own: VecDeque<(Instant, Digest, Bytes)>,
     /// How long transactions are gathered.
     tell: Duration,
@@ -309,9 +309,7 @@ impl Exchange {
     }
 
     fn queue(&mut self, digest: Digest, transaction: Bytes) {
-        if self.own.len() < MAX_OUTBOX {
-            self.own.push_back((Instant::now(), digest, transaction.clone()));
-        }
+        self.own.push_back((Instant::now(), digest, transaction.clone()));
         for link in self.links.values_mut().filter(|link| link.is_connected && link.queue.len() < MAX_OUTBOX)
         {
             link.queue.push_back(transaction.clone());

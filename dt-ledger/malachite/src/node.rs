@@ -185,8 +185,9 @@ impl Consensus for Malachite {
             return Err(ConsensusError::Stopped);
         }
         let bytes = Bytes::from(codec::encode(&transaction));
+        let room = self.outbox.reserve().ok_or(ConsensusError::Busy)?;
         let digest = self.shared.admit(&bytes)?;
-        self.outbox.push(digest, bytes);
+        room.send((digest, bytes));
         Ok(digest)
     }
 
