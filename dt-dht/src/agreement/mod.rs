@@ -34,8 +34,8 @@
 //! # Liveness
 //! A higher rank outbids a lower one, so whoever dismisses a writer is not held up by him. Among equals the higher round wins; those that
 //! were outbid read a varying number of times before they try again. Rank 0 may only take over what stood still for ten seconds, by the replica's
-//! clock; so nothing stays blocked by a proposer who is gone, and a reader cannot obstruct. Among those who take over the higher round wins, too. Rounds rise by at most [`MAX_ROUND_STEP`].
-//! As in all such algorithms, a decision needs a time in which one proposer is not outbid.
+//! clock; so nothing stays blocked by a proposer who is gone, and a reader cannot obstruct. Among those who take over, too, the higher round
+//! wins. Rounds rise by at most [`MAX_ROUND_STEP`]. As in all such algorithms, a decision needs a time in which one proposer is not outbid.
 //!
 //! **Who is gone.** A party of a higher rank may have the promise of a single honest replica, and be gone. That replica votes for nothing lower,
 //! and the others let nobody go on in a rank of which they have not seen that it was due to anybody. So the one shows the title that it
