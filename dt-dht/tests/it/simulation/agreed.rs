@@ -240,13 +240,15 @@ impl Run {
         for (seed, who) in [(OWNER, "owner, at last"), (WRITERS[0], "writer, at last")] {
             let mut user = self.user(seed, who);
             self.simulation.spawn(async move {
-                // Both at once may contend: then one tries again.
+                // Both at once may contend, and what somebody of a higher rank left undone may be taken over after ten seconds: then one
+                // tries again.
                 let mut outcome = Err("no attempt".to_owned());
                 for _ in 0..10 {
                     outcome = user.finishes().await;
                     if outcome.is_ok() {
                         break;
                     }
+                    user.host.sleep(Duration::from_secs(2)).await;
                 }
                 let who = user.who.clone();
                 outcome.unwrap_or_else(|error| user.complain(format!("{who}: {error}")));
