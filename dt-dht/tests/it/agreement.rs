@@ -107,8 +107,8 @@ pub(crate) fn bid(
     time: Timestamp,
 ) -> Envelope<Bid> {
     let bid = Bid { network: membership.network(), address: record.key.address, sequence: 1, ballot, time };
-    let parties = [WRITER, READER, STRANGER].map(identity).into_iter();
-    let proposer = parties.into_iter().find(|party| party.party() == ballot.proposer).unwrap();
+    let mut parties = [WRITER, READER, STRANGER].map(identity).into_iter();
+    let proposer = parties.find(|party| party.party() == ballot.proposer).unwrap();
     Signed::new(bid, &proposer).unwrap().into_envelope()
 }
 

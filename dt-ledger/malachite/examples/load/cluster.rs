@@ -66,6 +66,12 @@ pub(crate) async fn start(folder: &Path) -> Vec<Arc<Malachite>> {
     nodes
 }
 
+pub(crate) async fn stop(nodes: &[Arc<Malachite>]) {
+    for node in nodes {
+        node.shutdown().await;
+    }
+}
+
 /// What the engine alone does with blocks of so many bytes.
 pub(crate) struct Alone {
     pub(crate) blocks_per_second: f64,

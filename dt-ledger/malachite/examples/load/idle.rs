@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dt_ledger::Consensus as _;
 
-use crate::cluster::start;
+use crate::cluster::{start, stop};
 use crate::cost::{Cpu, load_average};
 use crate::traffic::{enrol, filled, find_at, next_nonce};
 use crate::{micros, millis};
@@ -67,7 +67,5 @@ pub(crate) async fn measure(folder: &Path, seconds: u64) {
         micros(told[told.len() / 2]),
         micros(told[told.len() * 99 / 100])
     );
-    for node in &nodes {
-        node.shutdown().await;
-    }
+    stop(&nodes).await;
 }

@@ -7,10 +7,10 @@
 //! ```
 //!
 //! The first prints, for so many seconds each: transactions per second with as many under way as there is room for; the time from handing
-//! in to the durable commit at half that load, on nodes that were just started; beside it, how fast the same engine agrees on blocks of as many bytes that mean nothing;
-//! and what a transaction costs in CPU time. The second prints only where the time of transactions passes at a rate
-//! (in a second), stage by stage, and of the slowest. The third prints what nodes cost that have nothing to do, and how long after one node's
-//! commit another one knows of it.
+//! in to the durable commit at half that load, on nodes that were just started; beside it, how fast the same engine agrees on blocks of as
+//! many bytes that mean nothing; and what a transaction costs in CPU time. The second prints only where the time of transactions passes at
+//! a rate (in a second), stage by stage, and of the slowest. The third prints what nodes cost that have nothing to do, and how long after
+//! one node's commit another one knows of it.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -72,9 +72,7 @@ async fn look(folder: &Path, seconds: u64, rate: f64) {
     row("stages", &outcome);
     stages.print(&outcome.ways);
     println!("load average {}", load_average());
-    for node in &nodes {
-        node.shutdown().await;
-    }
+    cluster::stop(&nodes).await;
 }
 
 /// On nodes that have no more behind them than they will have in the long run: those of before are still giving their store what came at twice
@@ -83,9 +81,7 @@ async fn half(folder: &Path, seconds: u64, rate: f64) {
     let nodes = cluster::start(folder).await;
     let parties = traffic::enrol(&nodes).await;
     row("half of it", &traffic::load(&nodes, &parties, seconds, Some(rate)).await);
-    for node in &nodes {
-        node.shutdown().await;
-    }
+    cluster::stop(&nodes).await;
 }
 
 async fn load(folder: &Path, seconds: u64) {
@@ -99,9 +95,7 @@ async fn load(folder: &Path, seconds: u64) {
     let first = nodes[0].status().height + 1;
     let most = traffic::load(&nodes, &parties, seconds, None).await;
     row("most", &most);
-    for node in &nodes {
-        node.shutdown().await;
-    }
+    cluster::stop(&nodes).await;
     half(&folder.join("half"), seconds, most.per_second / 2.0).await;
     let each = most.per_second / most.blocks_per_second;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some megabytes")]
