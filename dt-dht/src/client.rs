@@ -94,7 +94,7 @@ pub enum GetError {
         second: Box<Signed<Record>>,
     },
     /// A record may have been settled that cannot be finished now: others contend for it. Or each one that was read was replaced before a
-    /// quorum was seen to hold it. To try again is safe.
+    /// quorum was seen to hold it, and nobody refused it. To try again is safe.
     #[error("others contend for sequence {sequence}")]
     Contended {
         /// The sequence whose record is not known yet; for records of order [`crate::Order::Newest`] the version that was replaced.
@@ -150,8 +150,23 @@ impl GetError {
 /// How often a get starts again because the writer is faster than the write-back.
 const GET_ATTEMPTS: u32 = 16;
 
-/// While this version was written back, something newer came.
-struct Overtaken(u64);
+/// While this version was written back, something newer came, by the word of replicas that may lie.
+struct Overtaken {
+    version: u64,
+    /// Who took it, and who refused it.
+    written: Tally,
+}
+
+impl From<Overtaken> for GetError {
+    /// Where replicas refused it, they have to be heard: liars can say for ever that there is something newer, and those that refuse may be
+    /// honest and lack something else first.
+    fn from(overtaken: Overtaken) -> Self {
+        match overtaken.written.refusals().is_empty() {
+            true => Self::Contended { sequence: overtaken.version },
+            false => Self::no_quorum(&overtaken.written),
+        }
+    }
+}
 
 /// A node and its reply, if one came that counts.
 pub(crate) type Answered = (PartyId, Option<ReplyBody>);
@@ -260,14 +275,14 @@ impl Client {
         check: &Check<'_>,
         now: Timestamp,
     ) -> Result<Option<Signed<Record>>, GetError> {
-        let mut sequence = 0;
-        for _ in 0..GET_ATTEMPTS {
+        let mut attempt = 1;
+        loop {
             match self.try_get(key, check, now).await? {
                 Ok(found) => return Ok(found),
-                Err(Overtaken(version)) => sequence = version,
+                Err(overtaken) if attempt == GET_ATTEMPTS => return Err(overtaken.into()),
+                Err(_) => attempt += 1,
             }
         }
-        Err(GetError::Contended { sequence })
     }
 
     /// One attempt to get what is newest.
@@ -295,7 +310,7 @@ impl Client {
                 return Ok(Ok(Some(winner)));
             }
             if written.is_overtaken() {
-                return Ok(Err(Overtaken(winner.version)));
+                return Ok(Err(Overtaken { version: winner.version, written: written.tally }));
             }
             // If it cannot have been written, what was written instead is among the answers of all.
             while let Some((node, reply)) = replies.next().await {

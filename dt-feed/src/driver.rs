@@ -189,7 +189,7 @@ impl Publisher {
 
 /// The highest version that replicas hold instead of `version`, if that is why they refused.
 fn newer_attempt(error: &PutError, version: u64) -> Option<u64> {
-    let stored = put_refusals(error).into_iter().filter_map(|refusal| match refusal {
+    let stored = put_refusals(error).filter_map(|refusal| match refusal {
         Refusal::Stale { stored } if stored >= version => Some(stored),
         _ => None,
     });

@@ -5,9 +5,10 @@
 //! records are signed by the feed's owner, so anybody can carry them.
 
 use core::ops::Range;
+use std::collections::BTreeSet;
 
 use dt_dht::{Client, GetError, Key, PutError, Record, Refusal};
-use dt_model::{Signed, Timestamp};
+use dt_model::{PartyId, Signed, Timestamp};
 use thiserror::Error;
 
 use crate::Manifest;
@@ -60,15 +61,13 @@ pub(crate) async fn put(
     end: u64,
     now: Timestamp,
 ) -> Result<(), PutError> {
-    let mut tried = None;
+    let mut laggards = Laggards::default();
     loop {
         let Err(error) = client.put(record, now).await else { return Ok(()) };
-        tried = next_lag(&put_refusals(&error), tried);
-        match tried {
+        match laggards.next(&put_voices(&error)) {
+            // It may fail for the sake of another one, that got less far.
             Some(from) if end.saturating_sub(from) <= MAX_CATCH_UP => {
-                if catch_up(client, manifest, from..end, now).await.is_err() {
-                    return Err(error);
-                }
+                drop(catch_up(client, manifest, from..end, now).await);
             }
             _ => return Err(error),
         }
@@ -105,16 +104,13 @@ pub(crate) async fn get<T>(
     now: Timestamp,
 ) -> Result<Option<T>, GetError> {
     let check = |record: &Signed<Record>| read(record).map(drop);
-    let mut tried = None;
+    let mut laggards = Laggards::default();
     let record = loop {
         match client.get(key, &check, now).await {
             Ok(found) => break found,
             Err(error) => {
-                tried = next_lag(&get_refusals(&error), tried);
-                let Some(from) = tried else { return Err(error) };
-                if catch_up(client, manifest, from..from.saturating_add(MAX_CATCH_UP), now).await.is_err() {
-                    return Err(error);
-                }
+                let Some(from) = laggards.next(&get_voices(&error)) else { return Err(error) };
+                drop(catch_up(client, manifest, from..from.saturating_add(MAX_CATCH_UP), now).await);
             }
         }
     };
@@ -146,29 +142,66 @@ fn read_segment(manifest: &Manifest, record: &Signed<Record>) -> Result<SignedSe
     Ok(SignedSegment::verify(manifest, record.clone())?)
 }
 
-/// Why single replicas, or all of them, refused to store.
-pub(crate) fn put_refusals(error: &PutError) -> Vec<Refusal> {
+/// Who refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Voice {
+    /// One replica, which may lie.
+    One(PartyId),
+    /// More of them than can lie.
+    Many,
+}
+
+/// Why replicas refused to store.
+pub(crate) fn put_refusals(error: &PutError) -> impl Iterator<Item = Refusal> {
+    put_voices(error).into_iter().map(|(_, refusal)| refusal)
+}
+
+fn put_voices(error: &PutError) -> Vec<(Voice, Refusal)> {
     match error {
-        PutError::Refused(refusal) => vec![*refusal],
-        PutError::NoQuorum { refusals, .. } => refusals.iter().map(|(_, refusal)| *refusal).collect(),
+        PutError::Refused(refusal) => vec![(Voice::Many, *refusal)],
+        PutError::NoQuorum { refusals, .. } => single(refusals),
         _ => Vec::new(),
     }
 }
 
-/// Why single replicas did not take what was written back.
-fn get_refusals(error: &GetError) -> Vec<Refusal> {
+/// Why replicas did not take what was written back.
+fn get_voices(error: &GetError) -> Vec<(Voice, Refusal)> {
     match error {
-        GetError::NoQuorum { refusals, .. } => refusals.iter().map(|(_, refusal)| *refusal).collect(),
+        GetError::NoQuorum { refusals, .. } => single(refusals),
         _ => Vec::new(),
     }
 }
 
-/// How far a laggard got, by its own word: the best of those that got less far than the one that was `tried`. So a liar that says that
-/// it has nothing does not keep an honest laggard, which lacks little, from being served first.
-fn next_lag(refusals: &[Refusal], tried: Option<u64>) -> Option<u64> {
-    let stored = refusals.iter().filter_map(|refusal| match refusal {
-        Refusal::Gap { stored } => Some(*stored),
-        _ => None,
-    });
-    stored.filter(|stored| tried.is_none_or(|tried| *stored < tried)).max()
+fn single(refusals: &[(PartyId, Refusal)]) -> Vec<(Voice, Refusal)> {
+    refusals.iter().map(|(node, refusal)| (Voice::One(*node), *refusal)).collect()
+}
+
+/// Which replicas were brought up to date. Each is once, by its own word: a liar that has another one ready each time is not served for ever,
+/// and keeps nobody else waiting.
+#[derive(Default)]
+struct Laggards {
+    served: BTreeSet<PartyId>,
+    /// How far those got of whom more than can lie said the same.
+    common: BTreeSet<u64>,
+}
+
+impl Laggards {
+    /// How far the next one got: the best of those that are left. So a liar that says that it has nothing does not keep an honest laggard,
+    /// which lacks little, from being served first.
+    fn next(&mut self, voices: &[(Voice, Refusal)]) -> Option<u64> {
+        let lags = voices.iter().filter_map(|(voice, refusal)| match refusal {
+            Refusal::Gap { stored } => Some((*stored, *voice)),
+            _ => None,
+        });
+        let is_left = |(stored, voice): &(u64, Voice)| match voice {
+            Voice::One(node) => !self.served.contains(node),
+            Voice::Many => !self.common.contains(stored),
+        };
+        let (stored, voice) = lags.filter(is_left).max()?;
+        match voice {
+            Voice::One(node) => self.served.insert(node),
+            Voice::Many => self.common.insert(stored),
+        };
+        Some(stored)
+    }
 }

@@ -97,23 +97,6 @@ async fn a_lying_node_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_liar_does_not_keep_a_laggard_behind() {
-    let network = network();
-    let owner = client(&network, OWNER);
-    let mut publisher = published(&network, &owner, 30, 10).await;
-    let nodes = network.replicas(&publisher.feed().address());
-    network.in_process().stop(&nodes[3].party());
-    extend(&network, &owner, &mut publisher, 30..60).await;
-    network.in_process().start(&nodes[3].party());
-    // The liar says that it lacks everything, so the honest laggard is needed, for reading and for writing.
-    network.corrupt(&nodes[0], Fault::Refuse(Refusal::Gap { stored: 0 }));
-    let mut reader = Reader::open(&owner, publisher.feed(), all_keys, network.now()).await.unwrap();
-    assert_eq!(reader.range(0..60, network.now()).await.unwrap().len(), 60);
-    extend(&network, &owner, &mut publisher, 60..75).await;
-    assert_eq!(reader.range(55..75, network.now()).await.unwrap().len(), 20);
-}
-
-#[tokio::test]
 async fn an_old_head_is_a_rollback_even_if_all_nodes_show_it() {
     let network = network();
     let owner = client(&network, OWNER);

@@ -164,6 +164,13 @@ pub(crate) async fn stored(client: &Client, key: Key, now: Timestamp) -> Signed<
     client.get(key, &|_| Ok(()), now).await.unwrap().unwrap()
 }
 
+/// What `signer`, a node, replies to the request in `bytes`.
+pub(crate) fn reply_as(signer: &Identity, bytes: &Bytes, body: ReplyBody) -> Bytes {
+    let request = Parcel::<Request>::decode(bytes).unwrap().open().unwrap();
+    let (network, epoch, request) = (request.network, request.epoch, request_digest(bytes));
+    Parcel::new(Reply { network, epoch, request, body }, signer).unwrap().encode()
+}
+
 /// A transport on which all nodes show what they are told to, with their own signatures: more liars than the network survives.
 pub(crate) struct Lies {
     inner: Arc<dyn Transport>,
@@ -204,11 +211,8 @@ impl Transport for Lies {
         let Some(record) = shown else {
             return self.inner.request(node, bytes).await;
         };
-        let body = ReplyBody::Record { record };
-        let request_bytes = request_digest(&bytes);
-        let reply = Reply { network: request.network, epoch: request.epoch, request: request_bytes, body };
         let signer = self.nodes.iter().find(|identity| identity.party() == *node).unwrap();
-        Ok(Parcel::new(reply, &**signer).unwrap().encode())
+        Ok(reply_as(signer, &bytes, ReplyBody::Record { record }))
     }
 
     fn update_membership(&self, membership: &dt_dht::Membership) {

@@ -9,6 +9,7 @@ mod corpus;
 #[path = "../../fuzz/src/lib.rs"]
 #[allow(unreachable_pub, reason = "for the fuzzer it is a crate of its own")]
 mod fuzz;
+mod laggards;
 mod model;
 mod simulation;
 mod vectors;
