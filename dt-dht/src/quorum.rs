@@ -228,10 +228,12 @@ impl GetQuorum {
     /// Takes `winner` out of the contest if it cannot have been written, since the replicas that refuse it are so many: then it is in the
     /// store of some liar or laggard only, and whoever wrote it was given no certificate. Whether it was taken out.
     ///
-    /// Only replicas count whose own answer is known, since among those is what was written instead.
+    /// Only replicas count whose own answer is known, since among those is what was written instead; and of these only those that showed
+    /// nothing newer: before that, they may have had the winner.
     pub(crate) fn skip(&mut self, winner: &Signed<Record>, write_back: &Tally) -> bool {
         let lacks = |(node, refusal): &(PartyId, Refusal)| {
-            refusal.is_about_the_record() && self.held.contains_key(node)
+            let shown = self.held.get(node);
+            refusal.is_about_the_record() && shown.is_some_and(|held| held.version() <= winner.version)
         };
         let refusing = write_back.refusals().into_iter().filter(lacks).map(|(node, _)| node).collect();
         self.tally.exclude_quorum(&refusing) && self.skipped.insert(winner.digest())
@@ -306,8 +308,8 @@ impl WrittenBack {
         Self { tally, newer: BTreeSet::new() }
     }
 
-    /// Takes the answer of `node`: a receipt for the winner, or word that something newer is there. Something newer that `quorum` took out
-    /// is no such thing.
+    /// Takes the answer of `node`: a receipt for the winner, or word that something newer is there. If `quorum` took out what is newer, that is
+    /// neither a reason to start again nor a sign that the node lacked the winner.
     pub(crate) fn answer(
         &mut self,
         quorum: &GetQuorum,
@@ -318,9 +320,11 @@ impl WrittenBack {
         let answer = match reply {
             Some(ReplyBody::Stored { receipt }) if expected.is_expected(node, receipt) => Answer::Good,
             Some(ReplyBody::Refused { refusal: Refusal::Stale { stored } })
-                if *stored > expected.expected.version && !quorum.is_skipped_version(*stored) =>
+                if *stored > expected.expected.version =>
             {
-                self.newer.insert(node);
+                if !quorum.is_skipped_version(*stored) {
+                    self.newer.insert(node);
+                }
                 Answer::Failed
             }
             Some(ReplyBody::Refused { refusal }) => Answer::Refused(*refusal),

@@ -104,19 +104,20 @@ impl Tally {
     }
 
     /// Whether something that all of `nodes` lack cannot have reached a quorum: n - q replicas may lack what has, and k may lie.
+    ///
+    /// While nodes change, only the group that was there before counts: what was written until then, the next one may lack altogether.
     pub(crate) fn exclude_quorum(&self, nodes: &BTreeSet<PartyId>) -> bool {
         let lacking = self.resilience.replicas() - self.needed();
-        self.most(|node| nodes.contains(node)) > lacking + self.resilience.max_faulty()
+        let present = self.groups.first().map_or(0, |group| count(group, |node| nodes.contains(node)));
+        present > lacking + self.resilience.max_faulty()
     }
 
     fn fewest(&self, holds: impl Fn(&PartyId) -> bool) -> usize {
-        let counts = self.groups.iter().map(|group| group.iter().filter(|node| holds(node)).count());
-        counts.min().unwrap_or(0)
+        self.groups.iter().map(|group| count(group, &holds)).min().unwrap_or(0)
     }
 
     fn most(&self, holds: impl Fn(&PartyId) -> bool) -> usize {
-        let counts = self.groups.iter().map(|group| group.iter().filter(|node| holds(node)).count());
-        counts.max().unwrap_or(0)
+        self.groups.iter().map(|group| count(group, &holds)).max().unwrap_or(0)
     }
 
     pub(crate) fn refusals(&self) -> Vec<(PartyId, Refusal)> {
@@ -149,12 +150,17 @@ impl Tally {
         }
         // Those that are still to answer may settle the reason.
         let open = self.groups.iter().any(|group| {
-            let pending = group.iter().filter(|node| self.pending.contains(node)).count();
+            let pending = count(group, |node| self.pending.contains(node));
             let common = most_frequent(group, &self.refusals).map_or(0, |(_, count)| count);
             pending > 0 && common + pending > self.resilience.max_faulty()
         });
         if open { Verdict::Pending } else { Verdict::Failed }
     }
+}
+
+/// Of how many of a group `holds` is true.
+fn count(group: &[PartyId], holds: impl Fn(&PartyId) -> bool) -> usize {
+    group.iter().filter(|node| holds(node)).count()
 }
 
 /// The refusal that occurs most often in a group, and how often; of several, the first in their order.

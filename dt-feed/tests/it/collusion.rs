@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dt_dht::testing::{Fault, Network};
-use dt_dht::{Client, PutError, QuorumCertificate};
+use dt_dht::{Client, PutError, QuorumCertificate, Refusal, ReplyBody, RequestBody};
 use dt_feed::{Contradiction, Fork, Publisher, ReadError, Reader};
 use dt_model::{Signer as _, codec};
 
@@ -39,6 +39,33 @@ async fn only_one_of_two_histories_gets_a_quorum() {
         }
         assert_eq!(certified.len(), 1, "{honest_with_a} of 3 honest nodes have seen the first one");
     }
+}
+
+/// One node was absent when a head got its certificate. The owner brings a later one to a single node, which cannot say any longer what it
+/// had before, and a liar has seen nothing: it is read all the same.
+#[tokio::test]
+async fn a_certified_head_is_not_taken_back() {
+    let network = network();
+    let owner = client(&network, OWNER);
+    Publisher::create(&owner, manifest(), policy(10), key(1), network.now()).await.unwrap();
+    let nodes = network.replicas(&manifest().feed().address());
+    let (liar, absent) = (&nodes[0], &nodes[3]);
+    let [first, certified, later] = &steps(None, &[3, 3, 3], 1)[..] else { unreachable!() };
+    put(&owner, &network, first).await.unwrap();
+    network.in_process().stop(&absent.party());
+    put(&owner, &network, certified).await.unwrap();
+    [liar, &nodes[2]].iter().for_each(|node| network.in_process().stop(&node.party()));
+    for record in [later.segment.record(), later.head.record()] {
+        owner.put(record, network.now()).await.unwrap_err();
+    }
+    nodes.iter().for_each(|node| network.in_process().start(&node.party()));
+    let reader = hearing(&network, STRANGER, liar, |request| match request {
+        RequestBody::Get { .. } => Some(ReplyBody::Record { record: None }),
+        _ => Some(ReplyBody::Refused { refusal: Refusal::Gap { stored: 0 } }),
+    });
+    let mut reader = Reader::open(&reader, manifest().feed(), all_keys, network.now()).await.unwrap();
+    let head = reader.head(network.now()).await.unwrap();
+    assert!(head.as_ref().is_some_and(|head| head.segments >= 2), "{head:?}");
 }
 
 #[tokio::test]

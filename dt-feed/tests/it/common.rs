@@ -171,6 +171,38 @@ pub(crate) fn reply_as(signer: &Identity, bytes: &Bytes, body: ReplyBody) -> Byt
     Parcel::new(Reply { network, epoch, request, body }, signer).unwrap().encode()
 }
 
+/// A transport on which one node answers as it likes, with its own signature, where `lie` gives an answer.
+pub(crate) struct Liar<F> {
+    inner: Arc<dyn Transport>,
+    liar: Arc<Identity>,
+    lie: F,
+}
+
+/// A client of `seed` who hears `liar` say what `lie` gives.
+pub(crate) fn hearing<F>(network: &Network, seed: u64, liar: &Arc<Identity>, lie: F) -> Client
+where
+    F: Fn(&RequestBody) -> Option<ReplyBody> + Send + Sync + 'static,
+{
+    let transport = Arc::new(Liar { inner: network.in_process().clone(), liar: liar.clone(), lie });
+    Client::new(Arc::new(identity(seed)), transport, network.membership().clone(), SeedRng::new(8))
+}
+
+#[async_trait::async_trait]
+impl<F: Fn(&RequestBody) -> Option<ReplyBody> + Send + Sync> Transport for Liar<F> {
+    async fn request(&self, node: &PartyId, bytes: Bytes) -> Result<Bytes, TransportError> {
+        let asked =
+            (*node == self.liar.party()).then(|| Parcel::<Request>::decode(&bytes).unwrap().open().unwrap());
+        match asked.and_then(|request| (self.lie)(&request.body)) {
+            Some(body) => Ok(reply_as(&self.liar, &bytes, body)),
+            None => self.inner.request(node, bytes).await,
+        }
+    }
+
+    fn update_membership(&self, membership: &dt_dht::Membership) {
+        self.inner.update_membership(membership);
+    }
+}
+
 /// A transport on which all nodes show what they are told to, with their own signatures: more liars than the network survives.
 pub(crate) struct Lies {
     inner: Arc<dyn Transport>,

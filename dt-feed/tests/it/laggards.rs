@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use dt_dht::testing::{Fault, Network};
-use dt_dht::{Client, Membership, Refusal, ReplyBody, Resilience, Transport, TransportError};
-use dt_feed::{Reader, validators};
-use dt_model::testing::{SeedRng, identity};
-use dt_model::{Identity, PartyId, Signer as _};
+use dt_dht::{Client, Node, Refusal, ReplyBody, Resilience};
+use dt_feed::{Publisher, Reader, validators};
+use dt_model::testing::identity;
+use dt_model::{Identity, Signer as _};
 
 use crate::common::*;
 
@@ -30,14 +29,12 @@ async fn a_liar_that_always_has_another_excuse_is_served_once() {
     let network = network();
     let nodes = network.replicas(&manifest().feed().address());
     leave_behind(&network, &client(&network, OWNER), &[&nodes[3]]).await;
-    let transport = Excuses {
-        inner: network.in_process().clone(),
-        liar: nodes[0].clone(),
-        left: AtomicU64::new(1 << 40),
-        asked: AtomicU64::new(0),
-    };
-    let (signer, membership) = (Arc::new(identity(OWNER)), network.membership().clone());
-    let owner = Client::new(signer, Arc::new(transport), membership, SeedRng::new(8));
+    let answers = AtomicU64::new(0);
+    let owner = hearing(&network, OWNER, &nodes[0], move |_| {
+        let answer = answers.fetch_add(1, Ordering::Relaxed);
+        assert!(answer < 10_000, "the liar is served for ever");
+        Some(ReplyBody::Refused { refusal: Refusal::Gap { stored: (1 << 40) - answer } })
+    });
     reads_and_writes(&network, &owner).await;
 }
 
@@ -52,6 +49,24 @@ async fn two_laggards_that_got_less_and_less_far_are_both_needed() {
         nodes[..2].iter().for_each(|liar| network.corrupt(liar, Fault::Refuse(lie)));
         reads_and_writes(&network, &owner).await;
     }
+}
+
+/// Three of four replicas are replaced at once. Those that come lack all that was acknowledged: it counts as written nevertheless.
+#[tokio::test]
+async fn new_nodes_that_lack_everything_are_brought_up_to_date() {
+    let parties = [OWNER, STRANGER].map(|seed| identity(seed).party());
+    let network = Network::new(Resilience::tolerating(1).unwrap(), 7, parties, &validators());
+    let owner = client(&network, OWNER);
+    published(&network, &owner, 60, 10).await;
+    let old = network.membership();
+    let leaving: Vec<_> = network.replicas(&manifest().feed().address())[1..].to_vec();
+    let stays = |node: &&Node| leaving.iter().all(|leaving| leaving.party() != node.party);
+    let joint = old.successor(old.nodes().iter().filter(stays).cloned().collect(), old.parties().clone());
+    let joint = joint.unwrap();
+    owner.update_membership(joint.clone());
+    let replicas = network.nodes().iter().map(|node| network.replica(&node.party()));
+    replicas.for_each(|replica| replica.update_membership(joint.clone()));
+    reads_and_writes(&network, &owner).await;
 }
 
 /// Publishes 60 readings, of which each of `laggards` misses ten more than the next one.
@@ -73,31 +88,7 @@ async fn reads_and_writes(network: &Network, owner: &Client) {
     let all: Vec<_> = (0..75).map(reading).collect();
     assert_eq!(reader.range(0..60, network.now()).await.unwrap(), all[..60]);
     let mut publisher =
-        dt_feed::Publisher::resume(owner, manifest(), policy(10), key(1), network.now()).await.unwrap();
+        Publisher::resume(owner, manifest(), policy(10), key(1), network.now()).await.unwrap();
     extend(network, owner, &mut publisher, 60..75).await;
     assert_eq!(reader.range(0..75, network.now()).await.unwrap(), all);
-}
-
-/// A transport on which a liar lacks something each time, and each time something else.
-struct Excuses {
-    inner: Arc<dyn Transport>,
-    liar: Arc<Identity>,
-    left: AtomicU64,
-    asked: AtomicU64,
-}
-
-#[async_trait::async_trait]
-impl Transport for Excuses {
-    async fn request(&self, node: &PartyId, bytes: Bytes) -> Result<Bytes, TransportError> {
-        if *node != self.liar.party() {
-            return self.inner.request(node, bytes).await;
-        }
-        assert!(self.asked.fetch_add(1, Ordering::Relaxed) < 10_000, "the liar is served for ever");
-        let refusal = Refusal::Gap { stored: self.left.fetch_sub(1, Ordering::Relaxed) };
-        Ok(reply_as(&self.liar, &bytes, ReplyBody::Refused { refusal }))
-    }
-
-    fn update_membership(&self, membership: &Membership) {
-        self.inner.update_membership(membership);
-    }
 }
