@@ -49,6 +49,22 @@ fn epochs() {
     for_seeds("-p dt-feed --test it -- simulation::epochs", 2, while_nodes_change);
 }
 
+/// All nodes are replaced at once, and then half of them by former ones, which hold what is out of date.
+#[test]
+fn all_nodes_replaced() {
+    for_seeds("-p dt-feed --test it -- simulation::all_nodes_replaced", 2, |seed| {
+        let conditions = Conditions::draw(&mut Dice::new(seed));
+        let setup = setup(Resilience::tolerating(1).unwrap());
+        let nodes = setup.nodes;
+        let setup = Setup { byzantine: 1, conditions, spares: nodes, ..setup };
+        change_nodes(
+            seed,
+            setup,
+            vec![(nodes..2 * nodes).collect(), (nodes / 2..nodes + nodes / 2).collect()],
+        )
+    });
+}
+
 /// A put that broke off leaves a shard or two, of which nobody can make the others: whoever is to take over does not wait for them.
 #[test]
 fn a_blob_that_was_never_stored_holds_up_no_hand_over() {
@@ -58,8 +74,16 @@ fn a_blob_that_was_never_stored_holds_up_no_hand_over() {
 fn while_nodes_change(seed: u64) -> Result<Tally, String> {
     let setup = Setup { spares: 2, ..Setup::draw(&mut Dice::new(seed), setup) };
     let nodes = setup.nodes;
+    change_nodes(
+        seed,
+        setup,
+        vec![(0..=nodes).collect(), (1..nodes + 2).filter(|at| *at != nodes / 2).collect()],
+    )
+}
+
+fn change_nodes(seed: u64, setup: Setup, plan: Vec<Vec<usize>>) -> Result<Tally, String> {
     let mut run = Run::new(seed, setup);
-    run.change(vec![(0..=nodes).collect(), (1..nodes + 2).filter(|at| *at != nodes / 2).collect()]);
+    run.change(plan);
     run.storm()?;
     run.calm()?;
     run.check()
