@@ -10,7 +10,7 @@ use crate::batch::{Batch, BatchError};
 use crate::head::SignedHead;
 use crate::policy::{BatchPolicy, EpochKey};
 use crate::publisher::{EpochError, Publisher};
-use crate::repair::{get, get_head, put, put_refusals};
+use crate::repair::{get, get_head, get_segment, put, put_refusals};
 use crate::segment::SignedSegment;
 use crate::validator::manifest_of;
 
@@ -164,10 +164,12 @@ impl Publisher {
         let index = batch.segment().index;
         if let Err(error) = put(client, self.manifest(), batch.segment().record(), index, now).await {
             // A former run, whose clock was ahead, may have left an attempt that no quorum holds: ours takes its place.
-            let Some(stored) = newer_attempt(&error, batch.segment().record().version) else {
+            let version = batch.segment().record().version;
+            let Some(newer) = newer_attempt(client, self.manifest(), index, version, &error, now).await
+            else {
                 return Err(error.into());
             };
-            self.reversion(stored, client.signer())?;
+            self.reversion(newer, client.signer())?;
             let Some(batch) = self.in_flight() else { return Ok(()) };
             put(client, self.manifest(), batch.segment().record(), index, now).await?;
         }
@@ -187,13 +189,19 @@ impl Publisher {
     }
 }
 
-/// The highest version that replicas hold instead of `version`, if that is why they refused.
-fn newer_attempt(error: &PutError, version: u64) -> Option<u64> {
-    let stored = put_refusals(error).filter_map(|refusal| match refusal {
-        Refusal::Stale { stored } if stored >= version => Some(stored),
-        _ => None,
-    });
-    stored.max()
+/// The version of the attempt that is stored instead of `version` at segment `index`, if that is why replicas refused: as it is read, since
+/// by the word of a single liar the versions would be used up.
+async fn newer_attempt(
+    client: &Client,
+    manifest: &Manifest,
+    index: u64,
+    version: u64,
+    error: &PutError,
+    now: Timestamp,
+) -> Option<u64> {
+    put_refusals(error).find(|refusal| matches!(refusal, Refusal::Stale { stored } if *stored > version))?;
+    let segment = get_segment(client, manifest, index, now).await.ok()??;
+    Some(segment.record().version).filter(|stored| *stored > version)
 }
 
 /// The segment that follows on `head` and that no head covers yet, if a former run left one.

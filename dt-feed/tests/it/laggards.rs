@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dt_dht::testing::{Fault, Network};
-use dt_dht::{Client, Node, Refusal, ReplyBody, Resilience};
-use dt_feed::{Publisher, Reader, validators};
-use dt_model::testing::identity;
+use dt_dht::{Client, Node, PutError, Refusal, ReplyBody, RequestBody, Resilience};
+use dt_feed::{PublishError, Publisher, Reader, validators};
+use dt_model::testing::{SeedRng, identity};
 use dt_model::{Identity, Signer as _};
 
 use crate::common::*;
@@ -48,6 +48,30 @@ async fn two_laggards_that_got_less_and_less_far_are_both_needed() {
         leave_behind(&network, &owner, &[&nodes[5], &nodes[6]]).await;
         nodes[..2].iter().for_each(|liar| network.corrupt(liar, Fault::Refuse(lie)));
         reads_and_writes(&network, &owner).await;
+    }
+}
+
+/// A node is absent, so that nothing can be published, and a liar says that a later attempt was. Nothing is signed by its word.
+#[tokio::test]
+async fn a_liar_does_not_use_up_the_versions_of_a_segment() {
+    for claimed in [u64::MAX, u64::MAX - 1] {
+        let network = network();
+        let nodes = network.replicas(&manifest().feed().address());
+        let owner = hearing(&network, OWNER, &nodes[0], move |request| match request {
+            RequestBody::Put { .. } => {
+                Some(ReplyBody::Refused { refusal: Refusal::Stale { stored: claimed } })
+            }
+            _ => None,
+        });
+        let mut publisher = published(&network, &owner, 10, 10).await;
+        network.in_process().stop(&nodes[3].party());
+        publisher.append(reading(10), network.now()).unwrap();
+        let failed = publisher.flush(&owner, network.now(), &mut SeedRng::new(1)).await;
+        assert!(matches!(failed, Err(PublishError::Put(PutError::NoQuorum { .. }))), "{failed:?}");
+        network.in_process().start(&nodes[3].party());
+        publisher.flush(&owner, network.now(), &mut SeedRng::new(2)).await.unwrap();
+        let segment = stored(&owner, publisher.feed().segment_key(1), network.now()).await;
+        assert!(segment.version < u64::MAX / 2, "{}", segment.version);
     }
 }
 
