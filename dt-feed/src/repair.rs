@@ -142,66 +142,55 @@ fn read_segment(manifest: &Manifest, record: &Signed<Record>) -> Result<SignedSe
     Ok(SignedSegment::verify(manifest, record.clone())?)
 }
 
-/// Who refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Voice {
-    /// One replica, which may lie.
-    One(PartyId),
-    /// More of them than can lie.
-    Many,
-}
-
 /// Why replicas refused to store.
 pub(crate) fn put_refusals(error: &PutError) -> impl Iterator<Item = Refusal> {
     put_voices(error).into_iter().map(|(_, refusal)| refusal)
 }
 
-fn put_voices(error: &PutError) -> Vec<(Voice, Refusal)> {
+/// Who refused to store, and why; nobody in particular where more said so than can lie.
+fn put_voices(error: &PutError) -> Vec<(Option<PartyId>, Refusal)> {
     match error {
-        PutError::Refused(refusal) => vec![(Voice::Many, *refusal)],
+        PutError::Refused(refusal) => vec![(None, *refusal)],
         PutError::NoQuorum { refusals, .. } => single(refusals),
         _ => Vec::new(),
     }
 }
 
-/// Why replicas did not take what was written back.
-fn get_voices(error: &GetError) -> Vec<(Voice, Refusal)> {
+/// Who did not take what was written back, and why.
+fn get_voices(error: &GetError) -> Vec<(Option<PartyId>, Refusal)> {
     match error {
         GetError::NoQuorum { refusals, .. } => single(refusals),
         _ => Vec::new(),
     }
 }
 
-fn single(refusals: &[(PartyId, Refusal)]) -> Vec<(Voice, Refusal)> {
-    refusals.iter().map(|(node, refusal)| (Voice::One(*node), *refusal)).collect()
+fn single(refusals: &[(PartyId, Refusal)]) -> Vec<(Option<PartyId>, Refusal)> {
+    refusals.iter().map(|(node, refusal)| (Some(*node), *refusal)).collect()
 }
 
-/// Which replicas were brought up to date. Each is once, by its own word: a liar that has another one ready each time is not served for ever,
-/// and keeps nobody else waiting.
+/// Which laggards were brought up to date.
 #[derive(Default)]
-struct Laggards {
-    served: BTreeSet<PartyId>,
-    /// How far those got of whom more than can lie said the same.
-    common: BTreeSet<u64>,
+struct Laggards(BTreeSet<Laggard>);
+
+/// Each is served once: a liar that has another word ready each time is not served for ever, and keeps nobody else waiting.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Laggard {
+    /// One replica, which may lie.
+    One(PartyId),
+    /// More of them than can lie, who got this far.
+    Many(u64),
 }
 
 impl Laggards {
-    /// How far the next one got: the best of those that are left. So a liar that says that it has nothing does not keep an honest laggard,
-    /// which lacks little, from being served first.
-    fn next(&mut self, voices: &[(Voice, Refusal)]) -> Option<u64> {
-        let lags = voices.iter().filter_map(|(voice, refusal)| match refusal {
-            Refusal::Gap { stored } => Some((*stored, *voice)),
+    /// How far the next one got, by its own word: the best of those that are left. So a liar that says that it has nothing does not keep an
+    /// honest laggard, which lacks little, from being served first.
+    fn next(&mut self, voices: &[(Option<PartyId>, Refusal)]) -> Option<u64> {
+        let lags = voices.iter().filter_map(|(node, refusal)| match refusal {
+            Refusal::Gap { stored } => Some((*stored, node.map_or(Laggard::Many(*stored), Laggard::One))),
             _ => None,
         });
-        let is_left = |(stored, voice): &(u64, Voice)| match voice {
-            Voice::One(node) => !self.served.contains(node),
-            Voice::Many => !self.common.contains(stored),
-        };
-        let (stored, voice) = lags.filter(is_left).max()?;
-        match voice {
-            Voice::One(node) => self.served.insert(node),
-            Voice::Many => self.common.insert(stored),
-        };
+        let (stored, laggard) = lags.filter(|(_, laggard)| !self.0.contains(laggard)).max()?;
+        self.0.insert(laggard);
         Some(stored)
     }
 }
